@@ -1,0 +1,1 @@
+"""What people and scripts see of the proxy: who may ask, JSON and events, pages."""

@@ -1,0 +1,360 @@
+"""The admin's answers in JSON: what runs, what ran, how it went, what the model server has.
+
+Read only. A call is told from where it is known best: the running ones and the recent ring first,
+then the store, without which all this still answers. Not here: who may ask (`security.py`), how
+events flow (`events.py`), pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ollama_proxy.admin.events import Events, Snapshot
+from ollama_proxy.admin.query import (
+    FILTERS,
+    MAX_LIMIT,
+    ParameterError,
+    is_id,
+    matches,
+    model_key,
+    parse_filter,
+    single,
+    spellings,
+    without_secrets,
+)
+from ollama_proxy.exchange import Call, State, iso
+from ollama_proxy.live import Live, encode, unspoken, where
+from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
+from ollama_proxy.stats import OTHER, Statistics, Summary
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+READ_SECONDS = 5.0
+IDLE_SECONDS = 60.0
+SNAPSHOT_RECENT = 20
+
+
+class Reader(Protocol):
+    """Reads the store, off the event loop."""
+
+    async def calls(self, wanted: Filter) -> list[Call]: ...
+
+    async def call(self, id: str) -> Call | None: ...
+
+
+class Storage(Protocol):
+    """How the writing goes. Asked each second: it must not wait or raise."""
+
+    @property
+    def dropped(self) -> int: ...
+
+    @property
+    def error(self) -> str | None: ...
+
+    @property
+    def error_since(self) -> str | None: ...
+
+    @property
+    def size_bytes(self) -> int | None: ...
+
+
+class Facts(msgspec.Struct, kw_only=True, frozen=True):
+    """What does not change while the proxy runs. `upstream`: its URL, of which secrets are not told."""
+
+    listen: str
+    upstream: str
+    version: str
+
+
+class Api:
+    """The JSON answers as methods, for the pages too, and their routes."""
+
+    def __init__(
+        self,
+        *,
+        live: Live,
+        statistics: Statistics,
+        reader: Reader,
+        health: Callable[[], UpstreamHealth],
+        storage: Storage,
+        facts: Facts,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        status_interval: float = 1.0,
+    ) -> None:
+        self._live, self._statistics, self._reader = live, statistics, reader
+        self._health, self._storage, self._facts = health, storage, facts
+        self._clock = clock
+        self._began = clock()
+        self._started_at = iso(now())
+        self._reading_failed = False
+        self.events = Events(
+            live, prepare=self._prepare, status=self.status, interval=status_interval
+        )
+
+    def add_routes(self, app: web.Application) -> None:
+        """All answers, below the root of `app`; errors of all its routes become JSON."""
+        app.middlewares.append(json_errors)
+        app.router.add_get("/healthz", self._healthz)
+        for name, answer in (
+            ("status", self.status),
+            ("models", self.models),
+            ("stats", self.stats),
+            ("active", self.active),
+        ):
+            app.router.add_get(f"/api/{name}", _answering(answer))
+        app.router.add_get("/api/requests", self._requests)
+        app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/events", self._events)
+
+    # -- what is told -----------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        health, storage, totals = self._health(), self._storage, self._statistics.all
+        known = bool(health.models) or (health.up is True and health.error is None)
+        return {
+            "status": self._word(health),
+            "uptime": self._clock() - self._began,
+            "active_requests": self._live.running,
+            "total_requests": totals.requests + self._live.running,
+            "completed_requests": totals.completed,
+            "failed_requests": totals.failed,
+            "timeout_requests": totals.timeout,
+            "cancelled_requests": totals.cancelled,
+            "interrupted_requests": totals.interrupted,
+            "success_rate": totals.success_rate,
+            "avg_response_time": self._statistics.avg_response_time,
+            "total_tokens": totals.input_tokens + totals.output_tokens,
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
+            "models_available": len(health.models) if known else None,
+            "upstream": without_secrets(self._facts.upstream),
+            "upstream_up": health.up,
+            "upstream_version": health.version,
+            "upstream_error": health.error,
+            "upstream_latency": health.latency,
+            "upstream_since": health.since,
+            "version": self._facts.version,
+            "listen": self._facts.listen,
+            "started_at": self._started_at,
+            "last_call_at": self._last_call_at(),
+            "records_dropped": storage.dropped,
+            "storage_error": storage.error,
+            "storage_error_since": storage.error_since,
+            "database_bytes": storage.size_bytes,
+        }
+
+    def models(self) -> list[dict[str, Any]]:
+        """Those Ollama has, in its order; then those that calls only named."""
+        names = [call.model for call in self.active() if call.model]
+        named = {model_key(name): name for name in names}
+        running = Counter(map(model_key, names))
+        summaries = self._summaries()
+        summaries.pop(OTHER, None)
+        rows = []
+        for info in self._health().models:
+            key = model_key(info.name)
+            summary = summaries.pop(key)[1] if key in summaries else None
+            rows.append(_model_row(info, True, running[key], summary))
+            named.pop(key, None)
+        named.update((key, name) for key, (name, _) in summaries.items())
+        for key, name in sorted(named.items()):
+            summary = summaries[key][1] if key in summaries else None
+            rows.append(_model_row(ModelInfo(name=name), False, running[key], summary))
+        return rows
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "uptime": self._clock() - self._began,
+            "started_at": self._started_at,
+            "active_requests": self._live.running,
+            "all": self._statistics.all.view(),
+            "models": {name: summary.view() for name, summary in self._summaries().values()},
+        }
+
+    def active(self) -> list[Call]:
+        """Running calls, oldest first."""
+        return self._live.active()
+
+    async def recent(self, limit: int) -> list[Call]:
+        """Calls that ended, newest first."""
+        return self._recent(limit, await self._stored_recent(limit))
+
+    async def calls(self, wanted: Filter) -> list[Call]:
+        """Running, just ended and stored calls that `wanted` describes, newest first."""
+        # Only what runs here is running, and that is known without the store.
+        stored = [] if wanted.state == State.RUNNING else await self._stored(wanted)
+        known = {call.id: call for call in self._live.recent_calls()}
+        known.update((call.id, call) for call in self._live.active())
+        found = {call.id: call for call in stored if call.id not in known}
+        found.update((id, call) for id, call in known.items() if matches(call, wanted))
+        return [found[id] for id in sorted(found, reverse=True)[: wanted.limit]]
+
+    async def call(self, id: str) -> Call | None:
+        """One call, running or ended. Raises HTTPServiceUnavailable if the store does not say."""
+        known = self._live.call(id)
+        if known is not None or not is_id(id):
+            return known
+        try:
+            stored = await self._read(self._reader.call(id))
+        except Exception as error:
+            self._note_failure(error)
+            raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
+        return self._live.call(id) or stored
+
+    # -- where it comes from ----------------------------------------------------------------
+
+    def _word(self, health: UpstreamHealth) -> str:
+        if health.up is False:
+            return "down"
+        ended, failed = self._live.endings.totals()
+        if failed >= 3 and failed > ended * 0.2:
+            return "failing"
+        busy = self._live.last_busy
+        quiet = busy is None or self._clock() - busy >= IDLE_SECONDS
+        return "idle" if quiet and not self._live.running else "working"
+
+    def _last_call_at(self) -> str | None:
+        started = self._live.last_started
+        return self._statistics.all.last_used if started is None else iso(started)
+
+    def _summaries(self) -> dict[str, tuple[str, Summary]]:
+        """Each model's totals by its key, with its name: `llama3` and `llama3:latest` are one."""
+        found: dict[str, tuple[str, Summary]] = {}
+        for name, summary in self._statistics.models.items():
+            key = name if name == OTHER else model_key(name)
+            if key in found:
+                both = Summary()
+                both.merge(found[key][1])
+                both.merge(summary)
+                found[key] = (key, both)
+            else:
+                found[key] = (name, summary)
+        return found
+
+    async def _prepare(self) -> Snapshot:
+        stored = await self._stored_recent(SNAPSHOT_RECENT)
+        return lambda: {
+            "status": self.status(),
+            "active": [unspoken(call) for call in self.active()],
+            "recent": [unspoken(call) for call in self._recent(SNAPSHOT_RECENT, stored)],
+        }
+
+    def _recent(self, limit: int, stored: list[Call]) -> list[Call]:
+        ended = {call.id: call for call in stored if call.state != State.RUNNING}
+        ended.update((call.id, call) for call in self._live.recent_calls())
+        return [ended[id] for id in sorted(ended, reverse=True)[:limit]]
+
+    async def _stored_recent(self, limit: int) -> list[Call]:
+        """Nothing, where the ring has enough: a page that opens then does not touch the store."""
+        if len(self._live.recent_calls(limit)) >= limit:
+            return []
+        return await self._stored(Filter(limit=min(MAX_LIMIT, limit + self._live.running)))
+
+    async def _stored(self, wanted: Filter) -> list[Call]:
+        """What the store has, or nothing where it fails: then the ring has to do."""
+        try:
+            found: list[Call] = []
+            for model in spellings(wanted.model):
+                one = msgspec.structs.replace(wanted, model=model)
+                found += await self._read(self._reader.calls(one))
+        except Exception as error:  # noqa: BLE001 - guard: admin handler
+            self._note_failure(error)
+            return []
+        self._reading_failed = False
+        return found
+
+    async def _read(self, reading: Awaitable[T]) -> T:
+        async with asyncio.timeout(READ_SECONDS):
+            return await reading
+
+    def _note_failure(self, error: Exception) -> None:
+        if not self._reading_failed:
+            log.warning("the store could not be read: %s", where(error))
+        self._reading_failed = True
+
+    # -- how it is asked for ----------------------------------------------------------------
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return json_answer({"status": "ok", "upstream_up": self._health().up})
+
+    async def _requests(self, request: web.Request) -> web.Response:
+        return json_answer(await self.calls(parse_filter(single(request.query, FILTERS))))
+
+    async def _request(self, request: web.Request) -> web.Response:
+        single(request.query, ())
+        call = await self.call(request.match_info["id"])
+        if call is None:
+            raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
+        return json_answer(call)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        single(request.query, ())
+        return await self.events.stream(request)
+
+
+def _answering(answer: Callable[[], Any]) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        single(request.query, ())
+        return json_answer(answer())
+
+    return handler
+
+
+def json_answer(value: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=encode(value),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@web.middleware
+async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Each error is one object, `{"error": text}`, and none gets past the admin."""
+    try:
+        return await handler(request)
+    except ParameterError as error:
+        return json_answer({"error": str(error)}, 400)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        text = error.text or ""
+        if text == f"{error.status}: {error.reason}":  # aiohttp's own
+            text = f"{error.reason}: {request.method} {request.path[:200]}"
+        answer = json_answer({"error": text}, error.status)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except Exception as error:  # noqa: BLE001 - guard: admin handler
+        log.error("%s %r failed: %s", request.method, request.path[:200], where(error))
+        return json_answer({"error": "the proxy's admin failed here: its log says where"}, 500)
+
+
+def _model_row(
+    info: ModelInfo, available: bool, active: int, summary: Summary | None
+) -> dict[str, Any]:
+    row = msgspec.structs.asdict(info)
+    return {
+        "name": row.pop("name"),
+        "size": row.pop("size"),
+        "family": row.pop("family"),
+        "parameter_size": row.pop("parameter_size"),
+        "quantization": row.pop("quantization"),
+        "available": available,
+        **row,
+        "active": active,
+        "stats": None if summary is None else summary.view(),
+    }

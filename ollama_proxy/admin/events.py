@@ -1,0 +1,114 @@
+"""The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, section 9.2).
+
+Each status and each event is made once for all listeners. A listener that does not keep up gets a
+fresh snapshot in place of what it missed. Not here: what a status or a snapshot says (`api.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from ollama_proxy.live import EventBus, Live, Subscription, Ticker, TooManySubscribers, where
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = b": still here\n\n"
+HEARTBEAT_EACH = 15  # statuses
+STUCK_SECONDS = 60.0
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+class Events:
+    """The streams. `prepare` awaits what a snapshot needs; the function it returns then makes it.
+
+    Making it does not wait, so that no event is lost or told twice between it and the stream.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        *,
+        prepare: Callable[[], Awaitable[Snapshot]],
+        status: Callable[[], dict[str, Any]],
+        interval: float = 1.0,
+    ) -> None:
+        self._live = live
+        self._prepare = prepare
+        self._status = status
+        self._ticker = Ticker(interval, self._tick)
+        self._ticks = 0
+
+    @property
+    def _bus(self) -> EventBus:
+        return self._live.bus
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+        response.content_type = "text/event-stream"
+        response.charset = "utf-8"
+        if request.method == "HEAD":
+            return response
+        snapshot = await self._prepare()
+        try:
+            subscription = self._live.subscribe()
+        except TooManySubscribers:
+            raise web.HTTPServiceUnavailable(text="too many event streams are open") from None
+        try:
+            first = self._bus.event("snapshot", snapshot())
+            self._ticker.wake()
+            await response.prepare(request)
+            await self._tell(subscription, response, first)
+        except ConnectionError:
+            if request.transport is not None:
+                request.transport.abort()  # so that the end is not taken for a clean one
+        finally:
+            subscription.close()
+        return response
+
+    def close(self) -> None:
+        """End all streams."""
+        self._live.close()
+        self._ticker.stop()
+
+    async def _tell(
+        self, subscription: Subscription, response: web.StreamResponse, data: bytes
+    ) -> None:
+        """Write `data`, then all that comes. Raises ConnectionError once nobody reads it."""
+        try:
+            await _send(response, data)
+            while await subscription.wait():
+                await _send(response, await self._next(subscription))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # The answer has begun: one with status 500 would end up inside it.
+            log.warning("an event stream was broken off: %s", where(error))
+            raise ConnectionAbortedError from error
+
+    async def _next(self, subscription: Subscription) -> bytes:
+        if not subscription.lost:
+            return subscription.take()
+        snapshot = await self._prepare()
+        subscription.renew()
+        return self._bus.event("snapshot", snapshot())
+
+    def _tick(self) -> bool:
+        """Tell the status, and now and then a heartbeat. False: nobody listens."""
+        if not self._bus.subscribers:
+            return False
+        self._ticks += 1
+        self._bus.publish("status", self._status())
+        if self._ticks % HEARTBEAT_EACH == 0:
+            self._bus.send(HEARTBEAT)
+        return True
+
+
+async def _send(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(STUCK_SECONDS):
+        await response.write(data)

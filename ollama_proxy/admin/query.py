@@ -1,0 +1,95 @@
+"""What a list of calls is asked for: query parameters to a `Filter`, and which calls it describes.
+
+Pure functions. Not here: where the calls come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from urllib.parse import urlsplit
+
+from multidict import MultiMapping
+
+from ollama_proxy.exchange import Call, State
+from ollama_proxy.records import Filter
+
+MAX_LIMIT = 1000
+FILTERS = ("limit", "before", "model", "state")
+_ID = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_SHOWN = 100  # characters of a wrong value that the answer repeats
+
+
+class ParameterError(ValueError):
+    """A parameter that is not known, or has no such value; the text says what would be right."""
+
+
+def single(query: MultiMapping[str], known: Collection[str]) -> dict[str, str]:
+    """The parameters, each once. Raises ParameterError."""
+    for name in query:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ParameterError(f"{name[:_SHOWN]}: no such parameter here; {takes}")
+        if len(query.getall(name)) > 1:
+            raise ParameterError(f"{name}: given more than once")
+    return dict(query)
+
+
+def parse_filter(parameters: Mapping[str, str]) -> Filter:
+    """Raises ParameterError."""
+    limit = parameters.get("limit", "50")
+    before, model = parameters.get("before"), parameters.get("model")
+    state = parameters.get("state")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_LIMIT):
+        _wrong("limit", limit, f"a whole number from 1 to {MAX_LIMIT}")
+    if before is not None and not is_id(before):
+        _wrong("before", before, "the id of a call, 26 characters")
+    if model is not None and not 0 < len(model) <= 1000:
+        _wrong("model", model, "the name of a model")
+    if state is not None and state not in list(State):
+        _wrong("state", state, f"one of {', '.join(State)}")
+    return Filter(limit=int(limit), before=before, model=model, state=state)
+
+
+def _wrong(name: str, value: str, right: str) -> None:
+    raise ParameterError(f"{name}={value[:_SHOWN]}: must be {right}")
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be a call's id (a ULID)."""
+    return len(text) == 26 and _ID.issuperset(text)
+
+
+def matches(call: Call, wanted: Filter) -> bool:
+    """Whether the filter, but for its limit, describes the call."""
+    return (
+        (wanted.before is None or call.id < wanted.before)
+        and (wanted.state is None or call.state == wanted.state)
+        and (wanted.model is None or same_model(call.model, wanted.model))
+    )
+
+
+def same_model(one: str | None, other: str) -> bool:
+    return one == other or (one is not None and model_key(one) == model_key(other))
+
+
+def model_key(name: str) -> str:
+    """One spelling for all of a model's: Ollama fills in host, namespace and tag, and ignores case.
+
+    Source: types/model/name.go, `DefaultName` and `EqualFold`.
+    """
+    key = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return key if ":" in key.rpartition("/")[2] else key + ":latest"
+
+
+def spellings(name: str | None) -> list[str | None]:
+    """The spellings under which a store, which compares exactly, may know the model."""
+    if name is None:
+        return [None]
+    key = model_key(name)
+    return list(dict.fromkeys([name, key, key.removesuffix(":latest")]))
+
+
+def without_secrets(url: str) -> str:
+    """A URL to show: no user, no password, no query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

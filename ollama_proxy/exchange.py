@@ -1,0 +1,253 @@
+"""One record a call: how it lives (`Exchange`) and what is kept of it (`Call`).
+
+Not here: bytes, sockets, storage. An `Exchange` is begun by the forwarder, filled by an observer, and
+ended exactly once; `Call` is the plain row that REST, events, statistics and the store all share.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class State(StrEnum):
+    """Where a call is in its life. All but RUNNING are final."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class Reason(StrEnum):
+    """Why a call did not complete."""
+
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_ABORTED = "upstream_aborted"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    UPLOAD_TIMEOUT = "upload_timeout"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    OPERATOR = "operator"
+    SHUTDOWN = "shutdown"
+    CRASH = "crash"
+    HTTP_STATUS = "http_status"
+    ERROR_IN_STREAM = "error_in_stream"
+    INCOMPLETE = "incomplete"
+    REFUSED = "refused"
+    LOOP = "loop"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Observation(msgspec.Struct, kw_only=True):
+    """What an observer understood of one call. Seconds are floats; what was not seen is None."""
+
+    model: str | None = None
+    options: dict[str, Any] | None = None
+    prompt: str | None = None
+    response: str | None = None
+    streamed: bool | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_chunks: int | None = None
+    total: float | None = None
+    load: float | None = None
+    prefill: float | None = None
+    decode: float | None = None
+    done_reason: str | None = None
+    error: str | None = None
+    error_in_stream: bool = False
+    incomplete: bool = False
+
+    @property
+    def queue(self) -> float | None:
+        """Seconds at the loaded model's own queue: what Ollama's total leaves unexplained.
+
+        Only where Ollama reported prefill and decode: in an answer without them (loading a model,
+        embedding) the rest is work, not waiting.
+        """
+        if self.total is None or self.prefill is None or self.decode is None:
+            return None
+        return max(0.0, self.total - (self.load or 0.0) - self.prefill - self.decode)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Decode speed: output tokens by decode seconds, both Ollama's own."""
+        if not self.output_tokens or not self.decode:
+            return None
+        return self.output_tokens / self.decode
+
+
+class Call(msgspec.Struct, kw_only=True, frozen=True):
+    """One call as it is stored and answered; its fields are the REST keys and the store's columns.
+
+    `started_at` is ISO 8601 in UTC with milliseconds; durations are seconds; unknown is None.
+    `output_chunks` counts the pieces of text that passed, exactly; it is not a token count.
+    """
+
+    id: str
+    method: str
+    path: str
+    model: str | None = None
+    state: str
+    reason: str | None = None
+    status_code: int | None = None
+    started_at: str
+    duration: float | None = None
+    time_to_first_token: float | None = None
+    queue: float | None = None
+    load: float | None = None
+    prefill: float | None = None
+    decode: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    tokens_per_second: float | None = None
+    streamed: bool | None = None
+    done_reason: str | None = None
+    error: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    client: str | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    output_chunks: int | None = None
+    options: dict[str, Any] | None = None
+
+
+class Exchange:
+    """One call while it runs: `begin`, then counters and observation, then `end`, once."""
+
+    __slots__ = (
+        "id",
+        "method",
+        "path",
+        "client",
+        "started_at",
+        "started",
+        "state",
+        "reason",
+        "error",
+        "status_code",
+        "ended",
+        "first_token",
+        "request_bytes",
+        "response_bytes",
+        "observation",
+    )
+
+    def __init__(
+        self, *, id: str, method: str, path: str, client: str | None, started_at: float, started: float
+    ) -> None:
+        self.id = id
+        self.method = method
+        self.path = path
+        self.client = client
+        self.started_at = started_at
+        self.started = started
+        self.state = State.RUNNING
+        self.reason: Reason | None = None
+        self.error: str | None = None
+        self.status_code: int | None = None
+        self.ended: float | None = None
+        self.first_token: float | None = None
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.observation = Observation()
+
+    @classmethod
+    def begin(cls, method: str, path: str, client: str | None) -> Exchange:
+        """Start the record of a call now. `path` is without the query, which may hold a key."""
+        now = time.time()
+        return cls(
+            id=new_id(now),
+            method=method,
+            path=path,
+            client=client,
+            started_at=now,
+            started=time.monotonic(),
+        )
+
+    def end(self, state: State, reason: Reason | None = None, error: str | None = None) -> bool:
+        """The only way out of RUNNING. Returns False, and changes nothing, if already ended."""
+        if self.state is not State.RUNNING:
+            return False
+        self.state, self.reason, self.error = state, reason, error
+        self.ended = time.monotonic()
+        return True
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the request's arrival to its end, or to now while it runs."""
+        return (time.monotonic() if self.ended is None else self.ended) - self.started
+
+    @property
+    def time_to_first_token(self) -> float | None:
+        return None if self.first_token is None else self.first_token - self.started
+
+    def record(self) -> Call:
+        """The call as a plain row, as it stands now."""
+        seen = self.observation
+        return Call(
+            id=self.id,
+            method=self.method,
+            path=self.path,
+            model=seen.model,
+            state=self.state.value,
+            reason=None if self.reason is None else self.reason.value,
+            status_code=self.status_code,
+            started_at=iso(self.started_at),
+            duration=self.duration,
+            time_to_first_token=self.time_to_first_token,
+            queue=seen.queue,
+            load=seen.load,
+            prefill=seen.prefill,
+            decode=seen.decode,
+            input_tokens=seen.input_tokens,
+            output_tokens=seen.output_tokens,
+            tokens_per_second=seen.tokens_per_second,
+            streamed=seen.streamed,
+            done_reason=seen.done_reason,
+            error=self.error if self.error is not None else seen.error,
+            prompt=seen.prompt,
+            response=seen.response,
+            client=self.client,
+            request_bytes=self.request_bytes,
+            response_bytes=self.response_bytes,
+            output_chunks=seen.output_chunks,
+            options=seen.options,
+        )
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC with milliseconds; as text these sort by time."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_last_milliseconds = 0
+_last_random = 0
+
+
+def new_id(now: float) -> str:
+    """A ULID (github.com/ulid/spec): 26 characters that sort by time, rising within the process.
+
+    A clock that goes back does not make ids go back: the last millisecond is kept and counted on.
+    """
+    global _last_milliseconds, _last_random
+    milliseconds = int(now * 1000)
+    if milliseconds > _last_milliseconds:
+        _last_milliseconds = milliseconds
+        _last_random = int.from_bytes(os.urandom(10), "big") >> 1
+    else:
+        _last_random += 1
+    value = _last_milliseconds << 80 | _last_random
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,236 @@
+"""HTTP/1.1 heads as bytes: what is passed on, what is not, and who may ask.
+
+Pure functions on bytes and header lists: hop-by-hop rules (RFC 9110 section 7.6.1), the Host table
+that Ollama applies, redaction. Heads are edited by cutting spans out, never re-made, so that order,
+case and duplicates stay as they were. Not here: sockets, bodies.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from ollama_proxy.framing import Chunked, Length, Scanner, UntilClose
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+ERROR_HEADER = b"X-Ollama-Proxy-Error"
+"""Marks an answer as this proxy's own; its value is the reason. Ollama never sends it."""
+
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
+)
+# Named in Connection these would be dropped by the letter of the RFC; a client could so remove
+# what decides who may ask, or where the body ends (the Go issue 50580 and CVE-2022-31813 family).
+NEVER_DROPPED = frozenset({b"host", b"content-length", b"authorization", b"transfer-encoding"})
+
+
+class HeadError(ValueError):
+    """The head cannot be understood, or would mean two things to two readers."""
+
+
+class ResponseHead:
+    """An upstream's response head: what it says, and the bytes that go to the client."""
+
+    __slots__ = ("_cut", "_keep_alive_line", "lines", "raw", "reusable", "scanner", "status")
+
+    def __init__(self, raw: bytes, method: str) -> None:
+        """`raw`: status line to blank line. Raises HeadError."""
+        self.raw = raw
+        self.status, version_11 = _status_line(raw)
+        self.lines = list(_lines(raw))
+        connection: set[bytes] = set()
+        for name, value, _, _ in self.lines:
+            if name == b"connection":
+                connection.update(_tokens(value))
+        dropped = (HOP_BY_HOP | connection) - NEVER_DROPPED
+        self._cut = [(start, end) for name, _, start, end in self.lines if name in dropped]
+        self._keep_alive_line = connection == {b"keep-alive"}
+        self.scanner = self._framing(method)
+        self.reusable = (
+            version_11 and b"close" not in connection and not isinstance(self.scanner, UntilClose)
+        )
+
+    def _framing(self, method: str) -> Scanner | None:
+        """How the body ends, or None where there is none (RFC 9112 section 6.3)."""
+        if method == "HEAD" or self.status in (204, 304) or self.status < 200:
+            return None
+        codings = [value for name, value, _, _ in self.lines if name == b"transfer-encoding"]
+        lengths = {value for name, value, _, _ in self.lines if name == b"content-length"}
+        if codings:
+            if lengths:
+                raise HeadError("both Content-Length and Transfer-Encoding")
+            last = codings[-1].lower().rpartition(b",")[2].strip()
+            return Chunked() if last == b"chunked" else UntilClose()
+        if not lengths:
+            return UntilClose()
+        length = lengths.pop()
+        if lengths or not length.isdigit():
+            raise HeadError("Content-Length is not one number")
+        return None if int(length) == 0 else Length(int(length))
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header, or an empty text."""
+        for line_name, value, _, _ in self.lines:
+            if line_name == name:
+                return value.decode("latin-1")
+        return ""
+
+    def for_client(self, keep_alive: bool) -> bytes:
+        """The head as the client gets it: hop-by-hop lines cut, the rest untouched."""
+        if keep_alive and (not self._cut or self._keep_alive_line):
+            # "Connection: keep-alive" is as true of our connection as of theirs.
+            return self.raw
+        kept, position = [], 0
+        for start, end in self._cut:
+            kept.append(self.raw[position:start])
+            position = end
+        kept.append(self.raw[position:-2])
+        if not keep_alive:
+            kept.append(b"Connection: close\r\n")
+        kept.append(b"\r\n")
+        return b"".join(kept)
+
+
+def _status_line(raw: bytes) -> tuple[int, bool]:
+    line = raw[: raw.index(b"\r\n")]
+    version, _, rest = line.partition(b" ")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(rest) < 3 or not rest[:3].isdigit():
+        raise HeadError("not an HTTP/1.1 status line")
+    return int(rest[:3]), version == b"HTTP/1.1"
+
+
+def _lines(raw: bytes) -> list[tuple[bytes, bytes, int, int]]:
+    """(lower-case name, value, start, end) of each header line, obs-fold refused."""
+    lines, start = [], raw.index(b"\r\n") + 2
+    stop = len(raw) - 2
+    while start < stop:
+        end = raw.index(b"\r\n", start) + 2
+        name, colon, value = raw[start : end - 2].partition(b":")
+        if not colon or not name or name[0] in b" \t" or name[-1] in b" \t":
+            raise HeadError("a header line without a proper name")
+        lines.append((name.lower(), value.strip(b" \t"), start, end))
+        start = end
+    return lines
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(b" \t").lower() for token in value.split(b",") if token.strip(b" \t")]
+
+
+def request_head(
+    method: str, target: bytes, headers: RawHeaders, *, http_10: bool, authority: bytes | None
+) -> bytes:
+    """The head to send upstream: the client's own lines but for those of its connection.
+
+    `authority` takes the place of Host where Host is not passed through, and then stands for the
+    client's own origin too, so that a same-origin page stays one. A chunked body stays chunked;
+    HTTP/1.0 goes up as HTTP/1.0, so that the upstream does not chunk its answer.
+    Raises HeadError for a transfer coding other than chunked.
+    """
+    dropped = HOP_BY_HOP
+    hosts: list[bytes] = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"connection":
+            dropped = dropped | (set(_tokens(value)) - NEVER_DROPPED)
+        elif lower == b"transfer-encoding" and value.lower() != b"chunked":
+            raise HeadError("a transfer coding other than chunked")
+        elif lower == b"host":
+            hosts.append(value)
+    parts = [method.encode("ascii"), b" ", target, b" HTTP/1.0\r\n" if http_10 else b" HTTP/1.1\r\n"]
+    for name, value in headers:
+        lower = name.lower()
+        if lower in dropped and lower != b"transfer-encoding":
+            continue
+        if authority is not None:
+            value = _rewritten(lower, value, hosts, authority)
+        parts += (name, b": ", value, b"\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _rewritten(name: bytes, value: bytes, hosts: list[bytes], authority: bytes) -> bytes:
+    if name == b"host":
+        return authority
+    if name == b"origin" and hosts:
+        scheme, separator, host = value.partition(b"://")
+        if separator and host == hosts[0]:
+            return scheme + separator + authority
+    return value
+
+
+def host_allowed(host: str) -> bool:
+    """Whether Ollama, listening on loopback, would answer a request with this Host header.
+
+    Its table against DNS rebinding (CVE-2024-28224; server/routes.go, allowedHostsMiddleware):
+    loopback, private, unspecified and own addresses, localhost, the machine's own name, and names
+    below .localhost, .local and .internal. An empty Host passes, as there.
+    """
+    name = _without_port(host).lower()
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return (
+            name in ("", "localhost", socket.gethostname().lower())
+            or name.endswith((".localhost", ".local", ".internal"))
+        )
+    return address.is_loopback or address.is_unspecified or _go_private(address) or _is_own(name)
+
+
+_GO_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+
+
+def _go_private(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Go's netip.Addr.IsPrivate: RFC 1918 and RFC 4193; Python's is_private means much more."""
+    return any(address in network for network in _GO_PRIVATE if network.version == address.version)
+
+
+def _is_own(address: str) -> bool:
+    """Whether the address is one of this machine's: only then can a socket be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    if host.count(":") == 1:
+        return host.partition(":")[0]
+    return host
+
+
+def own_answer(
+    status: int, reason: str | None, body: bytes, *, keep_alive: bool, head_only: bool, date: str
+) -> bytes:
+    """An answer of the proxy's own, in the form Ollama's have; `reason` marks it as ours."""
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
+    if body:
+        lines.append(b"Content-Type: application/json; charset=utf-8")
+    if reason is not None:
+        lines.append(ERROR_HEADER + b": " + reason.encode())
+    lines += (b"Date: " + date.encode(), b"Content-Length: " + str(len(body)).encode())
+    if not keep_alive:
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+
+
+def client_name(user_agent: str, address: str) -> str:
+    """Who called, as far as headers tell: the user agent's first product, and a remote address.
+
+    Control characters are taken out; at most 120 characters.
+    """
+    product = "".join(c for c in user_agent.split(" ", 1)[0] if c.isprintable())[:80]
+    if not product:
+        return address
+    return product if address in ("127.0.0.1", "::1", "") else f"{product} ({address})"

@@ -1,0 +1,399 @@
+"""What runs now, what ended lately, and who is told: running calls, the recent ring, the event bus.
+
+`Live.start` and `Live.finish` are on each call's path, so they only note, and work for an audience
+only when there is one; nothing is done for each chunk. All of it belongs to one event loop.
+Not here: HTTP, storage, totals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ollama_proxy.exchange import Call, Exchange, Reason, State
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 0.25
+RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
+
+_encoder = msgspec.json.Encoder()
+
+
+class Sink(Protocol):
+    """Told of each call's start and end, on the event loop: it must only note, never wait.
+
+    What it raises is counted and logged, and never reaches the call. A sink that inherits this
+    class and leaves `started` out costs nothing at the start.
+    """
+
+    def started(self, call: Call) -> None: ...
+
+    def finished(self, call: Call) -> None: ...
+
+
+def encode(value: Any) -> bytes:
+    """JSON in one line, of whatever clients and models sent.
+
+    A lone surrogate, which has no UTF-8 (RFC 8259 section 8.2), becomes a question mark.
+    """
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, str_keys=True)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def unspoken(call: Call) -> Call:
+    """The call without what was said in it: as events and lists may carry it."""
+    return msgspec.structs.replace(call, prompt=None, response=None, options=None)
+
+
+def where(error: BaseException) -> str:
+    """An error's type and place. Its text is left out: it may quote a prompt or a key."""
+    place, step = "", error.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        place, step = f" in {code.co_qualname} line {step.tb_lineno}", step.tb_next
+    return type(error).__name__ + place
+
+
+class Ticker:
+    """Calls `work` each `interval` seconds from `wake()` on, until it returns False.
+
+    Work that takes long is done less often: at most a tenth of the loop's time goes to it.
+    """
+
+    def __init__(self, interval: float, work: Callable[[], bool]) -> None:
+        self._interval = interval
+        self._work = work
+        self._timer: asyncio.TimerHandle | None = None
+        self._failing = False
+
+    def wake(self) -> None:
+        if self._timer is None:
+            self._sleep(self._interval)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sleep(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._run)
+
+    def _run(self) -> None:
+        self._timer = None
+        began = time.perf_counter()
+        try:
+            again, self._failing = self._work(), False
+        except Exception as error:  # noqa: BLE001 - guard: background loop
+            if not self._failing:
+                log.error("what is told to listeners failed: %s", where(error))
+            again = self._failing = True
+        if again:
+            self._sleep(max(self._interval, 9 * (time.perf_counter() - began)))
+
+
+class Subscription:
+    """One listener's share of the event bus: `wait`, then `take`; or, when `lost`, `renew`."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self.lost = False
+        self._bus = bus
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    def put(self, event: bytes) -> None:
+        """Queue an event, or, past the limit, drop the whole queue: a snapshot then stands in."""
+        if self.lost:
+            return
+        full = len(self._waiting) >= self._bus.queue
+        if full or (self._waiting and self._size + len(event) > self._bus.queue_bytes):
+            self._drop()
+            self.lost = True
+        else:
+            self._waiting.append(event)
+            self._size += len(event)
+        self._wake.set()
+
+    async def wait(self) -> bool:
+        """Until there is something to do. False: the bus or the subscription is closed."""
+        if not self._closed:
+            await self._wake.wait()
+        return not self._closed
+
+    def take(self) -> bytes:
+        """All that waits, joined."""
+        joined = b"".join(self._waiting)
+        self._drop()
+        return joined
+
+    def renew(self) -> None:
+        """Forget what waits: the caller takes a snapshot before it lets the loop go on."""
+        self._drop()
+        self.lost = False
+
+    def close(self) -> None:
+        self._closed = True
+        self._bus.leave(self)
+        self._wake.set()
+
+    def _drop(self) -> None:
+        self._waiting.clear()
+        self._size = 0
+        self._wake.clear()
+
+
+class TooManySubscribers(Exception):
+    """The bus takes no more listeners."""
+
+
+class EventBus:
+    """Events to all that listen, each event encoded once (as server-sent events, WHATWG HTML 9.2).
+
+    It never waits for a listener: one that is slow loses events, and is told so.
+    """
+
+    def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 100) -> None:
+        self.queue = queue
+        self.queue_bytes = queue_bytes
+        self._limit = limit
+        self._closed = False
+        self._subscriptions: set[Subscription] = set()
+        self._numbers = itertools.count(1)
+
+    @property
+    def subscribers(self) -> int:
+        return len(self._subscriptions)
+
+    def subscribe(self) -> Subscription:
+        """Raises TooManySubscribers, also once closed."""
+        if self._closed or len(self._subscriptions) >= self._limit:
+            raise TooManySubscribers
+        subscription = Subscription(self)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+
+    def event(self, kind: str, data: Any) -> bytes:
+        """One event as it goes over the wire, under the next number."""
+        head = f"id: {next(self._numbers)}\nevent: {kind}\ndata: "
+        return head.encode() + encode(data) + b"\n\n"
+
+    def publish(self, kind: str, data: Any) -> None:
+        if self._subscriptions:
+            self.send(self.event(kind, data))
+
+    def send(self, event: bytes) -> None:
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def close(self) -> None:
+        """Ends every stream, and takes no new one."""
+        self._closed = True
+        for subscription in list(self._subscriptions):
+            subscription.close()
+
+
+class Endings:
+    """How many calls ended, and how many of them failed, in the last five minutes.
+
+    Kept by slots of ten seconds, so that it stays small whatever the load.
+    """
+
+    SLOT_SECONDS = 10.0
+    SLOTS = 30
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._slots: deque[list[int]] = deque(maxlen=self.SLOTS + 1)  # [slot, ended, failed]
+
+    def add(self, failed: bool) -> None:
+        slot = int(self._clock() / self.SLOT_SECONDS)
+        if not self._slots or self._slots[-1][0] != slot:
+            self._slots.append([slot, 0, 0])
+        self._slots[-1][1] += 1
+        self._slots[-1][2] += failed
+
+    def totals(self) -> tuple[int, int]:
+        """(ended, failed)."""
+        oldest = int(self._clock() / self.SLOT_SECONDS) - self.SLOTS
+        slots = [slot for slot in self._slots if slot[0] > oldest]
+        return sum(slot[1] for slot in slots), sum(slot[2] for slot in slots)
+
+
+class _Running:
+    __slots__ = ("cancel", "exchange", "refresh", "refreshed")
+
+    def __init__(
+        self, exchange: Exchange, cancel: Callable[[], None], refresh: Callable[[], None]
+    ) -> None:
+        self.exchange = exchange
+        self.cancel = cancel
+        self.refresh = refresh
+        self.refreshed = float("-inf")
+
+
+class Live:
+    """The running calls and the recent ones; tells sinks and the bus of each start and end."""
+
+    def __init__(
+        self,
+        *,
+        recent: int = 1000,
+        sinks: Sequence[Sink] = (),
+        clock: Callable[[], float] = time.monotonic,
+        bus: EventBus | None = None,
+        progress_interval: float = REFRESH_SECONDS,
+    ) -> None:
+        self.bus = EventBus() if bus is None else bus
+        self.sink_errors = 0
+        self.endings = Endings(clock)
+        self.last_started: float | None = None  # seconds since 1970
+        self.last_busy: float | None = None  # by `clock`: when a call last began or ended
+        self._limit = recent
+        self._clock = clock
+        self._running: dict[str, _Running] = {}
+        self._recent: OrderedDict[str, Call] = OrderedDict()
+        self._recent_text = 0
+        self._started = [s for s in sinks if getattr(type(s), "started", None) is not Sink.started]
+        self._finished = list(sinks)
+        self._logged: set[str] = set()
+        self._ticker = Ticker(progress_interval, self._tick)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    def start(
+        self, exchange: Exchange, cancel: Callable[[], None], refresh: Callable[[], None]
+    ) -> None:
+        """A call has arrived. `refresh` brings `exchange.observation` up to what has passed."""
+        self._running[exchange.id] = _Running(exchange, cancel, refresh)
+        self.last_started, self.last_busy = exchange.started_at, self._clock()
+        listened = bool(self.bus.subscribers)
+        if not listened and not self._started:
+            return
+        call = exchange.record()
+        for sink in self._started:
+            self._guarded(sink.started, call)
+        if listened:
+            self._guarded(self._announce, "started", call)
+            self._ticker.wake()
+
+    def finish(self, exchange: Exchange) -> None:
+        """The call's end: its record is made once, whatever calls this again."""
+        if self._running.pop(exchange.id, None) is None:
+            return
+        exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
+        call = exchange.record()
+        self.last_busy = self._clock()
+        self.endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
+        self._remember(call)
+        for sink in self._finished:
+            self._guarded(sink.finished, call)
+        if self.bus.subscribers:
+            self._guarded(self._announce, "finished", call)
+
+    def active(self) -> list[Call]:
+        """The running calls as they stand now, oldest first."""
+        return [entry.exchange.record() for entry in self._refreshed()]
+
+    def call(self, id: str) -> Call | None:
+        """A running call, or one that ended lately."""
+        entry = self._running.get(id)
+        if entry is None:
+            return self._recent.get(id)
+        self._refresh(entry, self._clock())
+        return entry.exchange.record()
+
+    def cancel(self, id: str) -> bool:
+        """Whether there was such a running call. How it ends is up to the call itself."""
+        entry = self._running.get(id)
+        if entry is None:
+            return False
+        self._guarded(entry.cancel)
+        return True
+
+    def recent_calls(self, limit: int | None = None) -> list[Call]:
+        """Calls that ended lately, the one that ended last first."""
+        return list(itertools.islice(reversed(self._recent.values()), limit))
+
+    def subscribe(self) -> Subscription:
+        """Listen to the bus; progress is told while somebody does. Raises TooManySubscribers."""
+        subscription = self.bus.subscribe()
+        if self._running:
+            self._ticker.wake()
+        return subscription
+
+    def close(self) -> None:
+        """No more events. Calls are still noted."""
+        self.bus.close()
+        self._ticker.stop()
+
+    def _tick(self) -> bool:
+        """Tell all running calls' progress in one event. False: nobody listens, or nothing runs."""
+        if not self.bus.subscribers or not self._running:
+            return False
+        self.bus.publish("progress", [_progress(entry.exchange) for entry in self._refreshed()])
+        return True
+
+    def _refreshed(self) -> Iterator[_Running]:
+        now = self._clock()
+        for entry in list(self._running.values()):
+            self._refresh(entry, now)
+            yield entry
+
+    def _refresh(self, entry: _Running, now: float) -> None:
+        if now - entry.refreshed >= REFRESH_SECONDS:
+            entry.refreshed = now
+            self._guarded(entry.refresh)
+
+    def _announce(self, kind: str, call: Call) -> None:
+        self.bus.publish(kind, unspoken(call))
+
+    def _remember(self, call: Call) -> None:
+        self._recent[call.id] = call
+        self._recent_text += _text(call)
+        while len(self._recent) > self._limit or self._recent_text > RECENT_TEXT:
+            self._recent_text -= _text(self._recent.popitem(last=False)[1])
+
+    def _guarded(self, told: Callable[..., None], *arguments: Any) -> None:
+        """No listener's error reaches the call. Each one's first is logged, all are counted."""
+        try:
+            told(*arguments)
+        except Exception as error:  # noqa: BLE001 - guard: sink call
+            self.sink_errors += 1
+            name = getattr(told, "__qualname__", type(told).__name__)
+            if name not in self._logged:
+                self._logged.add(name)
+                log.error("%s failed: %s (further errors are only counted)", name, where(error))
+
+
+def _text(call: Call) -> int:
+    return len(call.prompt or "") + len(call.response or "")
+
+
+def _progress(exchange: Exchange) -> dict[str, Any]:
+    seen = exchange.observation
+    return {
+        "id": exchange.id,
+        "model": seen.model,
+        "duration": exchange.duration,
+        "output_chunks": seen.output_chunks,
+        "response_bytes": exchange.response_bytes,
+        "time_to_first_token": exchange.time_to_first_token,
+    }

@@ -1,0 +1,47 @@
+"""Which observer looks at which route: the table. Observers are sans-IO: bytes in, facts out.
+
+A route that is not listed is watched for the error text of a refusal only; it passes all the same.
+"""
+
+from __future__ import annotations
+
+from ollama_proxy.exchange import Observation
+from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
+from ollama_proxy.observers.errors import Dialect, dialect_of, error_body
+from ollama_proxy.observers.generic import ModelObserver, ProgressObserver
+from ollama_proxy.observers.ollama import ChatObserver, EmbedObserver, GenerateObserver
+from ollama_proxy.observers.privacy import Mode, Privacy
+
+__all__ = [
+    "REQUEST_LIMIT",
+    "ROUTES",
+    "Dialect",
+    "Mode",
+    "Observer",
+    "Privacy",
+    "dialect_of",
+    "error_body",
+    "observer_for",
+]
+
+ROUTES: dict[tuple[str, str], type[Observer]] = {
+    ("POST", "/api/generate"): GenerateObserver,
+    ("POST", "/api/chat"): ChatObserver,
+    ("POST", "/api/embed"): EmbedObserver,
+    ("POST", "/api/embeddings"): EmbedObserver,
+    ("POST", "/api/pull"): ProgressObserver,
+    ("POST", "/api/push"): ProgressObserver,
+    ("POST", "/api/create"): ProgressObserver,
+    ("POST", "/api/show"): ModelObserver,
+    ("POST", "/api/copy"): ModelObserver,
+    ("DELETE", "/api/delete"): ModelObserver,
+    ("POST", "/v1/"): ModelObserver,
+}
+"""A path that ends in a slash stands for every path below it."""
+
+
+def observer_for(method: str, path: str, observation: Observation, privacy: Privacy) -> Observer:
+    """The observer of one call, which fills `observation`. `path` is without the query."""
+    below = "/".join((*path.split("/", 2)[:2], ""))
+    kind = ROUTES.get((method, path)) or ROUTES.get((method, below), Observer)
+    return kind(observation, privacy)

@@ -1,0 +1,69 @@
+"""Routes of which little is read: /v1 for now, and those that manage models.
+
+Not here: tokens of the /v1 dialects, which need observers of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ollama_proxy.exchange import Observation
+from ollama_proxy.observers.base import Observer
+from ollama_proxy.observers.errors import message_of
+from ollama_proxy.observers.lines import LineObserver
+from ollama_proxy.observers.reading import Form, decode, flag, name
+
+
+class Request(msgspec.Struct):
+    """The model under each of its names: `name` is the older one, `source` the one of a copy."""
+
+    model: Any = None
+    name: Any = None
+    source: Any = None
+    stream: Any = msgspec.UNSET
+
+
+class Failure(msgspec.Struct):
+    """A line of progress that tells of an error."""
+
+    error: Any = None
+
+
+_REQUEST = Form(Request)
+_FAILURE = msgspec.json.Decoder(Failure)
+
+
+def keep_request(body: bytes, whole: bool, observation: Observation, default: bool) -> None:
+    """Model, and whether a stream was asked for; `default` is what an absent `stream` means."""
+    request, sure = _REQUEST.read(body, whole)
+    observation.model = name(request.model) or name(request.name) or name(request.source)
+    observation.streamed = flag(request.stream)
+    if request.stream is msgspec.UNSET and sure:
+        observation.streamed = default
+
+
+class ModelObserver(Observer):
+    """Which model, and the error text of a refusal: /v1, /api/show, copy, delete."""
+
+    def _request(self, body: bytes, whole: bool) -> None:
+        keep_request(body, whole, self.observation, default=False)
+
+
+class ProgressObserver(LineObserver):
+    """/api/pull, push, create: lines of progress, one of which may be an error after a 200."""
+
+    marks = (b'"error"',)
+
+    def _request(self, body: bytes, whole: bool) -> None:
+        keep_request(body, whole, self.observation, default=True)
+
+    def _line(self, line: bytes) -> bool:
+        failure = decode(_FAILURE, line)
+        if failure is None:
+            self.not_understood += 1
+        elif failure.error:
+            self.observation.error_in_stream = True
+            self._fail(message_of(failure.error))
+        return True

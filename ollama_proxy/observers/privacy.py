@@ -1,0 +1,143 @@
+"""What of a prompt, an answer or an error may be kept: the one gate that text passes.
+
+Not here: where in the bytes a text is found (the other observers), where it is stored. Redaction
+comes before cutting: a secret that lies across the cut is replaced whole, never cut in two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+MARK = "[redacted]"
+ERROR_LIMIT = 500
+FULL_LIMIT = 1_000_000
+"""Characters kept of one text in the modes `full` and `hash`: a call's memory stays bounded."""
+LOOKAHEAD = 4096
+"""Characters seen past the last one kept, so that a pattern can match across the cut."""
+
+_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\bbearer\s+[^\s\"',;]+",
+        r"\bbasic\s+[a-z0-9+/=]{8,}",
+        r"\bsk-[\w-]{4,}",
+        r"\b(?:x-api-key|api[_-]?key|authorization|(?:set-)?cookie)\b[\"']?\s*[:=]\s*[^\r\n,;]+",
+        r"[?&](?:key|token)=[^&\s\"']+",
+        r"(?<=//)[^/\s@\"']+@",
+    )
+)
+
+
+class Mode(StrEnum):
+    """How much of prompts and answers is kept."""
+
+    NONE = "none"
+    TRUNCATE = "truncate"
+    HASH = "hash"
+    FULL = "full"
+
+
+class Privacy(msgspec.Struct, frozen=True):
+    """The rules for text: `mode`, the limit of mode `truncate`, and patterns to take out."""
+
+    mode: Mode = Mode.TRUNCATE
+    characters: int = 200
+    redact: tuple[re.Pattern[str], ...] = ()
+
+    @classmethod
+    def build(cls, mode: str, characters: int = 200, redact: Iterable[str] = ()) -> Privacy:
+        """From the configuration's plain values. Raises ValueError or re.error if they are not."""
+        return cls(Mode(mode), characters, tuple(re.compile(pattern) for pattern in redact))
+
+    @property
+    def wanted(self) -> int:
+        """Characters of a text that are needed to keep what may be kept of it."""
+        if self.mode is Mode.NONE:
+            return 0
+        if self.mode is Mode.TRUNCATE:
+            return self.characters + (LOOKAHEAD if self.redact else 0)
+        return FULL_LIMIT
+
+    def keep(self, text: str | None, whole: bool = True) -> str | None:
+        """What may be kept of `text`. `whole` False: it went on, but that was not seen.
+
+        The hash of a text that was not seen whole would name nothing: None. The end of such a text
+        is not kept where a pattern might have matched had more of it been seen.
+        """
+        if text is None or self.mode is Mode.NONE:
+            return None
+        whole = whole and len(text) <= self.wanted
+        text = text[: self.wanted]
+        end = len(text) if whole or not self.redact else max(0, len(text) - LOOKAHEAD)
+        kept = readable(redacted(text, self.redact, end))
+        if self.mode is Mode.TRUNCATE:
+            return kept[: self.characters]
+        if self.mode is Mode.FULL:
+            return kept
+        return digest(kept) if whole else None
+
+    def error(self, text: str) -> str:
+        """An error's text without patterns' matches and known kinds of secrets, cut to its limit."""
+        text = text[:FULL_LIMIT]
+        return readable(redacted(text, self.redact + _SECRETS, len(text)))[:ERROR_LIMIT]
+
+    def hits(self, text: str) -> bool:
+        """Whether one of the patterns matches somewhere in `text`."""
+        return any(pattern.search(text) for pattern in self.redact)
+
+
+class Held:
+    """Collects an answer's text piece by piece, no more of it than is needed."""
+
+    __slots__ = ("_parts", "_room", "_seen")
+
+    def __init__(self, wanted: int) -> None:
+        self._parts: list[str] = []
+        self._room = wanted
+        self._seen = False
+
+    @property
+    def full(self) -> bool:
+        return self._room <= 0
+
+    def add(self, text: str) -> None:
+        self._seen = True
+        if text and self._room > 0:
+            self._parts.append(text[: self._room])
+            self._room -= len(text)
+
+    def text(self) -> str | None:
+        """What was collected; None if nothing ever came, which is not the same as empty text."""
+        return "".join(self._parts) if self._seen else None
+
+
+def redacted(text: str, patterns: Iterable[re.Pattern[str]], end: int) -> str:
+    """The first `end` characters of `text`; each match that begins there is replaced by a mark."""
+    spans = sorted(found.span() for pattern in patterns for found in pattern.finditer(text))
+    pieces: list[str] = []
+    at = 0
+    for start, stop in spans:
+        if start >= end:
+            break
+        if start >= at and stop > start:
+            pieces += (text[at:start], MARK)
+        at = max(at, stop)
+    pieces.append(text[at:end])
+    return "".join(pieces)
+
+
+def digest(text: str) -> str:
+    """Names a text without telling it: equal texts have equal digests."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def readable(text: str) -> str:
+    """`text` with lone surrogates, which no store can write, replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,97 @@
+"""Between the relay and an observer: counts what passes, and hands it on later, in blocks.
+
+`piece` runs once for each piece of an answer, on the relay's way, so it only counts and keeps a
+reference. The bytes are un-framed and observed when a block is full, when somebody looks, or at
+the end; only until the first text was seen is each piece observed at once, to know its time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ollama_proxy.exchange import Exchange
+from ollama_proxy.framing import Chunked, FramingError
+from ollama_proxy.headers import ResponseHead
+from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
+
+BLOCK = 64 * 1024
+
+
+class Tap:
+    """One call's tap: fills `exchange` with what its observer makes of the bytes."""
+
+    __slots__ = ("_chunks", "_eager", "_exchange", "_observer", "_pending", "_request", "_size")
+
+    def __init__(self, exchange: Exchange, observer: Observer) -> None:
+        self._exchange = exchange
+        self._observer = observer
+        self._request: list[bytes] | None = []
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._chunks: Chunked | None = None
+        self._eager = observer.waits_for_text
+
+    def request_piece(self, data: bytes) -> bool:
+        """Keep a piece of the request's body. True once as much is here as is ever looked at."""
+        before = self._exchange.request_bytes
+        self._exchange.request_bytes = before + len(data)
+        if self._request is None or before >= REQUEST_LIMIT:
+            return True
+        self._request.append(data[: REQUEST_LIMIT - before])
+        return before + len(data) >= REQUEST_LIMIT
+
+    def request_end(self) -> None:
+        """The request is here, or all of it that is looked at: read it, once."""
+        if self._request is None:
+            return
+        body = b"".join(self._request)
+        self._request = None
+        self._observer.request(body, self._exchange.request_bytes == len(body))
+
+    def head(self, head: ResponseHead) -> None:
+        self._exchange.status_code = head.status
+        if isinstance(head.scanner, Chunked):
+            self._chunks = Chunked()
+        self._observer.response(
+            head.status, head.header(b"content-type"), head.header(b"content-encoding")
+        )
+
+    def piece(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._size += len(data)
+        if self._eager:
+            self._first_text()
+        elif self._size >= BLOCK:
+            self.digest()
+
+    def _first_text(self) -> None:
+        now = time.monotonic()
+        self.digest()
+        if self._observer.text_seen:
+            self._eager = False
+            if self._exchange.observation.streamed:
+                self._exchange.first_token = now
+
+    def digest(self) -> None:
+        """Observe what is pending; brings `exchange.observation` up to date."""
+        if not self._pending:
+            return
+        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+        self._pending.clear()
+        self._size = 0
+        if self._chunks is not None:
+            payload: list[bytes] = []
+            try:
+                self._chunks.feed(data, payload)
+            except FramingError:
+                # The relay has seen it too and ends the call; what came before it counts.
+                self._chunks = None
+            data = b"".join(payload)
+        self._exchange.response_bytes += len(data)
+        self._observer.feed(data)
+
+    def close(self, complete: bool) -> None:
+        """The answer is over, whole or broken off."""
+        self.digest()
+        self.request_end()
+        self._observer.close(complete)

@@ -1,0 +1,47 @@
+"""The other plain rows that modules hand each other: what was asked for, what the model server has.
+
+Not here: calls themselves (`exchange.py`), nor any code that reads or writes them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Filter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which calls to list, newest first. `before` is the id of the call to continue after."""
+
+    limit: int = 50
+    before: str | None = None
+    model: str | None = None
+    state: str | None = None
+
+
+class ModelInfo(msgspec.Struct, kw_only=True):
+    """One model that Ollama has, as `/api/tags` and `/api/ps` tell it. Sizes in bytes.
+
+    `loaded` false with `expires_at` None: on disk only. Times are Ollama's own ISO texts.
+    """
+
+    name: str
+    size: int | None = None
+    family: str | None = None
+    parameter_size: str | None = None
+    quantization: str | None = None
+    loaded: bool = False
+    size_loaded: int | None = None
+    size_vram: int | None = None
+    context_length: int | None = None
+    expires_at: str | None = None
+
+
+class UpstreamHealth(msgspec.Struct, kw_only=True):
+    """What the last look at Ollama said. `up` None: not looked yet. `latency` in seconds."""
+
+    up: bool | None = None
+    version: str | None = None
+    error: str | None = None
+    latency: float | None = None
+    since: str | None = None
+    models: list[ModelInfo] = []
+    loop: bool = False

@@ -1,0 +1,255 @@
+"""Totals and percentiles of finished calls: pure, mergeable, bounded.
+
+Not here: where they are kept (`storage`), how they are shown, and calls that still run. The same
+`Statistics` serve the live totals, one batch of the store, and what was read back at the start.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from ollama_proxy.exchange import Call, State
+
+RELATIVE_ERROR = 0.01
+SMALLEST, LARGEST = 1e-4, 1e6
+MAX_MODELS = 500
+# Longer than any name that Ollama takes (host, namespace, model and tag: under 600 together).
+MAX_NAME = 600
+OTHER = "(other)"
+# A count above this is nonsense from upstream; adding it would in the end pass 64 bits.
+_LARGEST_COUNT = 10**12
+_GROWTH = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_LOG_GROWTH = math.log(_GROWTH)
+
+
+class Histogram(msgspec.Struct):
+    """How values spread, in buckets that grow by one factor (DDSketch, arXiv 1908.10693).
+
+    A percentile is within 1 % of the true one for values of 1e-4 to 1e6; what lies outside counts
+    in the first or last bucket, so there are fewer than 1,200 of them. Count, sum, minimum and
+    maximum are exact. Negative values count as 0; infinite ones and NaN are left out.
+    """
+
+    buckets: dict[int, int] = {}
+    count: int = 0
+    sum: float = 0.0
+    min: float = math.inf
+    max: float = 0.0
+
+    def record(self, value: float) -> None:
+        if not math.isfinite(value):
+            return
+        value = max(0.0, value)
+        index = _bucket(value)
+        self.buckets[index] = self.buckets.get(index, 0) + 1
+        self.count += 1
+        self.sum += value
+        self.min = min(self.min, value)
+        self.max = max(self.max, value)
+
+    def merge(self, other: Histogram) -> None:
+        for index, count in other.buckets.items():
+            self.buckets[index] = self.buckets.get(index, 0) + count
+        self.count += other.count
+        self.sum += other.sum
+        self.min = min(self.min, other.min)
+        self.max = max(self.max, other.max)
+
+    @property
+    def mean(self) -> float | None:
+        return self.sum / self.count if self.count else None
+
+    def percentile(self, q: float) -> float | None:
+        """The value that the share `q` (0 to 1) of all values does not pass, by nearest rank."""
+        left = max(1, math.ceil(q * self.count))
+        for index in sorted(self.buckets):
+            left -= self.buckets[index]
+            if left <= 0:
+                return min(max(_middle(index), self.min), self.max)
+        return None
+
+    def view(self) -> dict[str, float | None]:
+        """The REST object; of nothing, all but the count is None."""
+        return {
+            "count": self.count,
+            "mean": self.mean,
+            "p50": self.percentile(0.50),
+            "p90": self.percentile(0.90),
+            "p95": self.percentile(0.95),
+            "p99": self.percentile(0.99),
+            "max": self.max if self.count else None,
+        }
+
+
+class Summary(msgspec.Struct):
+    """The totals of one key: of all calls, or of one model.
+
+    Times and speeds are those of calls with a model, so that a client which polls `/api/tags` does
+    not drown them: in the summary of all calls `requests` can be more than `duration.count`.
+    `answered` are completed calls with a model and a known duration. `last_used` is when the
+    latest call began.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    timeout: int = 0
+    cancelled: int = 0
+    interrupted: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    queue_seconds: float = 0.0
+    load_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    answered: int = 0
+    answered_seconds: float = 0.0
+    duration: Histogram = msgspec.field(default_factory=Histogram)
+    time_to_first_token: Histogram = msgspec.field(default_factory=Histogram)
+    tokens_per_second: Histogram = msgspec.field(default_factory=Histogram)
+    last_used: str | None = None
+
+    @property
+    def requests(self) -> int:
+        return self.completed + self.failed + self.timeout + self.cancelled + self.interrupted
+
+    @property
+    def success_rate(self) -> float | None:
+        """Percent of what Ollama could have answered: calls that the client left do not count."""
+        answerable = self.completed + self.failed + self.timeout
+        return self.completed / answerable * 100 if answerable else None
+
+    def add(self, call: Call) -> None:
+        """Count one finished call. What the call does not know is left out, never taken as 0."""
+        setattr(self, call.state, getattr(self, call.state) + 1)
+        self.last_used = max(self.last_used or "", call.started_at)
+        self.input_tokens += _count(call.input_tokens)
+        self.output_tokens += _count(call.output_tokens)
+        if call.model is not None:
+            self._add_times(call)
+
+    def _add_times(self, call: Call) -> None:
+        self.queue_seconds += _seconds(call.queue)
+        self.load_seconds += _seconds(call.load)
+        self.prefill_seconds += _seconds(call.prefill)
+        self.decode_seconds += _seconds(call.decode)
+        for name in _HISTOGRAMS:
+            value = getattr(call, name)
+            if value is not None:
+                getattr(self, name).record(value)
+        if call.state == State.COMPLETED and call.duration is not None:
+            self.answered += 1
+            self.answered_seconds += call.duration
+
+    def merge(self, other: Summary) -> None:
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _HISTOGRAMS:
+            getattr(self, name).merge(getattr(other, name))
+        self.last_used = max(self.last_used or "", other.last_used or "") or None
+
+    def view(self) -> dict[str, Any]:
+        """The REST object."""
+        return {
+            "requests": self.requests,
+            "completed": self.completed,
+            "failed": self.failed,
+            "timeout": self.timeout,
+            "cancelled": self.cancelled,
+            "interrupted": self.interrupted,
+            "success_rate": self.success_rate,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_tokens": self.input_tokens + self.output_tokens,
+            "duration": self.duration.view(),
+            "time_to_first_token": self.time_to_first_token.view(),
+            "tokens_per_second": self.tokens_per_second.view(),
+            "queue_seconds": self.queue_seconds,
+            "load_seconds": self.load_seconds,
+            "prefill_seconds": self.prefill_seconds,
+            "decode_seconds": self.decode_seconds,
+            "last_used": self.last_used,
+        }
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Summary:
+        """Raises msgspec.MsgspecError where `data` is no summary."""
+        return _summary_decoder.decode(data)
+
+
+class Statistics(msgspec.Struct):
+    """The summary of all calls and one for each model, at most `MAX_MODELS` and `OTHER`.
+
+    A name that never completed a call gets a summary of its own only in the first half of that
+    room: 10,000 made-up names cannot push a real model into `OTHER`.
+    """
+
+    all: Summary = msgspec.field(default_factory=Summary)
+    models: dict[str, Summary] = {}
+
+    def add(self, call: Call) -> None:
+        """Count a call; one that still runs is ignored."""
+        if call.state == State.RUNNING:
+            return
+        self.all.add(call)
+        if call.model is not None:
+            self._summary(self._key(call.model, call.state == State.COMPLETED)).add(call)
+
+    def merge(self, other: Statistics) -> set[str]:
+        """Add the other's totals to these. Returns the names in `models` that this changed."""
+        self.all.merge(other.all)
+        changed = set()
+        for model, summary in other.models.items():
+            key = self._key(model, summary.completed > 0)
+            self._summary(key).merge(summary)
+            changed.add(key)
+        return changed
+
+    @property
+    def avg_response_time(self) -> float:
+        """Mean seconds of the completed calls that ran a model; 0 when there is none."""
+        return self.all.answered_seconds / self.all.answered if self.all.answered else 0.0
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Statistics:
+        """Raises msgspec.MsgspecError where `data` are no statistics."""
+        return _statistics_decoder.decode(data)
+
+    def _key(self, model: str, completed: bool) -> str:
+        room = MAX_MODELS if completed else MAX_MODELS // 2
+        own = model in self.models or (len(self.models) < room and len(model) <= MAX_NAME)
+        return model if own else OTHER
+
+    def _summary(self, key: str) -> Summary:
+        return self.models.setdefault(key, Summary())
+
+
+def _bucket(value: float) -> int:
+    return math.ceil(math.log(min(max(value, SMALLEST), LARGEST)) / _LOG_GROWTH)
+
+
+def _middle(index: int) -> float:
+    """The value whose relative distance to both ends of the bucket is the same."""
+    return float(2 * _GROWTH**index / (_GROWTH + 1))
+
+
+def _count(value: int | None) -> int:
+    return value if value is not None and 0 <= value <= _LARGEST_COUNT else 0
+
+
+def _seconds(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) and value > 0 else 0.0
+
+
+_HISTOGRAMS = ("duration", "time_to_first_token", "tokens_per_second")
+_SUMS = tuple(name for name in Summary.__struct_fields__ if name not in (*_HISTOGRAMS, "last_used"))
+_summary_decoder = msgspec.msgpack.Decoder(Summary)
+_statistics_decoder = msgspec.msgpack.Decoder(Statistics)

@@ -1,0 +1,133 @@
+"""What storage engines share: the `Store` they are, the columns, the steps of the schema.
+
+Not here: any engine, any I/O. The columns are `Call`'s fields: one more field takes one more step
+in `MIGRATIONS` (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from ollama_proxy.exchange import Call
+from ollama_proxy.records import Filter
+from ollama_proxy.stats import Statistics
+
+COLUMNS: tuple[str, ...] = Call.__struct_fields__
+# A page of history, not an export: one answer stays well under 64 MB even with full prompts kept.
+MAX_LIMIT = 1000
+
+Migrations = Mapping[int, Sequence[str]]
+
+# Schema version → what brings the one before to it. A released step is never changed.
+MIGRATIONS: Migrations = {
+    1: [
+        """
+        CREATE TABLE calls (
+            id TEXT PRIMARY KEY NOT NULL,
+            method TEXT NOT NULL,
+            path TEXT NOT NULL,
+            model TEXT,
+            state TEXT NOT NULL,
+            reason TEXT,
+            status_code INTEGER,
+            started_at TEXT NOT NULL,
+            duration REAL,
+            time_to_first_token REAL,
+            queue REAL,
+            load REAL,
+            prefill REAL,
+            decode REAL,
+            input_tokens INTEGER,
+            output_tokens INTEGER,
+            tokens_per_second REAL,
+            streamed INTEGER,
+            done_reason TEXT,
+            error TEXT,
+            prompt TEXT,
+            response TEXT,
+            client TEXT,
+            request_bytes INTEGER NOT NULL,
+            response_bytes INTEGER NOT NULL,
+            output_chunks INTEGER,
+            options TEXT
+        )
+        """,
+        "CREATE INDEX calls_by_model ON calls (model, id)",
+        "CREATE INDEX calls_by_state ON calls (state, id)",
+        "CREATE INDEX calls_by_model_and_state ON calls (model, state, id)",
+        """
+        CREATE TABLE totals (
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            summary BLOB NOT NULL,
+            PRIMARY KEY (kind, name)
+        )
+        """,
+    ],
+}
+
+
+class StoreError(Exception):
+    """The store cannot do this now. Its text is one line: the cause, then what to do about it."""
+
+
+class Store(Protocol):
+    """Keeps calls and their totals. Every method may raise `StoreError` and is safe in any thread.
+
+    Any other exception from `write` means that a row cannot be stored as it is: trying again will
+    not help, another row may still be written.
+    """
+
+    def open(self) -> None:
+        """Get ready: migrate, and turn calls found running into `interrupted`, reason `crash`."""
+
+    def write(self, calls: Sequence[Call]) -> None:
+        """Store all or none. A finished row stays as it is, and is counted in the totals once."""
+
+    def statistics(self) -> Statistics:
+        """The totals of every call ever stored, those since pruned included."""
+
+    def calls(self, wanted: Filter) -> list[Call]:
+        """Newest first, at most `MAX_LIMIT`."""
+
+    def call(self, id: str) -> Call | None: ...
+
+    def prune(self, max_age_days: float | None, max_bytes: int | None) -> bool:
+        """One short step of forgetting the oldest calls; None is no limit. True: call again."""
+
+    def size_bytes(self) -> int:
+        """What the store takes on disk."""
+
+    def close(self) -> None: ...
+
+
+def to_row(call: Call) -> tuple[Any, ...]:
+    """The call's values in the order of `COLUMNS`, as every engine can take them."""
+    return tuple(_storable(value) for value in msgspec.structs.astuple(call))
+
+
+def from_row(row: Sequence[Any]) -> Call:
+    values = dict(zip(COLUMNS, row, strict=True))
+    if values["options"] is not None:
+        values["options"] = json.loads(values["options"])
+    if values["streamed"] is not None:
+        values["streamed"] = bool(values["streamed"])
+    return Call(**values)
+
+
+def _storable(value: Any) -> Any:
+    """The value as SQL can take it, so that one odd value does not hold back a whole batch.
+
+    A lone surrogate becomes `?`, an integer beyond 64 bits None; `json` takes both as they are.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return None
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return value

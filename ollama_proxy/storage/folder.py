@@ -1,0 +1,81 @@
+"""The database's folder: made private, and held by one proxy at a time.
+
+Not here: what is in the database. POSIX only (`flock`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from ollama_proxy.storage.base import StoreError
+
+
+def claim(database: Path) -> int:
+    """Make the folder (0700) and the file (0600), take the lock. Returns what `release` takes.
+
+    A folder that is there already keeps its mode: it may be a home folder, or shared on purpose.
+    """
+    try:
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(_lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritable(database, error) from error
+    try:
+        _take(lock, database)
+        _make_private(database)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def release(lock: int) -> None:
+    # The lock file stays: to unlink it would let two others each hold a lock on a different file.
+    os.close(lock)
+
+
+def files(database: Path) -> list[Path]:
+    """The database and what SQLite keeps beside it, those that exist."""
+    every = [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
+    return [file for file in every if file.exists()]
+
+
+def unwritable(database: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write {database}: {error.strerror}: "
+        "give the user who runs the proxy access to this folder, or choose another data folder"
+    )
+
+
+def _lock_file(database: Path) -> Path:
+    return database.with_name(database.name + ".lock")
+
+
+def _take(lock: int, database: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise unwritable(database, error) from error
+        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        raise StoreError(
+            f"{database} is in use by another ollama-proxy (process {holder}): "
+            "stop that one, or give this one another data folder"
+        ) from error
+    # Who holds it is only for the message above: a full disk must not stand in the way.
+    with contextlib.suppress(OSError):
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _make_private(database: Path) -> None:
+    try:
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for file in files(database):
+            file.chmod(0o600)
+    except OSError as error:
+        raise unwritable(database, error) from error

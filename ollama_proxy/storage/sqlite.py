@@ -1,0 +1,303 @@
+"""Calls and totals in one SQLite file, in WAL mode.
+
+One connection does every write and every checkpoint; reads go by a second one, opened read-only,
+which can do neither: SQLite before 3.51.3 may corrupt its WAL when two connections checkpoint and
+commit at once. Each has its lock, so every method may be called from any thread, and a read never
+waits for a write. Not here: when to write (`writer.py`), and what a total is (`stats.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from ollama_proxy.exchange import Call, Reason, State, iso
+from ollama_proxy.records import Filter
+from ollama_proxy.stats import Statistics, Summary
+from ollama_proxy.storage import folder
+from ollama_proxy.storage.base import (
+    COLUMNS,
+    MAX_LIMIT,
+    MIGRATIONS,
+    Migrations,
+    StoreError,
+    from_row,
+    to_row,
+)
+
+BUSY_SECONDS = 2.0
+# One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
+PRUNE_ROWS = 500
+PRUNE_PAGES = 2000
+# "OlPx": by this a file is known as ours, and one of another program is left alone.
+APPLICATION_ID = 0x4F6C5078
+SECONDS_A_DAY = 86400.0
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
+_UPSERT = (
+    f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS)}"
+    " WHERE calls.state = 'running'"
+)
+_OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
+
+_BROKEN = (
+    "is damaged or not a database: move it away to begin a new one"
+    " (`sqlite3 FILE .recover` can rescue what it held)"
+)
+_CAUSES: dict[int, str] = {
+    sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk and its free space",
+    sqlite3.SQLITE_READONLY: "is read-only: give the user who runs the proxy write access",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: give the user who runs the proxy access to it",
+    sqlite3.SQLITE_PERM: "cannot be opened: give the user who runs the proxy access to it",
+    sqlite3.SQLITE_BUSY: "is locked by another program: close what has it open",
+    sqlite3.SQLITE_LOCKED: "is locked by another program: close what has it open",
+    sqlite3.SQLITE_CORRUPT: _BROKEN,
+    sqlite3.SQLITE_NOTADB: _BROKEN,
+}
+
+
+class SqliteStore:
+    """A `Store` in the file `path`, which a single process may have open."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        migrations: Migrations = MIGRATIONS,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
+        self.path = path.absolute()
+        self._clock = clock
+        self._migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._claimed: int | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+
+    def open(self) -> None:
+        self._claimed = folder.claim(self.path)
+        try:
+            with _explained(self.path):
+                self._writer = self._connect("rw")
+                _prepare(self._writer, self.path)
+                _migrate(self._writer, self.path, self._migrations)
+                self._recover()
+                self._reader = self._connect("ro")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The writer last: its close does the final checkpoint."""
+        with self._reading, self._writing:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+            if self._claimed is not None:
+                folder.release(self._claimed)
+                self._claimed = None
+
+    def write(self, calls: Sequence[Call]) -> None:
+        with self._transaction() as connection:
+            batch = Statistics()
+            for call in calls:
+                stored = connection.execute(_UPSERT, to_row(call)).rowcount > 0
+                if stored:
+                    batch.add(call)
+            _add_totals(connection, self.path, batch)
+
+    def statistics(self) -> Statistics:
+        with self._read() as connection:
+            return _load_totals(connection, self.path)
+
+    def calls(self, wanted: Filter) -> list[Call]:
+        conditions = {"id < ?": wanted.before, "model = ?": wanted.model, "state = ?": wanted.state}
+        given = {text: value for text, value in conditions.items() if value is not None}
+        where = f" WHERE {' AND '.join(given)}" if given else ""
+        limit = max(0, min(wanted.limit, MAX_LIMIT))
+        sql = f"{_SELECT}{where} ORDER BY id DESC LIMIT ?"
+        with self._read() as connection:
+            return [from_row(row) for row in connection.execute(sql, [*given.values(), limit])]
+
+    def call(self, id: str) -> Call | None:
+        with self._read() as connection:
+            row = connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
+        return None if row is None else from_row(row)
+
+    def prune(self, max_age_days: float | None, max_bytes: int | None) -> bool:
+        """`max_bytes` is held against the pages in use; pages set free go back to the disk."""
+        removed = 0
+        if max_age_days is not None:
+            cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
+            removed = self._forget("AND started_at < ?", cutoff)
+        if not removed and max_bytes is not None and self._used_bytes() > max_bytes:
+            removed = self._forget("")
+        return self._shrink() or removed > 0
+
+    def size_bytes(self) -> int:
+        return sum(file.stat().st_size for file in folder.files(self.path))
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._reading, _explained(self.path):
+            yield _opened(self._reader, self.path)
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._writing, _explained(self.path):
+            yield _opened(self._writer, self.path)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._write() as connection, _atomic(connection):
+            yield connection
+
+    def _recover(self) -> None:
+        """What a crash left running: its end is not known, so neither is its duration."""
+        with self._transaction() as connection:
+            found = connection.execute(f"{_SELECT} WHERE state = ?", (State.RUNNING,)).fetchall()
+            batch = Statistics()
+            for row in found:
+                call = msgspec.structs.replace(
+                    from_row(row),
+                    state=State.INTERRUPTED.value,
+                    reason=Reason.CRASH.value,
+                    duration=None,
+                )
+                connection.execute(_UPSERT, to_row(call))
+                batch.add(call)
+            _add_totals(connection, self.path, batch)
+
+    def _forget(self, condition: str, *values: str) -> int:
+        sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"
+        with self._transaction() as connection:
+            return connection.execute(sql, (PRUNE_ROWS, *values)).rowcount
+
+    def _shrink(self) -> bool:
+        """Give free pages back to the disk. True while that goes on."""
+        with self._write() as connection:
+            before = _pragma(connection, "freelist_count")
+            # A page is freed at each step of the statement, and `execute` takes only the first.
+            connection.executescript(f"PRAGMA incremental_vacuum({PRUNE_PAGES})")
+            return 0 < _pragma(connection, "freelist_count") < before
+
+    def _used_bytes(self) -> int:
+        with self._write() as connection:
+            pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+            return pages * _pragma(connection, "page_size")
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite's errors about the file as StoreError; those about a row's values stay as they are."""
+    try:
+        yield
+    except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        cause = _CAUSES.get(code, "cannot be used: see what SQLite says")
+        raise StoreError(f"{path} {cause} ({error})") from error
+
+
+@contextlib.contextmanager
+def _atomic(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After a full disk SQLite has rolled back already, and would refuse a second time.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _opened(connection: sqlite3.Connection | None, path: Path) -> sqlite3.Connection:
+    if connection is None:
+        raise StoreError(f"{path} is not open: open the store first")
+    return connection
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse another program's file before anything in it is changed; then the file's own settings.
+
+    auto_vacuum comes first: it only takes in a file without a page, and WAL writes one.
+    """
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise StoreError(
+            f"{path} is a database of another program: choose another file or data folder"
+        )
+    if not tables:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_size_limit = 16777216")
+    # What retention forgets is overwritten, not only unlinked: prompts are in there.
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
+    version, known = _pragma(connection, "user_version"), max(migrations)
+    if version > known:
+        raise StoreError(
+            f"{path} has database version {version}, this program knows up to {known}: "
+            "install a newer ollama-proxy, or move the file away to begin a new one"
+        )
+    for step in range(version + 1, known + 1):
+        with _atomic(connection):
+            for sql in migrations[step]:
+                connection.execute(sql)
+            connection.execute(f"PRAGMA user_version = {step}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _load_totals(connection: sqlite3.Connection, path: Path) -> Statistics:
+    totals = Statistics()
+    try:
+        for kind, name, data in connection.execute("SELECT kind, name, summary FROM totals"):
+            summary = Summary.from_bytes(data)
+            if kind == "all":
+                totals.all = summary
+            else:
+                totals.models[name] = summary
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise StoreError(f"{path} {_BROKEN} (totals: {error})") from error
+    return totals
+
+
+def _add_totals(connection: sqlite3.Connection, path: Path, batch: Statistics) -> None:
+    """Loads all of them: a few models in practice, and at the limit of 500 some 10 ms a batch."""
+    if not batch.all.requests:
+        return
+    totals = _load_totals(connection, path)
+    changed = totals.merge(batch)
+    rows = [("all", "", totals.all.to_bytes())]
+    rows += [("model", name, totals.models[name].to_bytes()) for name in sorted(changed)]
+    connection.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", rows)

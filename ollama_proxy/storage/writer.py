@@ -1,0 +1,209 @@
+"""The thread that writes: calls come from the event loop, and go to the store a batch at a time.
+
+`put` never waits and never raises; the lock it takes is never held during I/O. What cannot be
+written stays queued, within a bound, and is tried again. Not here: SQL, and what the totals are.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ollama_proxy.exchange import Call, State, iso
+from ollama_proxy.storage.base import Store, StoreError
+
+CAPACITY = 20_000
+INTERVAL = 0.5
+# One transaction: a few ten ms.
+BATCH = 1000
+PRUNE_SECONDS = 3600.0
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    """Writes calls to an open store. `start`, then `put` at any time, then `stop`, once.
+
+    `dropped` counts finished calls that were lost: the queue was full, or the row could not be
+    stored. `skipped` counts running rows left out for want of room: only a crash would show it.
+    `error` and `error_since` say what fails and since when (ISO), until it works again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_age_days: float | None = None,
+        max_bytes: int | None = None,
+        capacity: int = CAPACITY,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.dropped = 0
+        self.skipped = 0
+        self.error: str | None = None
+        self.error_since: str | None = None
+        self._store = store
+        self._retention = (max_age_days, max_bytes)
+        self._capacity = capacity
+        self._interval = interval
+        self._clock = clock
+        self._now = now
+        self._prune_at = clock()
+        self._retry = 0.0
+        self._changed = threading.Condition()
+        # What waits, by id: a finished call takes the place of its running row.
+        self._running: dict[str, Call] = {}
+        self._finished: dict[str, Call] = {}
+        self._asked = 0
+        self._answered = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, call: Call) -> None:
+        with self._changed:
+            if call.state == State.RUNNING:
+                self._put_running(call)
+            else:
+                self._put_finished(call)
+            if self.pending in (1, BATCH):
+                self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Write now what was put so far, and wait for it. False: it failed, or time ran out."""
+        with self._changed:
+            self._asked += 1
+            asked = self._asked
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._answered >= asked, timeout)
+        return done and self.error is None
+
+    def stop(self, timeout: float) -> bool:
+        """Write what is queued, once, and end the thread. Returns whether all was written."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self.pending and not self._thread.is_alive()
+
+    @property
+    def pending(self) -> int:
+        """How many calls wait to be written."""
+        return len(self._running) + len(self._finished)
+
+    def _put_running(self, call: Call) -> None:
+        if call.id in self._finished:
+            return
+        if call.id in self._running or self._has_room():
+            self._running[call.id] = call
+        else:
+            self.skipped += 1
+
+    def _put_finished(self, call: Call) -> None:
+        self._running.pop(call.id, None)
+        if self._running and not self._has_room():
+            self._running.popitem()
+            self.skipped += 1
+        if call.id in self._finished or self._has_room():
+            self._finished.setdefault(call.id, call)
+        else:
+            self.dropped += 1
+
+    def _has_room(self) -> bool:
+        return self.pending < self._capacity and not self._stopping
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            last = self._wait()
+            self._round(last)
+
+    def _wait(self) -> bool:
+        """Until there is something to do. Returns whether this is to be the last time."""
+        with self._changed:
+            if self._retry:
+                self._changed.wait_for(self._is_urgent, self._retry)
+            else:
+                self._changed.wait_for(
+                    lambda: self.pending or self._is_urgent(), self._until_prune()
+                )
+                self._changed.wait_for(
+                    lambda: self.pending >= BATCH or self._is_urgent(),
+                    min(self._interval, self._until_prune()),
+                )
+            return self._stopping
+
+    def _is_urgent(self) -> bool:
+        return self._stopping or self._asked > self._answered
+
+    def _until_prune(self) -> float:
+        return max(0.0, self._prune_at - self._clock())
+
+    def _round(self, last: bool) -> None:
+        """Write what waits now, in short transactions; between two rounds, one step of pruning."""
+        with self._changed:
+            asked = self._asked
+            calls = [*self._finished.values(), *self._running.values()]
+        try:
+            for start in range(0, len(calls), BATCH):
+                self._write(calls[start : start + BATCH])
+            if not last and not self._until_prune():
+                self._prune()
+        except StoreError as error:
+            self._failed(str(error))
+        except Exception as error:
+            log.exception("the store's writer met an error of its own")
+            self._failed(f"internal error: {error!r}: please report it")
+        else:
+            self._worked()
+        with self._changed:
+            self._answered = asked
+            self._changed.notify_all()
+
+    def _write(self, calls: Sequence[Call]) -> None:
+        try:
+            self._store.write(calls)
+        except StoreError:
+            raise
+        except Exception:
+            if len(calls) == 1:
+                log.exception("call %s cannot be stored", calls[0].id)
+                with self._changed:
+                    self.dropped += 1
+            else:
+                for call in calls:
+                    self._write([call])
+        self._settle(calls)
+
+    def _settle(self, calls: Sequence[Call]) -> None:
+        """Take out what is stored, but not what has been put anew since."""
+        with self._changed:
+            for call in calls:
+                for waiting in (self._running, self._finished):
+                    if waiting.get(call.id) is call:
+                        del waiting[call.id]
+
+    def _prune(self) -> None:
+        if not self._store.prune(*self._retention):
+            self._prune_at = self._clock() + PRUNE_SECONDS
+
+    def _failed(self, error: str) -> None:
+        if self.error is None:
+            self.error_since = iso(self._now())
+            log.warning("calls are kept in memory for now: %s", error)
+        self.error = error
+        self._retry = min(max(FIRST_RETRY, 2 * self._retry), LAST_RETRY)
+
+    def _worked(self) -> None:
+        if self.error is not None:
+            log.warning("calls are stored again")
+        self.error = self.error_since = None
+        self._retry = 0.0

@@ -1,0 +1,406 @@
+"""Connections to the upstream: a protocol that hands an answer's bytes on as they came, and its pool.
+
+The answer's head is read once; from then on each piece received is written to the client's
+transport in the same call, framing included, and shown to the tap after that. Not here: what is
+sent to whom and why (`forwarder.py`), what the bytes mean (`observers/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from ollama_proxy.framing import FramingError, Scanner
+from ollama_proxy.headers import HeadError, ResponseHead
+
+HIGH_WATER = 256 * 1024
+"""Bytes waiting for a slow client above which the upstream is no longer read."""
+HEAD_LIMIT = 1024 * 1024
+INTERIM_LIMIT = 64
+"""1xx answers passed on before the real one; more is a broken upstream."""
+IDLE_CONNECTIONS = 64
+
+
+class Signal(Enum):
+    """Why the forwarder is woken. All but DRAIN are the answer's end."""
+
+    DRAIN = "the client reads too slowly"
+    DONE = "the answer is whole"
+    ABORTED = "the upstream broke off"
+    MALFORMED = "the upstream sent what is not HTTP"
+    STOPPED = "this side ended the call"
+
+
+class Tap(Protocol):
+    """Sees an answer's bytes after they were written to the client."""
+
+    def head(self, head: ResponseHead) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to the upstream; it serves one call at a time."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Upstream], None]) -> None:
+        self._loop = loop
+        self._on_lost = on_lost
+        self.lost = False
+        self.idle_since = 0.0
+        self.ends: tuple[object, object] = (None, None)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._waiter: asyncio.Future[None] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._client: asyncio.Transport | None = None
+        self._tap: Tap | None = None
+        self._method = ""
+        self._keep_alive = False
+        self._interim_allowed = False
+        self.interims = 0
+        self._buffer = b""
+        self._scanner: Scanner | None = None
+        self._signal: Signal | None = None
+        self.head: ResponseHead | None = None
+        self.last_piece = 0.0
+        self.client_kept = False
+        self.uploading = False
+        self.paused = False
+        self.sent = 0
+
+    # -- one call ---------------------------------------------------------------------------
+
+    def begin(
+        self, *, method: str, http_10: bool, client: asyncio.Transport, keep_alive: bool, tap: Tap
+    ) -> None:
+        """Take up a call: its answer goes to `client`, kept alive afterwards if that can be."""
+        self._method = method
+        self._interim_allowed = not http_10
+        self._client = client
+        self._keep_alive = keep_alive
+        self._tap = tap
+
+    async def next_signal(self) -> Signal:
+        """Wait for the next thing the forwarder must act on."""
+        while self._signal is None:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        signal = self._signal
+        if signal is Signal.DRAIN:
+            self._signal = None
+        return signal
+
+    def stop(self) -> None:
+        """End the call from this side."""
+        self._raise(Signal.STOPPED)
+
+    def resume(self) -> None:
+        """Read on: the client has caught up."""
+        self.paused = False
+        self.last_piece = self._loop.time()
+        if not self.lost and self._client is not None:
+            self.transport.resume_reading()
+
+    def release(self) -> bool:
+        """Give up the call. True if the connection can carry another one."""
+        reusable = (
+            self._signal is Signal.DONE
+            and self.head is not None
+            and self.head.reusable
+            and not self.lost
+        )
+        self._reset()
+        return reusable
+
+    def abort(self) -> None:
+        """Close now, whatever is still on its way."""
+        self._client = self._tap = None
+        if not self.lost:
+            self.transport.abort()
+
+    async def writable(self) -> None:
+        """Wait until the upstream has taken most of what was written."""
+        await self._writable.wait()
+
+    def _raise(self, signal: Signal) -> None:
+        if self._signal is None or self._signal is Signal.DRAIN:
+            self._signal = signal
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def _over(self) -> bool:
+        return self._signal is not None and self._signal is not Signal.DRAIN
+
+    # -- bytes ------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._client is None or self._over:
+            # Nobody asked for these bytes: they must never be taken for another call's answer.
+            if self._over and self.head is not None:
+                self.head.reusable = False
+            self.transport.abort()
+            return
+        self.last_piece = self._loop.time()
+        if self.head is None:
+            self._head_received(data)
+        else:
+            self._body_received(data, b"")
+
+    def _head_received(self, data: bytes) -> None:
+        """Collect the head, pass interim answers on, then start the body."""
+        data = self._buffer + data if self._buffer else data
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._buffer = data
+                if len(data) > HEAD_LIMIT:
+                    self._raise(Signal.MALFORMED)
+                return
+            try:
+                head = ResponseHead(data[: end + 4], self._method)
+            except HeadError:
+                self._raise(Signal.MALFORMED)
+                return
+            data = data[end + 4 :]
+            if head.status >= 200:
+                break
+            if not self._interim(head):
+                return
+        self._buffer = b""
+        self._final_head(head, data)
+
+    def _interim(self, head: ResponseHead) -> bool:
+        """Pass a 1xx answer on; False if there can be none here."""
+        self.interims += 1
+        if head.status == 101 or self.interims > INTERIM_LIMIT or self._client is None:
+            self._raise(Signal.MALFORMED)
+            return False
+        if self._interim_allowed:
+            self._client.write(head.raw)
+        return True
+
+    def _final_head(self, head: ResponseHead, rest: bytes) -> None:
+        assert self._client is not None and self._tap is not None
+        scanner = head.scanner
+        if not self._interim_allowed and head.header(b"transfer-encoding"):
+            # An HTTP/1.0 client cannot read chunks, and the bytes are not to be re-made.
+            self._raise(Signal.MALFORMED)
+            return
+        self.head = head
+        self._scanner = scanner
+        # Answered before its body was taken, a client may or may not still send that body: what
+        # comes next on its connection could be either, so the connection ends with this answer.
+        self.client_kept = (
+            self._keep_alive
+            and not self.uploading
+            and not (scanner is not None and scanner.ends_with_connection)
+        )
+        self._tap.head(head)
+        first = head.for_client(self.client_kept)
+        if scanner is None:
+            self._write(first)
+            self._finish(rest)
+        elif rest:
+            self._body_received(rest, first)
+        else:
+            self._write(first)
+
+    def _body_received(self, data: bytes, before: bytes) -> None:
+        """Pass body bytes on, behind `before`, which goes out in the same write."""
+        assert self._scanner is not None and self._tap is not None and self._client is not None
+        try:
+            end = self._scanner.feed(data)
+        except FramingError:
+            # What came before it is sound; the client must see the break, not a clean end.
+            self._write(before)
+            self._raise(Signal.MALFORMED)
+            return
+        if end < 0:
+            self._write(before + data if before else data)
+            self._tap.piece(data)
+            if self._client.get_write_buffer_size() > HIGH_WATER:
+                self.paused = True
+                self.transport.pause_reading()
+                self._raise(Signal.DRAIN)
+            return
+        body = data if end == len(data) else data[:end]
+        self._write(before + body if before else body)
+        self._tap.piece(body)
+        self._finish(data[end:])
+
+    def _write(self, data: bytes) -> None:
+        assert self._client is not None
+        if data:
+            self.sent += len(data)
+            self._client.write(data)
+
+    def _finish(self, surplus: bytes) -> None:
+        if surplus and self.head is not None:
+            self.head.reusable = False
+        self._raise(Signal.DONE)
+
+    # -- the connection's own events --------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if exc is not None and self._client is not None and not self._over:
+            self._read_rest()
+        if self._client is not None and not self._over:
+            clean = (
+                exc is None and self._scanner is not None and self._scanner.ends_with_connection
+            )
+            self._raise(Signal.DONE if clean else Signal.ABORTED)
+        self._writable.set()
+        self._on_lost(self)
+
+    def _read_rest(self) -> None:
+        """A failed write closes at once and would throw an answer away that is already here.
+
+        An upstream that answers 413 and closes while the body still comes is the usual case.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or self.transport.get_extra_info("sslcontext") is not None:
+            return
+        try:
+            while (data := os.read(connection.fileno(), 65536)) and not self._over:
+                self.data_received(data)
+        except OSError:
+            return
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def is_fresh(self, now: float, idle_limit: float) -> bool:
+        """Whether a call may be sent on this idle connection.
+
+        A call is never sent twice, so a connection that the upstream may be closing is not used:
+        neither one with something to read (its end, or what nobody asked for) nor an old one.
+        """
+        if self.lost or self.transport.is_closing() or now - self.idle_since > idle_limit:
+            return False
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or not hasattr(select, "poll"):
+            return True
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+
+class Pool:
+    """Idle connections to one upstream, last in, first out, none older than `idle_limit` seconds."""
+
+    def __init__(
+        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, idle_limit: float = 30.0
+    ) -> None:
+        self._host, self._port, self._tls = host, port, tls
+        self._idle_limit = idle_limit
+        self._idle: list[Upstream] = []
+        self._open: set[Upstream] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self.ends: set[tuple[object, object]] = set()
+
+    def __len__(self) -> int:
+        """Connections open now, idle ones included."""
+        return len(self._open)
+
+    def take_idle(self) -> Upstream | None:
+        """An idle connection that can carry a call, or None."""
+        now = time.monotonic()
+        while self._idle:
+            upstream = self._idle.pop()
+            if upstream.is_fresh(now, self._idle_limit):
+                return upstream
+            upstream.abort()
+        return None
+
+    async def connect(self) -> Upstream:
+        """A new connection. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        _, upstream = await loop.create_connection(
+            lambda: Upstream(loop, self._lost),
+            self._host,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._host if self._tls else None,
+        )
+        if not upstream.lost:
+            self._open.add(upstream)
+            self.ends.add(upstream.ends)
+        return upstream
+
+    def give_back(self, upstream: Upstream) -> None:
+        """A call is over: keep the connection if it can carry another one, else close it."""
+        if not upstream.release() or len(self._idle) >= IDLE_CONNECTIONS or self._idle_limit <= 0:
+            upstream.abort()
+            return
+        upstream.idle_since = time.monotonic()
+        self._idle.append(upstream)
+        if self._sweep is None:
+            self._later()
+
+    def close(self) -> None:
+        """Close every connection, running calls' too."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for upstream in list(self._open):
+            upstream.abort()
+        self._idle.clear()
+
+    def _later(self) -> None:
+        delay = max(self._idle_limit / 2, 0.05)
+        self._sweep = asyncio.get_running_loop().call_later(delay, self._close_old)
+
+    def _close_old(self) -> None:
+        now = time.monotonic()
+        old = [one for one in self._idle if now - one.idle_since > self._idle_limit or one.lost]
+        self._idle = [one for one in self._idle if one not in old]
+        for upstream in old:
+            upstream.abort()
+        self._sweep = None
+        if self._idle:
+            self._later()
+
+    def _lost(self, upstream: Upstream) -> None:
+        self._open.discard(upstream)
+        self.ends.discard(upstream.ends)
+        if upstream in self._idle:
+            self._idle.remove(upstream)
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Close so that the peer sees a reset: the only sign of a break in a body that ends by closing.
+
+    `abort()` alone sends an ordinary FIN, which would read as a clean end.
+    """
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,0 +1,104 @@
+"""L2: an upstream that is down or too slow: 502 or 504 in the client's dialect, marked as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Connection, between, chunk, head_bytes, running_proxy
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("/api/chat", []),
+        ("/v1/chat/completions", ["message", "type", "param", "code"]),
+        ("/v1/messages", ["type", "message"]),
+    ],
+)
+async def test_ollama_down_is_a_502_in_the_clients_dialect(
+    path: str, keys: list[str], tmp_path: Path
+) -> None:
+    async with running_proxy(f"http://127.0.0.1:{closed_port()}", tmp_path) as proxy:
+        client = await proxy.client()
+        for _ in range(2):  # the connection stays usable
+            await client.send(
+                head_bytes(f"POST {path} HTTP/1.1", [("Host", "localhost"), ("Content-Length", "2")])
+                + b"{}"
+            )
+            head, body = await client.read_message()
+        (call, _) = await proxy.calls(2)
+    assert head.startswith(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: application/json")
+    assert b"\r\nX-Ollama-Proxy-Error: upstream_unreachable\r\n" in head
+    error = json.loads(body)["error"]
+    assert list(error) == keys if keys else "cannot be reached" in error
+    assert (call["state"], call["reason"], call["status_code"]) == (
+        "failed",
+        "upstream_unreachable",
+        502,
+    )
+    assert "Is it running?" in call["error"]
+
+
+@pytest.mark.parametrize("limit", ["first_byte", "total"])
+async def test_no_answer_within_the_limit_is_a_504(limit: str, tmp_path: Path) -> None:
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.closed()
+
+    async with between(script, tmp_path, **{f"timeouts_{limit}": "0.05"}) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head, body = await client.read_message()
+        (call,) = await proxy.calls(1)
+    assert head.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+    assert f"X-Ollama-Proxy-Error: {limit}_timeout".encode() in head
+    assert f"timeouts.{limit}" in json.loads(body)["error"]
+    assert (call["state"], call["reason"]) == ("timeout", f"{limit}_timeout")
+
+
+@pytest.mark.parametrize("limit", ["idle", "total"])
+async def test_a_limit_that_passes_midway_breaks_the_answer_off(limit: str, tmp_path: Path) -> None:
+    gone = asyncio.Event()
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"x\n")
+        )
+        await upstream.closed()
+        gone.set()
+
+    async with between(script, tmp_path, **{f"timeouts_{limit}": "0.05"}) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await client.read_to_end()).endswith(chunk(b"x\n"))
+        (call,) = await proxy.calls(1)
+        await asyncio.wait_for(gone.wait(), 5)
+    assert (call["state"], call["reason"]) == ("timeout", f"{limit}_timeout")
+
+
+async def test_an_upload_that_stalls_ends(tmp_path: Path) -> None:
+    """Also the fence for a chunked upload whose later chunk is malformed: aiohttp waits for ever."""
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.closed()
+
+    async with between(script, tmp_path, timeouts_upload="0.05") as proxy:
+        client = await proxy.client()
+        await client.send(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 504 ")
+        (call,) = await proxy.calls(1)
+    assert (call["state"], call["reason"]) == ("timeout", "upload_timeout")

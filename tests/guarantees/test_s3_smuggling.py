@@ -1,0 +1,57 @@
+"""S3: what two readers could understand differently is refused, or reaches the upstream as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Connection, between
+
+HOST = b"Host: localhost\r\n"
+TWICE = {
+    "cl-and-te": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked"
+    b"\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two-lengths": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\nContent-Length: 44\r\n\r\n"
+    b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "listed-length": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0, 44\r\n\r\n"
+    b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "signed-length": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +0\r\n\r\n",
+    "two-hosts": b"GET / HTTP/1.1\r\n" + HOST + b"Host: other\r\n\r\n",
+    "space-before-colon": b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length : 3\r\n\r\nabc",
+    "empty-name": b"GET / HTTP/1.1\r\n" + HOST + b": x\r\n\r\n",
+    "obs-fold": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n",
+    "nul-in-value": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x00b\r\n\r\n",
+    "nul-in-target": b"GET /\x00 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "te-gzip-chunked": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n"
+    b"0\r\n\r\n",
+    "te-unknown": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "te-twice": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n"
+    b"Transfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "chunk-size-sign": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    b"+1\r\na\r\n0\r\n\r\n",
+    "chunk-size-0x": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+    b"0x1\r\na\r\n0\r\n\r\n",
+    "cr-in-value": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\rGET /smuggled HTTP/1.1\r\n\r\n",
+    "http-1.0-te": b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+async def test_an_ambiguous_request_is_never_two(name: str, tmp_path: Path) -> None:
+    arrived = b""
+
+    async def script(upstream: Connection) -> None:
+        nonlocal arrived
+        while True:
+            arrived += await upstream.read_head()
+            await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(TWICE[name])
+        head = await client.read_head()
+        await client.close()
+    assert b"/smuggled" not in arrived
+    assert arrived.count(b"HTTP/1.") <= 1
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), head

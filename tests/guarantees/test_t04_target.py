@@ -1,0 +1,66 @@
+"""T4: the request target is the same bytes, and never makes an open proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Connection, between
+
+TARGETS = [
+    b"/a%2Fb//c/../d;p=1?q=a+b&&x=%zz%",
+    b"//api//tags",
+    b"/api/blobs/sha256:ab?x=1#not-a-fragment-here",
+    b"/%E2%82%AC/%c3%28",
+    b"/adminx",
+    b"/api/../admin/",
+    b"*",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_the_target_is_the_same_bytes(target: bytes, tmp_path: Path) -> None:
+    seen = b""
+
+    async def script(upstream: Connection) -> None:
+        nonlocal seen
+        seen = await upstream.read_head()
+        await upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    method = b"OPTIONS " if target == b"*" else b"GET "
+    request = method + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(request)
+        await client.read_head()
+    assert seen == request
+
+
+async def test_an_absolute_target_reaches_the_upstream_and_nobody_else(tmp_path: Path) -> None:
+    seen = b""
+
+    async def script(upstream: Connection) -> None:
+        nonlocal seen
+        seen = await upstream.read_head()
+        await upstream.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET http://evil.example/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 403")
+    assert seen.startswith(b"GET http://evil.example/x HTTP/1.1\r\n")
+
+
+async def test_connect_is_refused(tmp_path: Path) -> None:
+    reached = False
+
+    async def script(upstream: Connection) -> None:
+        nonlocal reached
+        reached = True
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 501 ")
+    assert not reached

@@ -1,0 +1,23 @@
+"""A call becomes a row and back; odd values become storable ones."""
+
+from __future__ import annotations
+
+import re
+
+from ollama_proxy.storage.base import COLUMNS, MIGRATIONS, from_row, to_row
+from tests.storage.calls import make_call
+
+
+def test_a_call_comes_back_as_it_was() -> None:
+    call = make_call(streamed=True, options={"stop": ["a"], "seed": 10**30}, prompt="zażółć \0 🦙")
+    assert from_row(to_row(call)) == call
+
+
+def test_the_schema_has_a_column_for_each_field_of_a_call() -> None:
+    sql = MIGRATIONS[1][0]
+    assert tuple(re.findall(r"^ +([a-z_]+) (?:TEXT|REAL|INTEGER)", sql, re.M)) == COLUMNS
+
+
+def test_odd_values_become_storable() -> None:
+    row = dict(zip(COLUMNS, to_row(make_call(prompt="a\ud800b", output_tokens=2**70)), strict=True))
+    assert (row["prompt"], row["output_tokens"]) == ("a?b", None)

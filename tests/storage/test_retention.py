@@ -1,0 +1,89 @@
+"""The oldest calls go first, in short steps; totals and running calls stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ollama_proxy.exchange import Call
+from ollama_proxy.records import Filter
+from ollama_proxy.storage.sqlite import PRUNE_ROWS, SqliteStore
+from tests.storage.calls import NOON, make_call
+
+DAY = 86400.0
+NOW = NOON + 100 * DAY
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, clock=lambda: NOW)
+    store.open()
+    yield store
+    store.close()
+
+
+def aged(days: float, **fields: object) -> Call:
+    """A call of so many days ago. Its id is made up, as ids of one process only rise."""
+    at = NOW - days * DAY
+    return make_call(at=at, id=f"{int(at * 1000):020d}", **fields)
+
+
+def prune_all(store: SqliteStore, max_age_days: float | None, max_bytes: int | None) -> int:
+    steps = 0
+    while store.prune(max_age_days, max_bytes):
+        steps += 1
+    return steps
+
+
+def test_calls_past_the_age_go_and_totals_stay(store: SqliteStore) -> None:
+    old, young = aged(8), aged(6)
+    store.write([young, old])
+    prune_all(store, 7, None)
+    assert store.calls(Filter()) == [young]
+    assert store.statistics().all.requests == 2
+    store.close()
+    store.open()
+    assert store.statistics().models["llama3:8b"].requests == 2
+
+
+def test_without_limits_nothing_goes(store: SqliteStore) -> None:
+    store.write([aged(1000)])
+    assert prune_all(store, None, None) == 0
+    assert len(store.calls(Filter())) == 1
+
+
+def test_a_step_is_bounded_and_steps_go_on_until_done(store: SqliteStore) -> None:
+    store.write([aged(10 + number / 10_000) for number in range(PRUNE_ROWS * 2 + 1)])
+    store.write([aged(1)])
+    assert store.prune(7, None)
+    assert len(store.calls(Filter(limit=1000))) == 1000
+    assert 2 <= prune_all(store, 7, None) <= 6
+    assert len(store.calls(Filter())) == 1
+
+
+def test_beyond_the_size_the_oldest_go_and_the_file_shrinks(store: SqliteStore, path: Path) -> None:
+    calls = [aged(30 - number / 100, prompt="x" * 2000) for number in range(2000)]
+    store.write(calls)
+    prune_all(store, None, 2_000_000)
+    kept = store.calls(Filter(limit=1000))
+    assert 0 < len(kept) < 1000
+    assert kept == calls[: -len(kept) - 1 : -1]
+    assert store.statistics().all.requests == 2000
+    store.close()
+    assert path.stat().st_size <= 2_000_000
+
+
+def test_a_running_call_is_kept_whatever_its_age(store: SqliteStore) -> None:
+    running = aged(50, state="running")
+    store.write([running, aged(50.1)])
+    prune_all(store, 7, 1)
+    assert store.calls(Filter()) == [running]
+
+
+def test_what_is_forgotten_is_not_left_in_the_file(store: SqliteStore, path: Path) -> None:
+    store.write([aged(8, prompt="a secret of the user")])
+    prune_all(store, 7, None)
+    store.close()
+    assert b"a secret" not in path.read_bytes()

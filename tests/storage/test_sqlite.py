@@ -1,0 +1,249 @@
+"""What is written is read back, counted once, and still there after the file was closed."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from ollama_proxy.records import Filter
+from ollama_proxy.stats import Statistics
+from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, StoreError
+from ollama_proxy.storage.sqlite import SqliteStore
+from tests.storage.calls import make_call
+
+
+def reopened(store: SqliteStore) -> SqliteStore:
+    store.close()
+    store.open()
+    return store
+
+
+def ids(store: SqliteStore, wanted: Filter) -> list[str]:
+    return [call.id for call in store.calls(wanted)]
+
+
+def plan(path: Path, condition: str) -> str:
+    """How SQLite would look for rows: with an index, or through all of them."""
+    sql = f"EXPLAIN QUERY PLAN SELECT prompt FROM calls {condition} ORDER BY id DESC LIMIT ?"
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute(sql, ["x"] * sql.count("?")).fetchall()
+    connection.close()
+    return " ".join(row[3] for row in rows)
+
+
+def test_a_call_is_read_back_as_it_was_written(store: SqliteStore) -> None:
+    call = make_call(streamed=False, options={"temperature": 0.5}, prompt="'; DROP TABLE calls;--")
+    store.write([call])
+    assert store.call(call.id) == call
+    assert store.call("no such id") is None
+
+
+def test_a_finished_row_takes_the_place_of_the_running_one(store: SqliteStore) -> None:
+    call = make_call(output_tokens=5)
+    store.write([replace(call, state="running", output_tokens=None)])
+    assert store.statistics().all.requests == 0
+    store.write([call])
+    assert store.calls(Filter()) == [call]
+    assert store.statistics().all.output_tokens == 5
+
+
+def test_a_finished_row_stays_as_it_is_and_counts_once(store: SqliteStore) -> None:
+    call = make_call()
+    store.write([call, call, replace(call, state="running")])
+    store.write([replace(call, state="failed")])
+    store.write([replace(call, state="running")])
+    assert store.calls(Filter()) == [call]
+    assert (store.statistics().all.requests, store.statistics().all.completed) == (1, 1)
+
+
+def test_totals_are_those_of_the_calls_and_survive_reopening(store: SqliteStore) -> None:
+    calls = [make_call(model=model, duration=1.5) for model in ("a", "b", "a")]
+    calls += [make_call(model=None, path="/api/tags"), make_call(state="failed", model="c")]
+    expected = Statistics()
+    for call in calls:
+        expected.add(call)
+    store.write(calls[:2])
+    reopened(store).write(calls[2:])
+    assert reopened(store).statistics() == expected
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(store: SqliteStore) -> None:
+    unwritable = make_call(method=None)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.write([make_call(), unwritable])
+    assert store.calls(Filter()) == []
+    assert store.statistics().all.requests == 0
+    store.write([make_call()])
+    assert store.statistics().all.requests == 1
+
+
+def test_newest_first_a_page_at_a_time(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(7)]
+    store.write(calls[3:] + calls[:3])
+    newest = [call.id for call in reversed(calls)]
+    assert ids(store, Filter(limit=3)) == newest[:3]
+    assert ids(store, Filter(limit=3, before=newest[2])) == newest[3:6]
+    assert ids(store, Filter(limit=3, before=newest[5])) == newest[6:]
+
+
+def test_filters_by_model_and_state(store: SqliteStore) -> None:
+    a, b, c, d = (
+        make_call(model=model, state=state)
+        for model, state in [("x", "completed"), ("x", "failed"), ("y", "failed"), (None, "failed")]
+    )
+    store.write([a, b, c, d])
+    assert ids(store, Filter(model="x")) == [b.id, a.id]
+    assert ids(store, Filter(state="failed")) == [d.id, c.id, b.id]
+    assert ids(store, Filter(state="failed", before=c.id)) == [b.id]
+    assert ids(store, Filter(model="x", state="failed")) == [b.id]
+    assert ids(store, Filter(model="x' OR 1=1 --")) == []
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 10**9])
+def test_an_odd_limit_is_bounded(store: SqliteStore, limit: int) -> None:
+    store.write([make_call() for _ in range(MAX_LIMIT + 1)])
+    assert len(store.calls(Filter(limit=limit))) == (MAX_LIMIT if limit > 0 else 0)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "",
+        "WHERE id < ?",
+        "WHERE id < ? AND model = ?",
+        "WHERE id < ? AND state = ?",
+        "WHERE id < ? AND model = ? AND state = ?",
+    ],
+)
+def test_every_filter_is_answered_by_an_index(
+    store: SqliteStore, path: Path, condition: str
+) -> None:
+    found = plan(path, condition)
+    assert "USING INDEX" in found
+    assert "TEMP B-TREE" not in found
+
+
+def test_what_a_crash_left_running_is_interrupted_and_counted_once(store: SqliteStore) -> None:
+    done, lost = make_call(), make_call(state="running", duration=0.01)
+    store.write([done, lost])
+    for _ in range(2):
+        reopened(store)
+        found = store.call(lost.id)
+        assert found == replace(lost, state="interrupted", reason="crash", duration=None)
+        assert store.statistics().all.interrupted == 1
+        assert store.statistics().all.requests == 2
+    assert store.call(done.id) == done
+
+
+def test_folder_and_files_are_private(store: SqliteStore, path: Path) -> None:
+    store.write([make_call()])
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert {"calls.db", "calls.db-wal", "calls.db-shm"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_file_that_others_could_read_is_made_private(store: SqliteStore, path: Path) -> None:
+    path.chmod(0o644)
+    reopened(store)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_reading_connection_cannot_write_or_checkpoint(store: SqliteStore, path: Path) -> None:
+    store.write([make_call()])
+    with store._read() as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM calls")
+    wal = path.with_name("calls.db-wal")
+    before = wal.stat().st_size
+    with store._read() as reader:
+        reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert wal.stat().st_size == before > 0
+
+
+def test_reads_and_writes_from_many_threads(store: SqliteStore) -> None:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                store.write([make_call()])
+                store.calls(Filter())
+                store.statistics()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert store.statistics().all.requests == len(store.calls(Filter(limit=1000))) == 80
+
+
+def test_a_read_does_not_wait_for_a_write(store: SqliteStore) -> None:
+    call = make_call()
+    store.write([call])
+    with store._transaction():
+        assert store.calls(Filter()) == [call]
+
+
+def test_size_is_that_of_the_files(store: SqliteStore, path: Path) -> None:
+    before = store.size_bytes()
+    store.write([make_call(prompt="x" * 100_000)])
+    assert store.size_bytes() >= before + 100_000
+    assert store.size_bytes() == sum(
+        file.stat().st_size for file in path.parent.iterdir() if file.suffix != ".lock"
+    )
+
+
+def test_a_closed_store_says_so(store: SqliteStore) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="is not open"):
+        store.calls(Filter())
+    with pytest.raises(StoreError, match="is not open"):
+        store.write([])
+
+
+def test_migrations_run_in_order_and_once(path: Path) -> None:
+    steps = {
+        1: MIGRATIONS[1],
+        2: ["CREATE TABLE notes (line TEXT)", "INSERT INTO notes VALUES ('two')"],
+        3: ["INSERT INTO notes VALUES ('three')"],
+    }
+    call = make_call()
+    for known in (1, 2, 3, 3):
+        store = SqliteStore(path, migrations={step: steps[step] for step in range(1, known + 1)})
+        store.open()
+        store.write([call])
+        store.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT line FROM notes").fetchall() == [("two",), ("three",)]
+        assert connection.execute("SELECT id FROM calls").fetchall() == [(call.id,)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    connection.close()
+
+
+def test_a_step_that_fails_changes_nothing(path: Path) -> None:
+    SqliteStore(path).open()
+    broken = {**MIGRATIONS, 2: ["CREATE TABLE notes (line TEXT)", "no SQL at all"]}
+    with pytest.raises(StoreError):
+        SqliteStore(path, migrations=broken).open()
+    store = SqliteStore(path)
+    store.open()
+    store.close()
+
+
+def test_after_all_migrations_the_columns_are_the_fields_of_a_call(
+    store: SqliteStore, path: Path
+) -> None:
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("PRAGMA table_info(calls)").fetchall()
+    connection.close()
+    assert {row[1] for row in rows} == set(COLUMNS)
