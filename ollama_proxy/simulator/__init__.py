@@ -1,7 +1,7 @@
 """An Ollama without a model: every route, made-up text at a chosen pace.
 
-For the demo, tests and benchmarks. Not a model, not a substitute for one. `faults.py` tells how
-to make it misbehave.
+For the demo, tests and benchmarks; `faults.py` tells how to make it misbehave. Not here: a model,
+or anything of the proxy.
 """
 
 from .app import Simulator

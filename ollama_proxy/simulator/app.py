@@ -5,6 +5,7 @@ Not here: what a route does. Nothing is read from or written to disk.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -99,6 +100,8 @@ class Simulator:
             return wire.frame(request, await handler(request, found.rest))
         except Refused as refused:
             return wire.frame(request, wire.error(refused.status, refused.message))
+        except ConnectionError:  # a write found it first; aiohttp would log it as our mistake
+            raise asyncio.CancelledError from None
 
     def _table(self) -> dict[str, Methods]:
         """All of Ollama's routes; methods in the order of its Allow header."""

@@ -87,8 +87,11 @@ class Body:
         return value if isinstance(value, dict) else {}
 
     def rows(self, key: str) -> list[dict[str, Any]]:
+        return [row for row in self.items(key) if isinstance(row, dict)]
+
+    def items(self, key: str) -> list[Any]:
         value = self.values.get(key)
-        return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+        return value if isinstance(value, list) else []
 
     def picked(self, *keys: str) -> dict[str, Any]:
         """Those of these keys that are there and not null."""
@@ -146,7 +149,7 @@ def thinking(value: object) -> bool | None:
 
 def from_generate(body: Body) -> Call:
     prompt, system = body.text("prompt"), body.text("system")
-    images = len(body.values.get("images") or ())
+    images = len(body.items("images"))
     messages = [Message("system", system)] if system else []
     messages.append(Message("user", prompt, images))
     call = _native(body, messages)
@@ -165,7 +168,7 @@ def _message(row: dict[str, Any]) -> Message:
     content = row.get("content")
     called = json.dumps(row["tool_calls"]) if row.get("tool_calls") else ""
     text = (content if isinstance(content, str) else "") + called
-    return Message(str(row.get("role") or "user"), text, len(row.get("images") or ()))
+    return Message(str(row.get("role") or "user"), text, len(Body(row).items("images")))
 
 
 def _native(body: Body, messages: list[Message]) -> Call:

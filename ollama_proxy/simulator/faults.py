@@ -1,6 +1,6 @@
 """Misbehaviour on demand: what a request asks the simulator to do wrong. Pure.
 
-Two ways to ask, the same words in both:
+Not here: doing it. Two ways to ask, the same words in both:
 
     X-Simulate: die-after=5              a header, with any model
     "model": "simulate-die-after-5"      a model's name, for clients that cannot add a header
@@ -14,6 +14,8 @@ Two ways to ask, the same words in both:
 | `stall-after=N` | nothing more after N tokens until the client leaves; header only: `,seconds=S` |
 | `error=STATUS` | this HTTP status at once, default 500 |
 | `busy` | 503, the scheduler's queue is full |
+
+The generating routes know all of them, the embedding routes the last two, other routes none.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def _from_header(header: str) -> Fault:
     for name, number in words.items():
         kind = name.removesuffix("-after")
         if kind in _KINDS:
-            return Fault(kind, int(number or 0), words.get("seconds", math.inf))
+            return Fault(
+                kind, int(number) if math.isfinite(number) else 0, words.get("seconds", math.inf)
+            )
     return NONE
 
 

@@ -19,12 +19,11 @@ from .dialects.base import Answer, Dialect, Metrics
 from .faults import Fault
 from .options import SimulatorOptions
 from .prompt import Prompt, prepare
-from .scheduler import Runner, Scheduler, load_options
+from .scheduler import BUSY, Runner, Scheduler, load_options
 from .script import Script, write
 from .sinks import Sink, Streamed, Whole
 
 _DIED = "an error was encountered while running the model: unexpected EOF"
-_BUSY = "server busy, please try again.  maximum pending requests exceeded"
 _NUM_KEEP = 4
 _CONTEXT_STEP = 256  # a runner's context is padded to a multiple of this
 
@@ -83,7 +82,7 @@ class Inference:
             return await self._run(request, dialect)
         except Refused as refused:
             return refusal(request, dialect, refused)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionError):  # the client left
             self.aborted += 1
             raise
 
@@ -197,7 +196,7 @@ def fail_at_once(fault: Fault) -> None:
     if fault.kind == "error":
         raise Refused(fault.number or 500, "simulated failure")
     if fault.kind == "busy":
-        raise Refused(503, _BUSY)
+        raise Refused(503, BUSY)
 
 
 def refusal(request: web.Request, dialect: Dialect, refused: Refused) -> web.Response:

@@ -188,7 +188,10 @@ def _model_info(model: Model) -> dict[str, Any]:
 
 def _tensors(model: Model) -> list[dict[str, Any]]:
     width = model.embedding_length
-    rows: list[tuple[str, list[int]]] = [("output_norm", [width]), ("token_embd", [width, 49152])]
-    for block in range(model.layers):
-        rows += [(f"blk.{block}.{part}", [width, width]) for part in ("attn_q", "attn_k", "attn_v")]
-    return [{"name": f"{name}.weight", "type": "Q4_K", "shape": shape} for name, shape in rows]
+    parts = ("attn_q", "attn_k", "attn_v", "ffn_down", "ffn_up")
+    blocks = [f"blk.{block}.{part}" for block in range(model.layers) for part in parts]
+    return [
+        {"name": "output_norm.weight", "type": "F32", "shape": [width]},
+        {"name": "token_embd.weight", "type": "Q6_K", "shape": [width, 49152]},
+        *({"name": f"{b}.weight", "type": "Q4_K", "shape": [width, width]} for b in blocks),
+    ]

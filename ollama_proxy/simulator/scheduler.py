@@ -19,7 +19,7 @@ from .calls import Refused
 from .catalogue import Model
 from .options import SimulatorOptions
 
-_BUSY = "server busy, please try again.  maximum pending requests exceeded"
+BUSY = "server busy, please try again.  maximum pending requests exceeded"
 _RELOADING = ("num_batch", "num_thread", "main_gpu", "use_mmap", "draft_num_predict")
 _FOREVER_SECONDS = (2**63 - 1) / 1e9  # what a negative keep_alive shows as: the year 2318
 _REMEMBERED = 12  # prompts whose prefix a runner still has in its cache
@@ -40,9 +40,9 @@ class LoadOptions:
 
 
 def load_options(model: Model, options: dict[str, Any], shift: bool, num_ctx: int) -> LoadOptions:
-    """Normalised as Ollama does; raise `Refused` for a text where a number belongs."""
+    """Normalised as Ollama does; raise `Refused` for another thing where a number belongs."""
     for key in ("num_ctx", "num_gpu", "num_predict", "num_keep"):
-        if isinstance(options.get(key), str):
+        if not isinstance(options.get(key), int | float | None):
             raise Refused(500, f'option "{key}" must be of type integer')
     asked = options.get("num_ctx")
     context = min(max(int(num_ctx if asked is None else asked), 4), model.context_length)
@@ -131,7 +131,7 @@ class Scheduler:
 
     async def _load(self, model: Model, wanted: LoadOptions) -> Runner:
         if self.waiting_for_load >= self.options.max_queue:
-            raise Refused(503, _BUSY)
+            raise Refused(503, BUSY)
         self.waiting_for_load += 1
         try:
             async with self._loading:

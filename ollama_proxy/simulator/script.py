@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from . import text
-from .calls import Call
+from .calls import Body, Call
 from .faults import Fault
 
 _LOOP_LENGTH = 31  # equal tokens after which Ollama gives up on a runner's output
@@ -103,9 +103,9 @@ def _contents(call: Call, rng: Random, fixed: int | None) -> Iterator[Piece]:
 
 
 def _tool_call(tool: dict[str, Any], rng: Random) -> Piece:
-    function = tool.get("function") or {}
-    arguments = text.sample(function.get("parameters") or {"type": "object"}, rng)
-    name = str(function.get("name") or "tool")
+    function = Body(Body(tool).table("function"))
+    arguments = text.sample({"type": "object"} | function.table("parameters"), rng)
+    name = function.text("name") or "tool"
     spoken = name + json.dumps(arguments)
     call = ToolCall(f"call_{rng.randrange(36**8):08x}", name, arguments)
     return Piece(tool_call=call, tokens=text.count_tokens(spoken))
@@ -113,12 +113,15 @@ def _tool_call(tool: dict[str, Any], rng: Random) -> Piece:
 
 def _stops(call: Call) -> list[str]:
     stops = call.options.get("stop") or []
-    stops = [stops] if isinstance(stops, str) else stops
+    stops = stops if isinstance(stops, list) else [stops]
     return [stop for stop in stops if isinstance(stop, str) and stop]
 
 
 def until_stop(tokens: Iterable[str], stops: list[str]) -> Iterator[str]:
     """Tokens up to the first stop sequence; what may become one is held back until it is sure."""
+    if not stops:
+        yield from tokens
+        return
     held = ""
     for token in tokens:
         held += token

@@ -1,6 +1,6 @@
 """Made-up language: words, JSON, vectors and a token count, all decided by a seed.
 
-Not a model and not a tokenizer: the counts only behave like one (about a token a word). No I/O.
+Not here: a tokenizer; the counts only behave like one (about a token a word). No I/O.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def generator(*parts: object) -> random.Random:
 def count_tokens(text: str) -> int:
     """About what a tokenizer would count: a token a word, digit, ideogram or mark."""
     if len(text) <= _COUNTED:
-        return _count(text)
+        return _count(text) + text.endswith(" ")
     return _count(text[:_COUNTED]) * len(text) // _COUNTED
 
 
@@ -90,17 +90,19 @@ def json_answer(schema: object, rng: random.Random) -> list[str]:
     return pieces_of(json.dumps(sample(schema, rng), indent=1, ensure_ascii=False))
 
 
-def sample(schema: dict[str, Any], rng: random.Random, depth: int = 0) -> Any:
-    """A value that fits the common part of JSON Schema."""
-    if schema.get("enum"):
+def sample(schema: object, rng: random.Random) -> Any:
+    """A value that fits the common part of JSON Schema; what is not understood is a word."""
+    schema = schema if isinstance(schema, dict) else {}
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
         return rng.choice(schema["enum"])
     kind = schema.get("type", "object" if "properties" in schema else "string")
     kind = kind[0] if isinstance(kind, list) and kind else kind
     if kind == "object":
-        properties = schema.get("properties") if depth < 8 else None
-        return {k: sample(v, rng, depth + 1) for k, v in (properties or {}).items()}
+        properties = schema.get("properties")
+        named = properties.items() if isinstance(properties, dict) else ()
+        return {key: sample(value, rng) for key, value in named}
     if kind == "array":
-        return [sample(schema.get("items") or {"type": "string"}, rng, depth + 1)]
+        return [sample(schema.get("items"), rng)]
     return _scalar(str(kind), rng)
 
 

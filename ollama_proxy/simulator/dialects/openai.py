@@ -13,7 +13,15 @@ from .. import wire
 from ..calls import Body, Call, Message, Refused, thinking
 from ..script import Piece, ToolCall
 from ..text import generator
-from .base import Answer, Dialect, Metrics, arguments_json, logprobs_of, omit_empty
+from .base import (
+    NO_METRICS,
+    Answer,
+    Dialect,
+    Metrics,
+    arguments_json,
+    logprobs_of,
+    omit_empty,
+)
 
 _TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 _DONE = b"data: [DONE]\n\n"
@@ -223,7 +231,7 @@ class Completion(_OpenAI):
         named = {"model": self.call.model, "system_fingerprint": "fp_ollama"}
         chunk = self._head("text_completion") | {"choices": [choice]} | named
         # With include_usage every chunk says zeros and the last one the figures.
-        return chunk | ({"usage": usage(Metrics(0, 0, 0, 0, 0, 0))} if self.wants_usage else {})
+        return chunk | ({"usage": usage(NO_METRICS)} if self.wants_usage else {})
 
 
 def _reason(reason: str, called: bool) -> str:
