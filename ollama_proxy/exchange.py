@@ -145,7 +145,14 @@ class Exchange:
     )
 
     def __init__(
-        self, *, id: str, method: str, path: str, client: str | None, started_at: float, started: float
+        self,
+        *,
+        id: str,
+        method: str,
+        path: str,
+        client: str | None,
+        started_at: float,
+        started: float,
     ) -> None:
         self.id = id
         self.method = method

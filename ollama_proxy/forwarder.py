@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -22,6 +21,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.observers import dialect_of, error_body, observer_for
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.tap import Tap
+from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
 from ollama_proxy.upstream import Pool, Signal, Upstream, reset_on_close
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,8 @@ log = logging.getLogger(__name__)
 class Target:
     """Where calls go. `path` is put before each request's own; `pass_host`: see `Forwarder`."""
 
-    host: str
-    port: int
     path: bytes
     authority: bytes
-    tls: ssl.SSLContext | None
     pass_host: bool
 
 
@@ -82,6 +79,9 @@ class Forwarder:
     Host: where both this listener and the upstream are on loopback, Ollama applies its own table
     and Host passes unchanged (`target.pass_host`). Otherwise the upstream gets its own authority,
     and a loopback listener applies the table first (`check_host`).
+
+    `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
+    A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
     """
 
     def __init__(
@@ -93,25 +93,41 @@ class Forwarder:
         limits: Limits,
         privacy: Privacy,
         check_host: bool,
-        on_upstream: Callable[[bool], None] = lambda reachable: None,
-        loops: Callable[[], bool] = lambda: False,
+        instance: str,
+        health: Callable[[], UpstreamHealth],
+        on_surprise: Callable[[], None],
     ) -> None:
         self._target, self._pool, self._live = target, pool, live
         self._limits, self._privacy = limits, privacy
         self._check_host = check_host
-        self._on_upstream = on_upstream
-        self._loops = loops
+        self._instance = instance
+        self._health = health
+        self._on_surprise = on_surprise
         self._running: set[CallInProgress] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forward one request and record it. Cancelled by the server when the client leaves."""
         call = CallInProgress(self, request)
         self._running.add(call)
+        self._idle.clear()
         try:
             return await call.run()
         finally:
-            self._running.discard(call)
             call.finish()
+            self._running.discard(call)
+            if not self._running:
+                self._idle.set()
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until nothing runs; False if that takes longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def interrupt(self, reason: Reason) -> int:
         """End every running call as interrupted; returns how many."""
@@ -122,6 +138,11 @@ class Forwarder:
     @property
     def running(self) -> int:
         return len(self._running)
+
+    def noticed(self, reachable: bool) -> None:
+        """A connection to the upstream was made, or could not be."""
+        if self._health().up is not reachable:
+            self._on_surprise()
 
 
 class CallInProgress:
@@ -145,9 +166,7 @@ class CallInProgress:
             client_name(request.headers.get("User-Agent", ""), request.remote or ""),
         )
         self._dialect = dialect_of(path)
-        observer = observer_for(
-            self._method, path, self.exchange.observation, forwarder._privacy
-        )
+        observer = observer_for(self._method, path, self.exchange.observation, forwarder._privacy)
         self._tap = Tap(self.exchange, observer)
         self._registered = False
 
@@ -170,10 +189,12 @@ class CallInProgress:
         """The head to send upstream. Raises Refusal for what must not be sent."""
         request, forwarder = self._request, self._forwarder
         if request.version not in ((1, 0), (1, 1)):
-            raise Refusal(505, State.FAILED, Reason.REFUSED, "only HTTP/1.0 and HTTP/1.1 are served")
+            raise Refusal(
+                505, State.FAILED, Reason.REFUSED, "only HTTP/1.0 and HTTP/1.1 are served"
+            )
         if self._method == "CONNECT":
             raise Refusal(501, State.FAILED, Reason.REFUSED, "CONNECT is not served: no open proxy")
-        if forwarder._loops() or self._came_from_here():
+        if forwarder._health().loop or self._came_from_here():
             raise Refusal(
                 508,
                 State.FAILED,
@@ -194,15 +215,21 @@ class CallInProgress:
             raise Refusal(501, State.FAILED, Reason.REFUSED, str(error)) from None
 
     def _came_from_here(self) -> bool:
-        """Whether this request came over one of our own upstream connections.
+        """Whether this request is one that this proxy sent upstream.
 
-        Both ends are compared: a port of another program may equal one of ours.
+        Both ends of the connection are compared: a port of another program may equal one of ours.
         """
+        if self._request.headers.get(PROBE_HEADER) == self._forwarder._instance:
+            return True
         transport = self._request.transport
-        return transport is not None and (
-            transport.get_extra_info("peername"),
-            transport.get_extra_info("sockname"),
-        ) in self._forwarder._pool.ends
+        return (
+            transport is not None
+            and (
+                transport.get_extra_info("peername"),
+                transport.get_extra_info("sockname"),
+            )
+            in self._forwarder._pool.ends
+        )
 
     async def _connected(self) -> Upstream:
         """An idle connection at once, or a new one. Raises Refusal where there is none."""
@@ -217,7 +244,7 @@ class CallInProgress:
             async with asyncio.timeout(limit or None):
                 self._upstream = await self._connecting
         except TimeoutError:
-            self._forwarder._on_upstream(False)
+            self._forwarder.noticed(False)
             raise Refusal(
                 504,
                 State.TIMEOUT,
@@ -225,14 +252,14 @@ class CallInProgress:
                 f"Ollama at {self._where} did not accept a connection within {limit:g} s",
             ) from None
         except OSError as error:
-            self._forwarder._on_upstream(False)
+            self._forwarder.noticed(False)
             raise Refusal(
                 502,
                 State.FAILED,
                 Reason.UPSTREAM_UNREACHABLE,
                 f"Ollama at {self._where} cannot be reached: {_cause(error)}. Is it running?",
             ) from None
-        self._forwarder._on_upstream(True)
+        self._forwarder.noticed(True)
         return self._upstream
 
     def _send(self, upstream: Upstream, head: bytes) -> None:
@@ -314,7 +341,9 @@ class CallInProgress:
     def _broken_before_head(self) -> web.StreamResponse:
         exchange = self.exchange
         if exchange.state is State.TIMEOUT:
-            raise Refusal(504, State.TIMEOUT, exchange.reason or Reason.TOTAL_TIMEOUT, exchange.error or "")
+            raise Refusal(
+                504, State.TIMEOUT, exchange.reason or Reason.TOTAL_TIMEOUT, exchange.error or ""
+            )
         if exchange.state is State.FAILED:
             raise Refusal(
                 502,
@@ -339,7 +368,7 @@ class CallInProgress:
                 return
             except (web.RequestPayloadError, OSError):
                 # The client broke its own upload; aiohttp ends the connection.
-                self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED)
+                self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
                 return
             if not data:
                 break
@@ -369,6 +398,15 @@ class CallInProgress:
 
     def finish(self) -> None:
         """Give everything back and close the record. Never awaits: it must not be cancelled."""
+        try:
+            self._give_back()
+        finally:
+            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
+            self._tap.close(False)
+            self._register()
+            self._forwarder._live.finish(self.exchange)
+
+    def _give_back(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self._pump is not None:
@@ -380,10 +418,6 @@ class CallInProgress:
             if self._pump is not None and not self._pump.done():
                 self._upstream.abort()
             self._forwarder._pool.give_back(self._upstream)
-        self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
-        self._tap.close(False)
-        self._register()
-        self._forwarder._live.finish(self.exchange)
 
     def _register(self) -> None:
         if not self._registered:
@@ -406,8 +440,10 @@ class CallInProgress:
     def _left_when(self) -> str:
         if self._upstream is None or self._upstream.head is None:
             uploading = self._pump is not None and not self._pump.done()
-            return "the client left during its upload" if uploading else (
-                "the client left before the answer began"
+            return (
+                "the client left during its upload"
+                if uploading
+                else ("the client left before the answer began")
             )
         return "the client left while the answer was on its way"
 
@@ -418,7 +454,9 @@ class CallInProgress:
         if client is None:
             return Answered(False)
         keep_alive = request.keep_alive and request.content.is_eof() and not self._http_10
-        body = error_body(self._dialect, refusal.message, refusal.status) if refusal.message else b""
+        body = (
+            error_body(self._dialect, refusal.message, refusal.status) if refusal.message else b""
+        )
         answer = own_answer(
             refusal.status,
             refusal.reason.value if refusal.message else None,
@@ -458,7 +496,11 @@ class CallInProgress:
             due.append((self._sending_since + limits.total, Reason.TOTAL_TIMEOUT, limits.total))
         if upstream.head is None and limits.first_byte:
             due.append(
-                (self._sending_since + limits.first_byte, Reason.FIRST_BYTE_TIMEOUT, limits.first_byte)
+                (
+                    self._sending_since + limits.first_byte,
+                    Reason.FIRST_BYTE_TIMEOUT,
+                    limits.first_byte,
+                )
             )
         if limits.idle:
             # Before the head too, so that the timer goes on once the answer has begun.

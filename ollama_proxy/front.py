@@ -9,10 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
+
+from ollama_proxy.live import where
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -21,7 +25,7 @@ log = logging.getLogger(__name__)
 LINE_LIMIT = 1024 * 1024
 """Ollama's Go server takes 1 MiB of request head."""
 
-SETTINGS: dict[str, object] = {
+SETTINGS: dict[str, Any] = {
     "auto_decompress": False,
     "max_line_size": LINE_LIMIT,
     "max_field_size": LINE_LIMIT,
@@ -39,11 +43,15 @@ class FrontError(RuntimeError):
 
 
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
-    """A malformed request is the client's affair: one line for those who debug, no traceback."""
+    """aiohttp prints a traceback for each malformed request, which is the client's affair.
 
-    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
-        kwargs.pop("exc_info", None)
-        super().log(logging.DEBUG, msg, *args, **kwargs)  # type: ignore[arg-type]
+    Only an error of our own is logged, in one line, without its text: it may quote a prompt.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info")
+        if isinstance(error, Exception) and not isinstance(error, HttpProcessingError):
+            super().log(logging.ERROR, "a call failed in the proxy itself: %s", where(error))
 
 
 def make_front(forward: Handler, admin: web.Server | None, admin_path: str) -> web.Server:

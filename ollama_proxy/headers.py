@@ -128,7 +128,7 @@ def request_head(
     `authority` takes the place of Host where Host is not passed through, and then stands for the
     client's own origin too, so that a same-origin page stays one. A chunked body stays chunked;
     HTTP/1.0 goes up as HTTP/1.0, so that the upstream does not chunk its answer.
-    Raises HeadError for a transfer coding other than chunked.
+    Raises HeadError for a transfer coding other than chunked, or any in HTTP/1.0.
     """
     dropped = HOP_BY_HOP
     hosts: list[bytes] = []
@@ -136,11 +136,16 @@ def request_head(
         lower = name.lower()
         if lower == b"connection":
             dropped = dropped | (set(_tokens(value)) - NEVER_DROPPED)
-        elif lower == b"transfer-encoding" and value.lower() != b"chunked":
-            raise HeadError("a transfer coding other than chunked")
+        elif lower == b"transfer-encoding" and (http_10 or value.lower() != b"chunked"):
+            raise HeadError("a transfer coding other than chunked, or one in HTTP/1.0")
         elif lower == b"host":
             hosts.append(value)
-    parts = [method.encode("ascii"), b" ", target, b" HTTP/1.0\r\n" if http_10 else b" HTTP/1.1\r\n"]
+    parts = [
+        method.encode("ascii"),
+        b" ",
+        target,
+        b" HTTP/1.0\r\n" if http_10 else b" HTTP/1.1\r\n",
+    ]
     for name, value in headers:
         lower = name.lower()
         if lower in dropped and lower != b"transfer-encoding":
@@ -173,9 +178,8 @@ def host_allowed(host: str) -> bool:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
-        return (
-            name in ("", "localhost", socket.gethostname().lower())
-            or name.endswith((".localhost", ".local", ".internal"))
+        return name in ("", "localhost", socket.gethostname().lower()) or name.endswith(
+            (".localhost", ".local", ".internal")
         )
     return address.is_loopback or address.is_unspecified or _go_private(address) or _is_own(name)
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 import msgspec
 
 
+PROBE_HEADER = "X-Ollama-Proxy-Probe"
+"""Sent with this proxy's own looks at the upstream, never with a client's call."""
+
+
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first. `before` is the id of the call to continue after."""
 

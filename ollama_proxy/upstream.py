@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, cast
 
 from ollama_proxy.framing import FramingError, Scanner
 from ollama_proxy.headers import HeadError, ResponseHead
@@ -52,7 +52,9 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Upstream], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Upstream], None]
+    ) -> None:
         self._loop = loop
         self._on_lost = on_lost
         self.lost = False
@@ -258,8 +260,8 @@ class Upstream(asyncio.Protocol):
     # -- the connection's own events --------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
         self.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
 
     def eof_received(self) -> None:
@@ -270,9 +272,7 @@ class Upstream(asyncio.Protocol):
         if exc is not None and self._client is not None and not self._over:
             self._read_rest()
         if self._client is not None and not self._over:
-            clean = (
-                exc is None and self._scanner is not None and self._scanner.ends_with_connection
-            )
+            clean = exc is None and self._scanner is not None and self._scanner.ends_with_connection
             self._raise(Signal.DONE if clean else Signal.ABORTED)
         self._writable.set()
         self._on_lost(self)

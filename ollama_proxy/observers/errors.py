@@ -56,7 +56,7 @@ def error_text(body: bytes, content_type: str) -> str | None:
     return message or None
 
 
-def message_of(value: object, depth: int = 4) -> str | None:
+def message_of(value: object, depth: int = 6) -> str | None:
     """The message inside an error value; a text that is itself a JSON error is opened too."""
     if depth == 0:
         return None

@@ -45,7 +45,7 @@ class Inflate:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Raises `Refused`, and zlib.error for what is not a compressed body."""
         more = bool(data)
-        while more and not self._over:
+        while more and not self._is_over(data):
             stream = self._stream = self._stream or self._open(data)
             piece = stream.decompress(data, PIECE)
             rest = stream.unused_data or stream.unconsumed_tail
@@ -53,10 +53,14 @@ class Inflate:
             yield piece
             if stream.eof:
                 self._stream = None
-                # RFC 1952 §2.2: gzip may be several members in a row; else padding is ignored.
-                self._over = not self._gzip or rest[:1] not in (b"", _GZIP_FIRST)
             data = rest
             more = bool(data) or (len(piece) == PIECE and not stream.eof)
+
+    def _is_over(self, data: bytes) -> bool:
+        """RFC 1952 §2.2: gzip may be several members in a row. What else follows is ignored."""
+        if self._stream is None and self._taken:
+            self._over = self._over or not self._gzip or data[:1] != _GZIP_FIRST
+        return self._over
 
     def _open(self, data: bytes) -> zlib._Decompress:
         if self._gzip:

@@ -147,7 +147,7 @@ class AnswerObserver(LineObserver):
         return not last
 
     def _text(self, answer: Answer) -> None:
-        """Collect the answer's text. Thinking and calls of tools count as seen, but are not kept."""
+        """Collect the answer's text. Thinking and tool calls count as seen, but are not kept."""
         message = answer.message if isinstance(answer.message, dict) else {}
         thinking = text(answer.thinking) or text(message.get("thinking"))
         said = text(answer.response)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.observers.privacy import Mode, Privacy, readable
+from ollama_proxy.observers.reading import name
 
 OPTIONS_LIMIT = 2048
 _KEYS = 32
@@ -60,4 +61,4 @@ def _is_plain(value: object) -> bool:
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
+    return name(value) is not None and pattern.fullmatch(str(value)) is not None

@@ -82,7 +82,7 @@ class Privacy(msgspec.Struct, frozen=True):
         return digest(kept) if whole else None
 
     def error(self, text: str) -> str:
-        """An error's text without patterns' matches and known kinds of secrets, cut to its limit."""
+        """An error's text without the patterns' matches and known kinds of secrets, bounded."""
         text = text[:FULL_LIMIT]
         return readable(redacted(text, self.redact + _SECRETS, len(text)))[:ERROR_LIMIT]
 

@@ -61,8 +61,10 @@ def text(value: object) -> str | None:
 
 
 def name(value: object) -> str | None:
-    """A short text such as a model's name, bounded; None for an empty one."""
-    return readable(value[:NAME_LIMIT]) if isinstance(value, str) and value else None
+    """A short text such as a model's name, bounded; None for an empty or a cut one."""
+    if not isinstance(value, str) or not value or isinstance(value, CutText):
+        return None
+    return readable(value[:NAME_LIMIT])
 
 
 def flag(value: object) -> bool | None:
@@ -83,8 +85,8 @@ def seconds(value: object) -> float | None:
 def scan(body: bytes) -> dict[str, Any]:
     """The top-level fields of a JSON object that breaks off somewhere, as far as they were seen.
 
-    Of a string that is cut its beginning is kept, as `CutText`; of a list or object its complete
-    members; a number at the very end may go on and is left out.
+    Of a string that is cut its beginning is kept, as `CutText`; of a list, such as the messages,
+    what was seen of it. A number at the very end may go on: it is left out, as is a cut object.
     """
     document = codecs.getincrementaldecoder("utf-8")("replace").decode(body)
     at = _after_blank(document, 0)
@@ -143,7 +145,7 @@ def _beginning(document: str, at: int, depth: int) -> Any:
         return _cut_text(document[at + 1 :])
     if first == "[":
         return _items(document, at + 1, depth - 1)
-    if first == "{":
+    if first == "{" and depth < _DESCENT:
         return _members(document, at + 1, depth - 1)
     return _MISSING
 

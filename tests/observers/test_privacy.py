@@ -1,0 +1,147 @@
+"""No byte of a text past what the mode allows, and no secret in an error (S7)."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ollama_proxy.observers import Mode, Privacy
+from ollama_proxy.observers.privacy import FULL_LIMIT, LOOKAHEAD, MARK
+from tests.observers.watching import Call, line, stream
+
+SECRET = "card 4111-1111-1111-1111"
+PATTERN = r"\d{4}(-\d{4}){3}"
+
+
+class TestModes:
+    def test_truncate_keeps_characters_not_bytes(self) -> None:
+        assert Privacy(characters=3).keep("\U0001f680日本語") == "\U0001f680日本"
+        assert Privacy().keep("x" * 300) == "x" * 200
+
+    def test_none_keeps_nothing(self) -> None:
+        assert Privacy.build("none").keep("text") is None
+
+    def test_hash_tells_equal_from_different_and_nothing_else(self) -> None:
+        hashed = Privacy.build("hash")
+        assert hashed.keep("a") == hashed.keep("a") != hashed.keep("b")
+        assert re.fullmatch(r"sha256:[0-9a-f]{16}", hashed.keep("a") or "")
+        assert hashed.keep("a", whole=False) is None
+
+    def test_full_is_bounded(self) -> None:
+        assert len(Privacy.build("full").keep("x" * (FULL_LIMIT + 5)) or "") == FULL_LIMIT
+
+    def test_unknown_mode_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="all"):
+            Privacy.build("all")
+        with pytest.raises(re.error):
+            Privacy.build("full", redact=["("])
+
+
+class TestRedaction:
+    def test_before_cutting(self) -> None:
+        privacy = Privacy.build("truncate", 12, [PATTERN])
+        assert privacy.keep(SECRET + " and more") == "card [redact"
+        assert "4111" not in (Privacy.build("truncate", 7, [PATTERN]).keep(SECRET) or "")
+
+    def test_several_patterns_that_overlap(self) -> None:
+        privacy = Privacy.build("full", redact=["abc", "bcd", "cde", "x*"])
+        assert privacy.keep("-abcde-abc") == f"-{MARK}-{MARK}"
+
+    def test_secret_of_which_the_end_was_not_seen(self) -> None:
+        """A pattern could not match it; so the last characters of a cut text are not kept."""
+        privacy = Privacy.build("full", redact=[PATTERN])
+        text = "y" * LOOKAHEAD + "card 4111-1111-11"
+        kept = privacy.keep(text, whole=False)
+        assert kept is not None
+        assert "4111" not in kept
+
+    def test_secret_spread_over_many_chunks_and_across_the_cut(self) -> None:
+        answer = stream(*("z" * 190), *SECRET, *("z" * 50))
+        privacy = Privacy.build("truncate", 200, [PATTERN])
+        assert Call(answer=answer, privacy=privacy).facts().response == (
+            "z" * 190 + "card " + "[reda"
+        )
+
+    @given(st.integers(0, 5000), st.integers(1, 40))
+    def test_wherever_the_secret_lies(self, before: int, size: int) -> None:
+        answer = "z" * before + SECRET + "z" * 300
+        pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
+        privacy = Privacy.build("truncate", 200, [PATTERN])
+        kept = Call(answer=stream(*pieces[:400]), privacy=privacy).facts().response or ""
+        assert "41" not in kept
+        assert len(kept) <= 200
+
+    def test_redacted_hash_does_not_depend_on_the_secret(self) -> None:
+        privacy = Privacy.build("hash", redact=[PATTERN])
+        other = SECRET.replace("4111", "5222")
+        assert privacy.keep(SECRET) == privacy.keep(other)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "secret",
+        [
+            "Authorization: Bearer abc.def-ghi",
+            "bearer abc.def-ghi",
+            "sk-canary",
+            "sk-proj-abc_def-123",
+            "Basic YWxhZGRpbjpvcGVu",
+            "x-api-key: abc.def",
+            "x-api-key=abc.def",
+            '"api_key": "abc.def"',
+            "Cookie: session=abc.def",
+            "http://h/x?key=abc.def",
+            "http://h/x?a=1&token=abc.def",
+            "https://user:abc.def@h/x",
+        ],
+    )
+    def test_known_secrets_are_taken_out(self, secret: str) -> None:
+        kept = Privacy().error(f"cannot go on: {secret}")
+        for part in ("abc", "def", "canary", "YWxh"):
+            assert part not in kept
+        assert kept.startswith("cannot go on: ")
+        assert MARK in kept
+
+    def test_ordinary_words_stay(self) -> None:
+        text = "model 'task-based' not found: unknown key=value, ask-me, token limit (7610 tokens)"
+        assert Privacy().error(text) == text
+
+    def test_bounded_and_by_the_patterns_too(self) -> None:
+        privacy = Privacy.build("none", redact=["canary"])
+        assert len(privacy.error("x" * 10_000)) == 500
+        assert privacy.error("x" * 497 + "canary") == "x" * 497 + "[re"
+
+    @pytest.mark.parametrize("status", [200, 500])
+    def test_on_the_way_from_the_server(self, status: int) -> None:
+        body = json.dumps({"error": "upstream said: Bearer canary"}).encode() + b"\n"
+        seen = Call(answer=body, status=status).facts()
+        assert seen.error == f"upstream said: {MARK}"
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/api/embed", "/api/embeddings"])
+def test_no_byte_of_prompt_or_answer_past_the_mode(path: str, mode: Mode) -> None:
+    words = [f"w{number:04}" for number in range(200)]
+    text = " ".join(words)
+    body = {
+        "model": "m",
+        "prompt": text,
+        "input": text,
+        "messages": [{"role": "user", "content": text, "images": [text]}],
+        "images": [text],
+        "system": text,
+        "suffix": text,
+        "context": [1, 2],
+    }
+    answer = b"".join(line(word, thinking=word) for word in words)
+    call = Call(path=path, body=json.dumps(body).encode(), answer=answer, privacy=Privacy(mode))
+    told = msgspec.json.encode(call.facts()).decode()
+    known = sum(word in told for word in words)
+    allowed = {Mode.NONE: 0, Mode.HASH: 0, Mode.TRUNCATE: 41, Mode.FULL: 200}
+    assert known <= allowed[mode]
+    assert (known > 0) is (allowed[mode] > 0)
