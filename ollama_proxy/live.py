@@ -23,6 +23,7 @@ from ollama_proxy.exchange import Call, Exchange, Reason, State
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
+_FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
 _encoder = msgspec.json.Encoder()
@@ -35,7 +36,8 @@ class Sink(Protocol):
     class and leaves `started` out costs nothing at the start.
     """
 
-    def started(self, call: Call) -> None: ...
+    def started(self, call: Call) -> None:
+        return
 
     def finished(self, call: Call) -> None: ...
 
@@ -85,7 +87,7 @@ class Ticker:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
 
     def _sleep(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._run)
@@ -120,7 +122,7 @@ class Subscription:
             return
         full = len(self._waiting) >= self._bus.queue
         if full or (self._waiting and self._size + len(event) > self._bus.queue_bytes):
-            self._drop()
+            self.renew()
             self.lost = True
         else:
             self._waiting.append(event)
@@ -136,23 +138,20 @@ class Subscription:
     def take(self) -> bytes:
         """All that waits, joined."""
         joined = b"".join(self._waiting)
-        self._drop()
+        self.renew()
         return joined
 
     def renew(self) -> None:
         """Forget what waits: the caller takes a snapshot before it lets the loop go on."""
-        self._drop()
+        self._waiting.clear()
+        self._size = 0
+        self._wake.clear()
         self.lost = False
 
     def close(self) -> None:
         self._closed = True
         self._bus.leave(self)
         self._wake.set()
-
-    def _drop(self) -> None:
-        self._waiting.clear()
-        self._size = 0
-        self._wake.clear()
 
 
 class TooManySubscribers(Exception):
@@ -209,10 +208,7 @@ class EventBus:
 
 
 class Endings:
-    """How many calls ended, and how many of them failed, in the last five minutes.
-
-    Kept by slots of ten seconds, so that it stays small whatever the load.
-    """
+    """How many calls ended and how many failed in the last five minutes, by slots of ten seconds."""
 
     SLOT_SECONDS = 10.0
     SLOTS = 30
@@ -294,6 +290,13 @@ class Live:
             self._guarded(self._announce, "started", call)
             self._ticker.wake()
 
+    def describe(self, exchange: Exchange) -> None:
+        """More is known of a running call than at its start: its request has been read."""
+        if self._started and exchange.id in self._running:
+            call = exchange.record()
+            for sink in self._started:
+                self._guarded(sink.started, call)
+
     def finish(self, exchange: Exchange) -> None:
         """The call's end: its record is made once, whatever calls this again."""
         if self._running.pop(exchange.id, None) is None:
@@ -358,7 +361,7 @@ class Live:
             yield entry
 
     def _refresh(self, entry: _Running, now: float) -> None:
-        if now - entry.refreshed >= REFRESH_SECONDS:
+        if now - entry.refreshed >= _FRESH:
             entry.refreshed = now
             self._guarded(entry.refresh)
 

@@ -44,7 +44,8 @@ def chunk(data: bytes) -> bytes:
 def recorded_request(exchange: dict[str, Any]) -> bytes:
     request = exchange["request"]
     line = f"{request['method']} {request['target']} HTTP/1.1"
-    return head_bytes(line, request["headers"]) + request["body"].encode()
+    body: str = request["body"]
+    return head_bytes(line, request["headers"]) + body.encode()
 
 
 def recorded_response(exchange: dict[str, Any]) -> bytes:
@@ -241,7 +242,7 @@ async def running_proxy(upstream: str, data_dir: Path, **settings: str) -> Async
 async def between(script: Script, data_dir: Path, **settings: str) -> AsyncIterator[Proxy]:
     """A proxy in front of an upstream that follows `script`.
 
-    The proxy's own looks at /api/version, /api/tags and /api/ps are answered 404 and never reach it.
+    The proxy's own looks at the upstream are answered 404 and never reach the script.
     """
 
     async def without_probes(connection: Connection) -> None:

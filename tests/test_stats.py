@@ -39,6 +39,13 @@ def test_a_percentile_is_within_the_stated_error(recorded: list[float], q: float
     assert told == pytest.approx(true, rel=RELATIVE_ERROR + 1e-9)
 
 
+@given(st.lists(anything))
+def test_percentiles_at_once_are_those_one_at_a_time(recorded: list[float]) -> None:
+    made = histogram(*recorded)
+    shares = (0.0, 0.5, 0.5, 0.99, 1.0)
+    assert made.percentiles(*shares) == [made.percentile(q) for q in shares]
+
+
 @given(st.lists(anything), st.lists(anything))
 def test_merging_is_the_same_as_recording_all(left: list[float], right: list[float]) -> None:
     merged, whole = histogram(*left), histogram(*left, *right)

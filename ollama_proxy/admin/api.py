@@ -70,7 +70,7 @@ class Storage(Protocol):
 
 
 class Facts(msgspec.Struct, kw_only=True, frozen=True):
-    """What does not change while the proxy runs. `upstream`: its URL, of which secrets are not told."""
+    """What stays as it is while the proxy runs. Of `upstream`, a URL, no secret is told."""
 
     listen: str
     upstream: str
@@ -208,7 +208,7 @@ class Api:
             return known
         try:
             stored = await self._read(self._reader.call(id))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - guard: admin handler
             self._note_failure(error)
             raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
         return self._live.call(id) or stored

@@ -1,4 +1,4 @@
-"""The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, section 9.2).
+"""The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, 9.2).
 
 Each status and each event is made once for all listeners. A listener that does not keep up gets a
 fresh snapshot in place of what it missed. Not here: what a status or a snapshot says (`api.py`).

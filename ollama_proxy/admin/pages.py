@@ -572,7 +572,12 @@ class Pages:
             numbers=numbers(w, status, models, now),
             summary=summary_row(w, stats["all"]),
             groups=[
-                (model, facts(w, rows.get(model or "")), [(c.id, running_row(w, c)) for c in calls])
+                {
+                    "model": model,
+                    "label": name(model) if model else w.t("now.no_model"),
+                    "facts": facts(w, rows.get(model or "")),
+                    "rows": [(call.id, running_row(w, call)) for call in calls],
+                }
                 for model, calls in groups.items()
             ],
             models=[
@@ -582,11 +587,13 @@ class Pages:
             more=len(active) - LANES,
             recent=[(call, call_row(w, call, now)) for call in recent],
             unread=unread,
-            name=name,
+            moment=now,
+            zone=time.strftime("%Z"),
             data={
                 "language": language,
                 "words": w.catalogue,
                 "product": PRODUCT,
+                "now": now,
                 "status": status,
                 "stats": stats,
                 "models": models,

@@ -5,6 +5,7 @@ Pure functions. Not here: where the calls come from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from ollama_proxy.records import Filter
 MAX_LIMIT = 1000
 FILTERS = ("limit", "before", "model", "state")
 _ID = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_NUMBER = re.compile("[0-9]{1,9}").fullmatch
 _SHOWN = 100  # characters of a wrong value that the answer repeats
 
 
@@ -39,7 +41,7 @@ def parse_filter(parameters: Mapping[str, str]) -> Filter:
     limit = parameters.get("limit", "50")
     before, model = parameters.get("before"), parameters.get("model")
     state = parameters.get("state")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_LIMIT):
+    if not (_NUMBER(limit) and 1 <= int(limit) <= MAX_LIMIT):
         _wrong("limit", limit, f"a whole number from 1 to {MAX_LIMIT}")
     if before is not None and not is_id(before):
         _wrong("before", before, "the id of a call, 26 characters")

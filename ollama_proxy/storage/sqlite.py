@@ -33,7 +33,10 @@ from ollama_proxy.storage.base import (
 
 BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
+# By size in smaller ones: with whole prompts kept, a row can be 100 KB, and a step goes too far by
+# as much as it removes.
 PRUNE_ROWS = 500
+PRUNE_ROWS_BY_SIZE = 50
 PRUNE_PAGES = 2000
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
 APPLICATION_ID = 0x4F6C5078
@@ -141,9 +144,9 @@ class SqliteStore:
         removed = 0
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
-            removed = self._forget("AND started_at < ?", cutoff)
+            removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
         if not removed and max_bytes is not None and self._used_bytes() > max_bytes:
-            removed = self._forget("")
+            removed = self._forget(PRUNE_ROWS_BY_SIZE)
         return self._shrink() or removed > 0
 
     def size_bytes(self) -> int:
@@ -189,10 +192,10 @@ class SqliteStore:
                 batch.add(call)
             _add_totals(connection, self.path, batch)
 
-    def _forget(self, condition: str, *values: str) -> int:
+    def _forget(self, rows: int, condition: str = "", *values: str) -> int:
         sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"
         with self._transaction() as connection:
-            return connection.execute(sql, (PRUNE_ROWS, *values)).rowcount
+            return connection.execute(sql, (rows, *values)).rowcount
 
     def _shrink(self) -> bool:
         """Give free pages back to the disk. True while that goes on."""

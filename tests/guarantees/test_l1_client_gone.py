@@ -25,7 +25,10 @@ async def test_the_upstream_is_closed_when_the_client_leaves(
         await upstream.read_head()
         if when == "midway":
             await upstream.read(len(CHAT))
-            await upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await upstream.send(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
             for _ in range(3):
                 await upstream.send(chunk(LINE))
         ready.set()

@@ -34,7 +34,9 @@ async def test_ollama_down_is_a_502_in_the_clients_dialect(
         client = await proxy.client()
         for _ in range(2):  # the connection stays usable
             await client.send(
-                head_bytes(f"POST {path} HTTP/1.1", [("Host", "localhost"), ("Content-Length", "2")])
+                head_bytes(
+                    f"POST {path} HTTP/1.1", [("Host", "localhost"), ("Content-Length", "2")]
+                )
                 + b"{}"
             )
             head, body = await client.read_message()

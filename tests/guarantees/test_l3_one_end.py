@@ -9,8 +9,12 @@ import pytest
 from ollama_proxy.exchange import Exchange, Reason, State
 from tests.harness import Connection, between, chunk, recorded_request, recorded_response, recording
 
-STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-CHAT = b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n" + b'{"model":"m"}'
+STREAM = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+CHAT = (
+    b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n" + b'{"model":"m"}'
+)
 WORD = b'{"model":"m","message":{"role":"assistant","content":"w"},"done":false}\n'
 
 

@@ -12,7 +12,9 @@ HOST = b"Host: localhost\r\n"
 TWICE = {
     "cl-and-te": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked"
     b"\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
-    "two-lengths": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\nContent-Length: 44\r\n\r\n"
+    "two-lengths": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 0\r\nContent-Length: 44\r\n\r\n"
     b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "listed-length": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0, 44\r\n\r\n"
     b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -54,4 +56,4 @@ async def test_an_ambiguous_request_is_never_two(name: str, tmp_path: Path) -> N
         await client.close()
     assert b"/smuggled" not in arrived
     assert arrived.count(b"HTTP/1.") <= 1
-    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), head
+    assert head.split(b" ")[1] in (b"400", b"501"), head

@@ -10,10 +10,7 @@ import pytest
 from tests.harness import PATIENCE, Connection, between, chunk
 
 GET = b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n"
-CHAT = (
-    b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n"
-    b'{"model":"m"}'
-)
+CHAT = b'POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n{"model":"m"}'
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -13,11 +13,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_calls_at_random_gaps_around_the_idle_limit_all_succeed(tmp_path: Path) -> None:
-    """The upstream closes after 20 ms of idleness; ours is half of that, as the docs say."""
+    """The upstream closes after 0.2 s of idleness; ours is half of that, as the docs say."""
 
     async def script(upstream: Connection) -> None:
         while True:
-            async with asyncio.timeout(0.02):
+            async with asyncio.timeout(0.2):
                 await upstream.read_head()
             await upstream.send(OK)
 
@@ -28,16 +28,16 @@ async def test_calls_at_random_gaps_around_the_idle_limit_all_succeed(tmp_path: 
             return
 
     gaps = random.Random(9)
-    async with between(patient, tmp_path, pool_idle="0.01") as proxy:
+    async with between(patient, tmp_path, timeouts_pool_idle="0.1") as proxy:
 
         async def caller(count: int) -> None:
             client = await proxy.client()
             for _ in range(count):
                 await client.send(GET)
                 assert (await client.read_head()) == OK
-                await asyncio.sleep(gaps.uniform(0, 0.03))
+                await asyncio.sleep(gaps.uniform(0, 0.3))
 
-        await asyncio.gather(*(caller(25) for _ in range(40)))
+        await asyncio.gather(*(caller(10) for _ in range(100)))
         calls = await proxy.get("requests?limit=1000&state=failed")
     assert calls == []
 

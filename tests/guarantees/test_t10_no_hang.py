@@ -167,7 +167,7 @@ async def test_a_head_over_the_limit_ends_that_connection_only(tmp_path: Path) -
             await client.send(
                 b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 3_000_000 + b"\r\n\r\n"
             )
-            assert (await client.read_head()).startswith(b"HTTP/1.1 400 ")
+            assert (await client.read_head()).split(b" ")[1] == b"400"
         except ConnectionError:
             pass  # it may close before it has read what we still send
         await other.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

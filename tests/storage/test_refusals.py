@@ -20,13 +20,14 @@ NOBODY = 65534
 
 
 def refusal(path: Path) -> str:
-    """The line with which opening is refused; twice the same, so nothing was half done."""
-    lines = set()
+    """The line with which opening is refused; twice the same, so nothing was half done or kept."""
+    lines, opened = set(), len(os.listdir("/dev/fd"))
     for _ in range(2):
         with pytest.raises(StoreError) as caught:
             SqliteStore(path, busy_seconds=0).open()
         lines.add(str(caught.value))
     (line,) = lines
+    assert len(os.listdir("/dev/fd")) == opened
     assert str(path) in line
     assert "\n" not in line
     return line
@@ -38,6 +39,12 @@ def sql(path: Path, *statements: str) -> None:
         connection.execute(statement)
     connection.commit()
     connection.close()
+
+
+def open_and_close(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    store.close()
 
 
 @pytest.fixture
@@ -121,7 +128,7 @@ def test_a_database_that_another_program_has_locked(stored: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
     assert "is locked by another program" in refusal(stored)
     other.close()
-    SqliteStore(stored).open()
+    open_and_close(stored)
 
 
 def test_a_second_store_on_the_same_file_is_told_who_has_it(store: SqliteStore) -> None:
@@ -144,6 +151,4 @@ def test_the_lock_ends_with_the_process_that_had_it(path: Path) -> None:
         assert other.stdout.readline() == b"open\n"
         assert f"process {other.pid}" in refusal(path)
         other.kill()
-    store = SqliteStore(path)
-    store.open()
-    store.close()
+    open_and_close(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -158,31 +159,24 @@ def test_the_reading_connection_cannot_write_or_checkpoint(store: SqliteStore, p
     store.write([make_call()])
     with store._read() as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.execute("DELETE FROM calls")
-    wal = path.with_name("calls.db-wal")
-    before = wal.stat().st_size
-    with store._read() as reader:
+    files = [path, path.with_name("calls.db-wal")]
+    before = [file.read_bytes() for file in files]
+    with contextlib.suppress(StoreError), store._read() as reader:
         reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    assert wal.stat().st_size == before > 0
+    assert [file.read_bytes() for file in files] == before
+    with store._write() as writer:
+        writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert [file.read_bytes() for file in files] != before
 
 
 def test_reads_and_writes_from_many_threads(store: SqliteStore) -> None:
-    errors: list[BaseException] = []
+    def work(_: int) -> None:
+        store.write([make_call()])
+        store.calls(Filter())
+        store.statistics()
 
-    def work() -> None:
-        try:
-            for _ in range(20):
-                store.write([make_call()])
-                store.calls(Filter())
-                store.statistics()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(80)))
     assert store.statistics().all.requests == len(store.calls(Filter(limit=1000))) == 80
 
 
@@ -231,13 +225,18 @@ def test_migrations_run_in_order_and_once(path: Path) -> None:
 
 
 def test_a_step_that_fails_changes_nothing(path: Path) -> None:
-    SqliteStore(path).open()
+    store = SqliteStore(path)
+    reopened(store).close()
     broken = {**MIGRATIONS, 2: ["CREATE TABLE notes (line TEXT)", "no SQL at all"]}
     with pytest.raises(StoreError):
         SqliteStore(path, migrations=broken).open()
-    store = SqliteStore(path)
-    store.open()
-    store.close()
+    with sqlite3.connect(path) as connection:
+        assert (
+            connection.execute("SELECT name FROM sqlite_master WHERE name = 'notes'").fetchall()
+            == []
+        )
+    connection.close()
+    reopened(store).close()
 
 
 def test_after_all_migrations_the_columns_are_the_fields_of_a_call(

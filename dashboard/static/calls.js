@@ -1,0 +1,113 @@
+// What a call's row says. The same rules as in pages.py, which writes the first rows.
+
+import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
+import { t } from "./i18n.js";
+
+const WRITES = /\/(api\/(generate|chat)|v1\/(chat\/completions|completions|responses|messages))$/;
+const LEAST = 0.0005;
+
+export const endOf = (call) => epoch(call.started_at) + (call.duration ?? 0);
+
+/** The call's time by phase, in order; what Ollama did not report is "before" or "unknown". */
+export function phases(call) {
+  const total = call.duration ?? 0;
+  if (call.prefill === null && call.decode === null && call.load === null) {
+    const first = call.time_to_first_token;
+    return first === null
+      ? [["before", total]]
+      : [["before", first], ["decode", Math.max(0, total - first)]];
+  }
+  const known = ["queue", "load", "prefill", "decode"]
+    .map((kind) => [kind, call[kind]])
+    .filter(([, value]) => value >= LEAST);
+  const rest = total - known.reduce((sum, [, value]) => sum + value, 0);
+  if (call.decode === null && rest >= LEAST) known.push(["unknown", rest]);
+  return known;
+}
+
+function spelled(parts) {
+  return parts
+    .map(([kind, value]) =>
+      t(kind === "queue" ? "phase.estimated" : "phase.measured", {
+        phase: t(`phase.${kind}`),
+        s: seconds(value),
+      }),
+    )
+    .join(", ");
+}
+
+export function who(call) {
+  return {
+    client: name(call.client ?? t("client.unknown")),
+    model: name(call.model ?? `${call.method} ${call.path}`),
+  };
+}
+
+/** What a final state's word leaves open. */
+export function noteOf(call) {
+  if (call.reason === "http_status") return t("note.status", { code: call.status_code });
+  if (call.reason) return t(`reason.${call.reason}`);
+  return call.done_reason === "length" ? t("note.limit") : "";
+}
+
+export function callRow(call, now) {
+  const count = (value) => (value === null ? "\u2013" : number(value));
+  const counted = call.input_tokens !== null || call.output_tokens !== null;
+  return {
+    ...who(call),
+    ended: when(endOf(call), now),
+    state: t(`state.${call.state}`),
+    note: noteOf(call),
+    phases: spelled(phases(call)),
+    total: seconds(call.duration),
+    first: seconds(call.time_to_first_token),
+    tokens: counted
+      ? t("tokens.in_out", { i: count(call.input_tokens), o: count(call.output_tokens) })
+      : unknown(),
+    speed: speed(call.tokens_per_second),
+  };
+}
+
+/** Which phase a running call is in, as far as it is measured: a key of the catalogue. */
+export function runningPhase(call) {
+  if (!WRITES.test(call.path)) return call.response_bytes ? "running.answering" : "running.before_answer";
+  return call.time_to_first_token === null ? "running.before" : "running.writing";
+}
+
+/** A running call. Pieces are counted; a piece is not a token. */
+export function runningRow(call, elapsed) {
+  const first = call.time_to_first_token;
+  const counted = first !== null && call.output_chunks > 0;
+  const writing = (call.duration ?? 0) - first;
+  return {
+    ...who(call),
+    phase: t(runningPhase(call)),
+    note: "",
+    pieces: counted ? number(call.output_chunks) : "",
+    rate: counted && writing >= 1 ? speed(call.output_chunks / writing) : "",
+    first: counted ? seconds(first) : "",
+    elapsed: seconds(elapsed, true),
+  };
+}
+
+/** A call that has just ended, where it ran. */
+export function endedRow(call) {
+  const chunks = call.output_chunks;
+  return {
+    ...who(call),
+    phase: t(`state.${call.state}`),
+    note: noteOf(call),
+    pieces: chunks ? number(chunks) : "",
+    rate: "",
+    first: chunks ? seconds(call.time_to_first_token) : "",
+    elapsed: seconds(call.duration),
+  };
+}
+
+/** A percentile, or why there is none: below 5 calls, for p90 and p95 20, for p99 100. */
+export function percentile(spread, key, write) {
+  const count = spread?.count ?? 0;
+  if (count === 0) return none(t("none_yet"));
+  const least = { p50: 5, p99: 100 }[key] ?? 20;
+  return count < least ? none(n("few", count)) : write(spread[key]);
+}

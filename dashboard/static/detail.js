@@ -1,0 +1,146 @@
+// One call in a sheet, fetched when asked for. Its prompt and its answer are shown as plain text.
+
+import { bar } from "./bars.js";
+import { endOf, noteOf, phases, who } from "./calls.js";
+import { fill, find, json, mark, say, show } from "./dom.js";
+import { clock, epoch, none, number, seconds, size, speed, unknown, visible } from "./format.js";
+import { t } from "./i18n.js";
+
+const SHOWN = 64 * 1024;
+
+export class Detail {
+  constructor(store) {
+    this.store = store;
+    this.sheet = document.getElementById("call");
+    this.body = document.getElementById("call-body");
+    document.getElementById("call-close").addEventListener("click", () => this.sheet.close());
+    document.getElementById("call-retry").addEventListener("click", () => this.load());
+    this.sheet.addEventListener("close", () => this.closed());
+    this.sheet.addEventListener("click", (event) => event.target === this.sheet && this.sheet.close());
+    document.addEventListener("click", (event) => this.clicked(event));
+    addEventListener("popstate", () => this.follow());
+    this.follow();
+  }
+
+  clicked(event) {
+    const row = event.target.closest("tr[data-id].call, tr[data-id].lane");
+    const link = event.target.closest("a");
+    if (!row || (link && !link.classList.contains("open")) || !getSelection().isCollapsed) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    this.row = row;
+    history.pushState(null, "", `?call=${encodeURIComponent(row.dataset.id)}`);
+    this.follow();
+  }
+
+  /** Shows what the address says. */
+  follow() {
+    this.id = new URLSearchParams(location.search).get("call");
+    if (!this.id) {
+      if (this.sheet.open) this.sheet.close();
+      return;
+    }
+    if (!this.sheet.open) this.sheet.showModal();
+    this.load();
+  }
+
+  closed() {
+    if (this.id) history.pushState(null, "", "./");
+    this.id = null;
+    const link = this.row?.isConnected ? find("a", this.row) : document.getElementById("main");
+    link.focus({ preventScroll: true });
+  }
+
+  async load() {
+    const { id } = this;
+    const known = this.store.active.get(id) ?? this.store.recent.find((call) => call.id === id);
+    fill(this.sheet, { client: known ? who(known).client : t("call", { id: visible(id) }) });
+    show(this.body, false);
+    this.message(t("call.loading"), false);
+    document.getElementById("call-title").focus();
+    try {
+      const call = await json(`api/requests/${encodeURIComponent(id)}`);
+      if (id === this.id) this.show(call);
+    } catch (error) {
+      if (id !== this.id) return;
+      const gone = error.status === 404;
+      this.message(gone ? t("call.gone") : t("call.unread", { reason: visible(error.message) }), !gone);
+    }
+  }
+
+  message(text, retry) {
+    const place = document.getElementById("call-message");
+    fill(this.sheet, { message: text });
+    show(place, text !== "");
+    show(document.getElementById("call-retry"), retry);
+  }
+
+  show(call) {
+    this.message("", false);
+    show(this.body, true);
+    mark(find(".state", this.body), call.state);
+    const state = t(`state.${call.state}`);
+    fill(this.sheet, { ...who(call), state, note: noteOf(call), total: seconds(call.duration) });
+    fill(this.sheet, { ...this.numbers(call), error: call.error ?? "", id: call.id });
+    show(document.getElementById("call-error-box"), Boolean(call.error));
+    this.waterfall(call);
+    const options = call.options && JSON.stringify(call.options, null, 2);
+    this.content("options", options ?? null);
+    this.content("prompt", call.prompt);
+    this.content("response", call.response);
+  }
+
+  numbers(call) {
+    const counted = (value) => (value === null ? unknown() : number(value));
+    const none_ = none(t("unknown"));
+    return {
+      started: `${clock(epoch(call.started_at))} \u2013 ${call.state === "running" ? t("axis.now") : clock(endOf(call))}`,
+      request: visible(`${call.method} ${call.path}`),
+      first: seconds(call.time_to_first_token),
+      tokens_in: counted(call.input_tokens),
+      tokens_out: counted(call.output_tokens),
+      pieces: counted(call.output_chunks),
+      speed: call.tokens_per_second === null ? none_ : `${speed(call.tokens_per_second)} ${t("unit.tok_s")}`,
+      status: call.status_code === null ? none_ : String(call.status_code),
+      stop: call.done_reason === null ? none_ : visible(call.done_reason),
+      bytes: `${size(call.request_bytes)}, ${size(call.response_bytes)}`,
+    };
+  }
+
+  waterfall(call) {
+    const parts = new Map();
+    let from = 0;
+    for (const [kind, value] of phases(call)) {
+      parts.set(kind, [from, value]);
+      from += value;
+    }
+    for (const line of this.body.querySelectorAll("[data-phase]")) {
+      const kind = line.dataset.phase;
+      const part = parts.get(kind);
+      show(line, part !== undefined);
+      if (!part) continue;
+      const [start, value] = part;
+      const at = (moment) => (from ? (moment / from) * 100 : 0);
+      bar(find("svg", line), [[kind, at(start), at(start + value)]]);
+      const spent = seconds(value);
+      say(find(".num", line), kind === "queue" ? t("estimate", { s: spent }) : spent);
+    }
+  }
+
+  content(key, text) {
+    const box = find(`[data-content=${key}]`, this.body);
+    const place = find("pre", box);
+    const all = find(".all", box);
+    show(find(".empty", box), text === null);
+    show(find(".copy", box), text !== null);
+    show(place, text !== null);
+    place.textContent = (text ?? "").slice(0, SHOWN);
+    show(all, (text?.length ?? 0) > SHOWN);
+    if (all.hidden) return;
+    say(all, t("call.show_all", { size: size(text.length) }));
+    all.onclick = () => {
+      place.textContent = text;
+      show(all, false);
+    };
+  }
+}

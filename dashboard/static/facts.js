@@ -1,0 +1,151 @@
+// What the page says of the proxy and of each model. The same rules as in pages.py.
+
+import { percentile } from "./calls.js";
+import { ago, clock, compact, epoch, n, name, none, number, percent, seconds, size, speed, unknown, visible, when } from "./format.js";
+import { t } from "./i18n.js";
+
+const YEAR = 365 * 86400;
+const BAD = ["failed", "timeout", "interrupted"];
+
+export function modelKind(model) {
+  return model.loaded ? "loaded" : model.available ? "disk" : "gone";
+}
+
+function share(model) {
+  const part = (model.size_vram / model.size_loaded) * 100;
+  if (part >= 99.95) return t("share.gpu");
+  return part > 0 ? t("share.part", { gpu: size(model.size_vram), p: percent(part) }) : t("share.cpu");
+}
+
+function expires(model, now) {
+  const left = epoch(model.expires_at) - now;
+  if (!model.loaded || Number.isNaN(left)) return "";
+  if (left > YEAR) return t("expires.never");
+  if (left < 60) return t("expires.soon");
+  if (left < 5400) return t("expires.min", { n: Math.floor(left / 60) });
+  return t("expires.at", { time: when(now + left, now).slice(0, -3) });
+}
+
+export function modelRow(model, now) {
+  const summary = model.stats ?? {};
+  const bad = BAD.reduce((sum, key) => sum + (summary[key] ?? 0), 0);
+  const whole = model.size_loaded;
+  const away = none(t("kind.disk"));
+  return {
+    model: name(model.name),
+    about: [model.parameter_size, model.quantization].filter(Boolean).map(visible).join(" · "),
+    now: t(`kind.${modelKind(model)}`),
+    expires: model.expires_at ? expires(model, now) : "",
+    memory: !model.loaded ? away : whole ? size(whole) : unknown(),
+    share: model.loaded && whole && model.size_vram !== null ? share(model) : "",
+    context: model.context_length ? number(model.context_length) : away,
+    calls: number(summary.requests ?? 0),
+    failed: bad ? n("failed", bad) : "",
+    first: percentile(summary.time_to_first_token, "p50", seconds),
+    decode: percentile(summary.tokens_per_second, "p50", speed),
+    total: percentile(summary.duration, "p50", seconds),
+  };
+}
+
+/** What a model occupies, in one line over its running calls. */
+export function occupies(model, now) {
+  if (!model) return "";
+  const row = modelRow(model, now);
+  const context = Array.isArray(row.context) ? "" : t("context.of", { n: row.context });
+  return [row.now, row.memory, row.share, context, row.expires]
+    .filter((text) => text && !Array.isArray(text))
+    .join(" · ");
+}
+
+export function numbers(status, models, now) {
+  const ended = status.total_requests - status.active_requests;
+  const bad = BAD.reduce((sum, key) => sum + status[`${key}_requests`], 0);
+  return {
+    uptime: seconds(Math.floor(status.uptime)),
+    uptime_note: t("since", { time: when(epoch(status.started_at), now) }),
+    active: number(status.active_requests),
+    active_note: n("loaded", models.filter((model) => model.loaded).length),
+    requests: compact(status.total_requests),
+    requests_note: n("completed", status.completed_requests),
+    models: status.models_available === null ? unknown() : number(status.models_available),
+    models_note: t("models.note"),
+    success: status.success_rate === null ? none(t("none_yet")) : percent(status.success_rate),
+    success_note: n("not_completed", bad, { m: number(ended) }),
+    tokens: compact(status.total_tokens),
+    tokens_note: t("tokens.note", { i: compact(status.input_tokens), o: compact(status.output_tokens) }),
+  };
+}
+
+export function summaryRow(summary) {
+  const bad = BAD.reduce((sum, key) => sum + summary[key], 0);
+  const ended = summary.requests;
+  const row = {
+    requests: number(ended),
+    failed: number(bad),
+    failed_note: bad ? t("share.of", { p: percent((bad / ended) * 100), m: number(ended) }) : "",
+    cancelled: number(summary.cancelled),
+    first_p50: percentile(summary.time_to_first_token, "p50", seconds),
+    first_p95: percentile(summary.time_to_first_token, "p95", seconds),
+    decode_p50: percentile(summary.tokens_per_second, "p50", speed),
+    count: n("sample", summary.duration?.count ?? 0),
+  };
+  for (const key of ["p50", "p90", "p95", "p99"]) {
+    row[`duration_${key}`] = percentile(summary.duration, key, seconds);
+  }
+  for (const kind of ["queue", "load", "prefill", "decode"]) {
+    const spent = seconds(summary[`${kind}_seconds`]);
+    row[`spent_${kind}`] = kind === "queue" ? t("estimate", { s: spent }) : spent;
+  }
+  return row;
+}
+
+export function statusLine(status, now) {
+  let answers = t("line.unasked");
+  if (status.upstream_up && status.upstream_latency !== null) {
+    const version = visible(status.upstream_version ?? "");
+    answers = t("line.answers", { version, s: seconds(status.upstream_latency) });
+  } else if (status.upstream_up === false) {
+    answers = t("line.down");
+  }
+  const last = status.last_call_at;
+  return {
+    health: t(`health.${status.status}`),
+    answers,
+    running: n("line.running", status.active_requests),
+    last: last ? t("line.last", { ago: ago(epoch(last), now) }) : t("line.no_call"),
+  };
+}
+
+/** What must be said above everything: [id, text, what to do]. */
+export function notices(status, now) {
+  const said = [];
+  if (status.status === "down") {
+    const since = epoch(status.upstream_since ?? status.started_at);
+    const reason = visible(status.upstream_error ?? t("cause.unknown"));
+    const text = t("notice.down", { address: visible(status.upstream), time: when(since, now), reason });
+    said.push(["down", text, t("notice.down_check")]);
+  }
+  if (status.storage_error) {
+    const since = epoch(status.storage_error_since ?? status.started_at);
+    const reason = visible(status.storage_error);
+    said.push(["storage", t("notice.not_saved", { time: when(since, now), reason }), ""]);
+  }
+  if (status.records_dropped) said.push(["dropped", n("notice.dropped", status.records_dropped), ""]);
+  return said;
+}
+
+export function title(status, product, lost) {
+  const running = status.active_requests ? `(${status.active_requests}) ` : "";
+  if (lost) return `! ${t("health.lost")} \u2013 ${product}`;
+  const trouble = status.status === "failing" || status.status === "down";
+  return `${running}${trouble ? `! ${t(`health.${status.status}`)} \u2013 ` : ""}${product}`;
+}
+
+export function lostLine(silence, wait, lastData) {
+  return {
+    health: t("health.lost"),
+    answers: t("line.lost", { s: seconds(Math.floor(silence)) }),
+    running: wait > 0 ? t("line.retry", { r: seconds(Math.ceil(wait)) }) : t("line.trying"),
+    last: t("line.as_of", { time: clock(lastData) }),
+  };
+}

@@ -1,0 +1,40 @@
+// The strip of big numbers, and the general statistics beside the models.
+
+import { bar } from "./bars.js";
+import { fill, find, show } from "./dom.js";
+import { numbers, summaryRow } from "./facts.js";
+
+const POINTS = ["p50", "p90", "p95", "p99"];
+const KINDS = ["queue", "load", "prefill", "decode"];
+
+export class NumbersView {
+  constructor(store) {
+    this.store = store;
+    this.strip = document.getElementById("numbers");
+    this.summary = document.getElementById("summary");
+  }
+
+  render() {
+    const { status, models, stats } = this.store;
+    fill(this.strip, numbers(status, models, this.store.now()));
+    fill(this.summary, summaryRow(stats.all));
+    show(document.getElementById("models-unread"), this.store.unread);
+    const spread = stats.all.duration;
+    const top = spread?.p99 || spread?.max || 0;
+    for (const key of POINTS) {
+      const drawn = find(`[data-bar=${key}]`, this.summary);
+      const told = !find(`[data-f=duration_${key}] [aria-hidden]`, this.summary);
+      bar(drawn, top && told ? [["total", 0, (spread[key] / top) * 100]] : []);
+    }
+    const spent = KINDS.map((kind) => stats.all[`${kind}_seconds`] ?? 0);
+    const all = spent.reduce((sum, value) => sum + value, 0);
+    let from = 0;
+    const segments = [];
+    KINDS.forEach((kind, index) => {
+      const to = from + (all ? (spent[index] / all) * 100 : 0);
+      if (to > from) segments.push([kind, from, to]);
+      from = to;
+    });
+    bar(document.getElementById("spent"), segments);
+  }
+}

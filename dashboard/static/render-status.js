@@ -1,0 +1,83 @@
+// The status line, the notices under it, the tab's title and icon, and what is read aloud of them.
+
+import { attribute, copy, fill, find, mark, show } from "./dom.js";
+import { lostLine, notices, statusLine, title } from "./facts.js";
+import { t } from "./i18n.js";
+import { Rows } from "./rows.js";
+
+const ICONS = { failing: "attention", down: "down" };
+const GRACE = 2; // seconds without connection before it is worth a word
+const POLITE = 10_000;
+
+export class StatusView {
+  constructor(store, stream, product) {
+    Object.assign(this, { store, stream, product });
+    this.line = document.getElementById("line");
+    this.icon = document.getElementById("favicon");
+    this.tryNow = document.getElementById("try-now");
+    this.tryNow.addEventListener("click", () => stream.tryNow());
+    this.notices = new Rows(
+      document.getElementById("notices"),
+      ([id]) => {
+        const notice = copy("t-notice");
+        notice.className = `notice ${id === "down" ? "bad" : "attention"}`;
+        return notice;
+      },
+      (row, [, text, advice]) => fill(row, { text, advice }),
+      ([id]) => id,
+    );
+    this.health = store.status.status;
+    this.spoke = 0;
+  }
+
+  get lost() {
+    return this.stream.state === "lost" && this.stream.silence > GRACE;
+  }
+
+  /** The line; once a second and at each change. */
+  render() {
+    const { status } = this.store;
+    const health = this.lost ? "lost" : status.status;
+    attribute(this.line, "data-health", health);
+    mark(find(".health", this.line), health);
+    fill(
+      this.line,
+      this.lost
+        ? lostLine(this.stream.silence, this.stream.wait, this.stream.lastData / 1000)
+        : statusLine(status, this.store.now()),
+    );
+    show(this.tryNow, this.lost);
+    this.notices.show(notices(status, this.store.now()));
+    this.tab();
+    this.speak(health);
+  }
+
+  /** The title and the icon: also while nothing is drawn, for they are seen then. */
+  tab() {
+    const { status } = this.store;
+    const text = title(status, this.product, this.lost);
+    if (document.title !== text) document.title = text;
+    const kind = this.lost ? "attention" : (ICONS[status.status] ?? "ok");
+    const href = this.icon.getAttribute("href").replace(/icon-\w+\.svg/, `icon-${kind}.svg`);
+    attribute(this.icon, "href", href);
+  }
+
+  speak(health) {
+    const before = this.health;
+    if (before === health || (health !== "down" && Date.now() - this.spoke < POLITE)) return;
+    this.health = health;
+    if (health === "down") {
+      document.getElementById("shout").textContent = t("say.down");
+    } else if (health === "lost") {
+      this.whisper(t("say.lost"));
+    } else if (before === "lost" || before === "down") {
+      document.getElementById("shout").textContent = "";
+      this.whisper(t(before === "lost" ? "say.back" : "say.up"));
+    }
+  }
+
+  whisper(text) {
+    this.spoke = Date.now();
+    document.getElementById("say").textContent = text;
+  }
+}

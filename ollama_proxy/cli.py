@@ -1,0 +1,216 @@
+"""The commands: `serve`, `demo`. Reads flags, prints what a user needs to know, handles signals.
+
+Not here: what the program does (`app.py`), what a setting means (`config.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from ollama_proxy import __version__
+from ollama_proxy.app import App, StartError, allow_many_files, is_loopback
+from ollama_proxy.config import SETTINGS, Address, Config, ConfigError, load
+from ollama_proxy.demo import show
+from ollama_proxy.records import UpstreamHealth
+from ollama_proxy.storage.base import StoreError
+
+USAGE_ERROR = 2
+"""The exit code of a wrong setting, as argparse's own for a wrong flag."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return USAGE_ERROR
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        return refuse(str(error), USAGE_ERROR)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left, as `| head` does: not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ollama-proxy",
+        description="A transparent proxy in front of Ollama that records every call.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ollama-proxy {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="forward and record every call",
+        description="Forward every call to Ollama, and record it. Settings also come from the "
+        "environment (OLLAMA_PROXY_...) and from a TOML file; flags win.",
+        allow_abbrev=False,
+    )
+    _add_flags(serve)
+    serve.set_defaults(run=_serve)
+    demo = commands.add_parser(
+        "demo",
+        help="show it all without an Ollama",
+        description="Start the proxy in front of the built-in simulator, with sample programs "
+        "calling it. The simulator's text is made up; nothing is kept after the end.",
+        allow_abbrev=False,
+    )
+    _add_flags(demo, leave_out=("upstream", "data_dir"))
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+    for setting in SETTINGS:
+        if setting.flag and setting.name not in leave_out:
+            default = f" Default: {setting.default}." if setting.default else ""
+            parser.add_argument(
+                setting.flag,
+                dest=setting.name,
+                metavar=_metavar(setting.name),
+                help=(setting.help + default).replace("%", "%%"),
+            )
+    parser.add_argument("--config", dest="config", metavar="FILE", help="A TOML file of settings.")
+
+
+def _metavar(name: str) -> str:
+    return {
+        "listen": "HOST:PORT",
+        "upstream": "URL",
+        "admin_listen": "HOST:PORT|off",
+        "admin_path": "PATH",
+        "data_dir": "DIR",
+        "privacy.mode": "MODE",
+    }.get(name, "VALUE")
+
+
+def _flags(options: argparse.Namespace) -> dict[str, str]:
+    names = [*(setting.name for setting in SETTINGS), "config"]
+    given = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = load(_flags(options), os.environ)
+    _log_to_stderr()
+    return _run(_served(config))
+
+
+def _demo(options: argparse.Namespace) -> int:
+    _log_to_stderr()
+    with show(_flags(options), os.environ) as config:
+        return _run(_served(config))
+
+
+def _run(program: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(program)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(program)
+
+
+async def _served(config: Config) -> int:
+    """Serve until a signal says to stop; a second one ends running calls at once."""
+    allow_many_files()
+    app = App(config)
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
+    try:
+        await app.start()
+    except (StartError, StoreError) as error:
+        return refuse(str(error), 1)
+    health = await app.first_look()
+    if health.loop:
+        await app.stop()
+        return refuse(
+            f"upstream = {config.upstream} ({config.sources['upstream']}): leads back to this "
+            "proxy; expected the address of Ollama itself",
+            USAGE_ERROR,
+        )
+    print(_welcome(app, config, health), flush=True)
+    await stop.wait()
+    await _stopped(app, hurry)
+    return 0
+
+
+async def _stopped(app: App, hurry: asyncio.Event) -> None:
+    if app.running:
+        print(
+            f"stopping: {app.running} running calls may end first (once more to end them now)",
+            file=sys.stderr,
+            flush=True,
+        )
+    stopping = asyncio.create_task(app.stop())
+    hurrying = asyncio.create_task(hurry.wait())
+    await asyncio.wait((stopping, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        await app.interrupt()
+    hurrying.cancel()
+    await stopping
+
+
+def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
+    host = config.listen.host
+    own = Address("127.0.0.1" if host in ("0.0.0.0", "::") else host, app.port)
+    page = f"http://{own}{config.admin_path}/"
+    if app.admin_address is not None:
+        page = f"http://{app.admin_address}/   and {page}"
+    lines = [
+        f"ollama-proxy {__version__}",
+        f"  listens on    http://{Address(host, app.port)}",
+        f"  forwards to   {config.upstream}   ({_state(health)})",
+        f"  page          {page}",
+        f"  records in    {config.data_dir}",
+        "",
+        "Point your programs here (not the Ollama service itself, which reads the same variable):",
+        f"  export OLLAMA_HOST=http://{own}",
+    ]
+    if not is_loopback(host):
+        lines.insert(
+            2, "                other machines can reach this port: whoever can may use the model"
+        )
+    return "\n".join(lines)
+
+
+def _state(health: UpstreamHealth) -> str:
+    if health.up:
+        return f"Ollama {health.version or 'of unknown version'} answers"
+    return f"no answer: {health.error}; calls get 502 until it is back, which is noticed by itself"
+
+
+def refuse(message: str, code: int) -> int:
+    """Say on standard error, in one line, why nothing happens; returns the exit code."""
+    print(f"ollama-proxy: {message}", file=sys.stderr)
+    return code
+
+
+class OneLine(logging.Formatter):
+    """A log event is one line, whatever a client or a model put into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

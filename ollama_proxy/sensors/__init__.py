@@ -1,0 +1,1 @@
+"""What is looked at from time to time: the model server and what it holds."""

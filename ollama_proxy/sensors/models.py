@@ -1,0 +1,286 @@
+"""Looks at the upstream now and then: is it there, which models has it, which are loaded.
+
+An answer is taken field by field: what has the wrong type or size counts as not told. Not here:
+calls of clients, and what follows from a change (`on_change`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from types import NoneType
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from ollama_proxy.exchange import iso
+from ollama_proxy.records import ModelInfo, UpstreamHealth
+
+log = logging.getLogger(__name__)
+
+PROBE_HEADER = "X-Ollama-Proxy-Probe"
+MAX_BYTES = 8 << 20
+MAX_MODELS = 5000
+MAX_TEXT = 600  # characters: Ollama's longest model name, with host and tag
+SHORTEST_PAUSE = 0.5  # seconds between two looks, however often it is poked
+
+Change = Callable[[UpstreamHealth, UpstreamHealth], None]
+
+
+class Misunderstood(Exception):
+    """The upstream answered, but not as Ollama does. The text says how."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class ModelSensor:
+    """Keeps `health` up to date between `start` and `stop`.
+
+    `instance` names this proxy: a probe that comes back to it is answered 508, and so tells a loop.
+    `on_change(old, new)` is called when the upstream goes, comes, or turns out to be this proxy.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        instance: str,
+        interval: float = 10.0,
+        interval_down: float = 2.0,
+        timeout: float = 5.0,
+        max_bytes: int = MAX_BYTES,
+        on_change: Change | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.health = UpstreamHealth()
+        self._upstream = upstream.rstrip("/")
+        self._instance = instance
+        self._interval, self._interval_down = interval, interval_down
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._max_bytes = max_bytes
+        self._on_change = on_change
+        self._now = now
+        self._poked = asyncio.Event()
+        self._one_look = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look now, and from then on. Needs a running event loop."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="model-sensor")
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def poke(self) -> None:
+        """Look again soon: something went otherwise than `health` says."""
+        self._poked.set()
+
+    async def look(self) -> UpstreamHealth:
+        """One look, now; two at once make one after the other. Never raises."""
+        async with self._one_look:
+            self._poked.clear()
+            try:
+                new = await self._looked()
+            except Exception as error:  # noqa: BLE001 - guard: background loop
+                new = self._down(f"looking failed: {type(error).__name__}")
+            old, self.health = self.health, new
+            if (old.up, old.loop) != (new.up, new.loop):
+                self._changed(old, new)
+            return new
+
+    async def _run(self) -> None:
+        while True:
+            health = await self.look()
+            pause = self._interval if health.up else self._interval_down
+            shortest = min(SHORTEST_PAUSE, pause)
+            await asyncio.sleep(shortest)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause - shortest):
+                    await self._poked.wait()
+
+    async def _looked(self) -> UpstreamHealth:
+        began = time.perf_counter()
+        try:
+            version = _text(_fields(await self._get("/api/version")).get("version"))
+            error = None if version else "it does not tell a version"
+        except Misunderstood as misunderstood:
+            if misunderstood.status == 508:
+                return self._down("the upstream leads back to this proxy", loop=True)
+            if misunderstood.status >= 500:
+                return self._down(str(misunderstood))
+            version, error = None, str(misunderstood)
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            return self._down(_cause(failure))
+        latency = time.perf_counter() - began
+        models, models_error = await self._models()
+        return UpstreamHealth(
+            up=True,
+            version=version,
+            error=error or models_error,
+            latency=latency,
+            since=self.health.since if self.health.up else iso(self._now()),
+            models=models,
+        )
+
+    async def _models(self) -> tuple[list[ModelInfo], str | None]:
+        """All models, or those known before and what went wrong."""
+        try:
+            tags = await self._list("/api/tags")
+            loaded = await self._list("/api/ps")
+        except Misunderstood as misunderstood:
+            return self.health.models, str(misunderstood)
+        except (aiohttp.ClientError, OSError, ValueError) as failure:
+            return self.health.models, _cause(failure)
+        return _merged(tags, loaded), None
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
+        models = _fields(await self._get(path)).get("models", ())
+        if not isinstance(models, (list, NoneType)):
+            raise Misunderstood(f"the answer to {path} lists no models", 200)
+        return [_fields(entry) for entry in models or ()]
+
+    async def _get(self, path: str) -> Any:
+        """One answer's JSON. Raises Misunderstood, or what says that there was no answer."""
+        async with self._opened().get(
+            self._upstream + path,
+            headers={PROBE_HEADER: self._instance, "Accept-Encoding": "identity"},
+            allow_redirects=False,
+        ) as response:
+            if response.status != 200:
+                raise Misunderstood(f"{path} is answered with {response.status}", response.status)
+            body = bytearray()
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > self._max_bytes:
+                    raise Misunderstood(f"the answer to {path} is too large", 200)
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Misunderstood(f"the answer to {path} is not JSON", 200) from None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # A new connection each time: whether one can be made is what is asked.
+                connector=aiohttp.TCPConnector(force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                trust_env=False,
+                auto_decompress=False,
+            )
+        return self._session
+
+    def _down(self, error: str, *, loop: bool = False) -> UpstreamHealth:
+        """The models stay, as what the disk held last; that any is loaded is not known any more."""
+        was = self.health
+        return UpstreamHealth(
+            up=False,
+            version=was.version,
+            error=error,
+            since=was.since if was.up is False else iso(self._now()),
+            models=[_on_disk(model) for model in was.models],
+            loop=loop,
+        )
+
+    def _changed(self, old: UpstreamHealth, new: UpstreamHealth) -> None:
+        where = urlsplit(self._upstream).netloc.rpartition("@")[2]
+        if new.up:
+            log.info("Ollama at %s is up, version %s", where, new.version or "unknown")
+        else:
+            log.warning("Ollama at %s is down: %s", where, new.error)
+        try:
+            if self._on_change is not None:
+                self._on_change(old, new)
+        except Exception as error:  # noqa: BLE001 - guard: sink call
+            log.error("what follows from this failed: %s", type(error).__name__)
+
+
+def _merged(tags: list[dict[str, Any]], loaded: list[dict[str, Any]]) -> list[ModelInfo]:
+    """The models on disk in Ollama's order, then those that are loaded but no longer there."""
+    found: dict[str, ModelInfo] = {}
+    for entry in tags[:MAX_MODELS]:
+        info = _model(entry)
+        if info is not None:
+            found.setdefault(info.name, info)
+    for entry in loaded[:MAX_MODELS]:
+        info = _model(entry)
+        if info is not None:
+            _load(found.setdefault(info.name, _unlisted(info)), entry)
+    return list(found.values())
+
+
+def _load(model: ModelInfo, entry: dict[str, Any]) -> None:
+    model.loaded = True
+    model.size_loaded = _size(entry.get("size"))
+    model.size_vram = _size(entry.get("size_vram"))
+    model.context_length = _size(entry.get("context_length"))
+    model.expires_at = _text(entry.get("expires_at"))
+
+
+def _model(entry: dict[str, Any]) -> ModelInfo | None:
+    name = _text(entry.get("name")) or _text(entry.get("model"))
+    if name is None:
+        return None
+    details = _fields(entry.get("details"))
+    return ModelInfo(
+        name=name,
+        size=_size(entry.get("size")),
+        family=_text(details.get("family")),
+        parameter_size=_text(details.get("parameter_size")),
+        quantization=_text(details.get("quantization_level")),
+    )
+
+
+def _unlisted(model: ModelInfo) -> ModelInfo:
+    """Loaded, but no longer on disk: the size told is that in memory."""
+    return msgspec.structs.replace(model, size=None)
+
+
+def _on_disk(model: ModelInfo) -> ModelInfo:
+    return ModelInfo(
+        name=model.name,
+        size=model.size,
+        family=model.family,
+        parameter_size=model.parameter_size,
+        quantization=model.quantization,
+    )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    """A text of one line and bearable length; an empty one tells nothing."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+        return None
+    return value if value.isprintable() else None
+
+
+def _size(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _cause(failure: Exception) -> str:
+    """Why there was no answer, in one short line."""
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        failure = failure.os_error
+    text = failure.strerror if isinstance(failure, OSError) and failure.strerror else ""
+    return (text or type(failure).__name__)[:200]

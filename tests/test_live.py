@@ -1,0 +1,497 @@
+"""What runs, what ended, who is told: the registry, the ring, the bus, and what they withstand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from ollama_proxy import live as live_module
+from ollama_proxy.exchange import Call, Exchange, Reason, State
+from ollama_proxy.live import (
+    Endings,
+    EventBus,
+    Live,
+    Sink,
+    Subscription,
+    Ticker,
+    TooManySubscribers,
+    encode,
+)
+
+PATIENCE = 5.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Told(Sink):
+    """A sink that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def started(self, call: Call) -> None:
+        self.calls.append(call)
+
+    def finished(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+class Raises(Sink):
+    def started(self, call: Call) -> None:
+        raise ValueError("the prompt was: tell me a secret")
+
+    def finished(self, call: Call) -> None:
+        raise ValueError("the prompt was: tell me a secret")
+
+
+class OnlyEnds(Sink):
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def finished(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+def nothing() -> None:
+    pass
+
+
+def begin(live: Live, **observed: Any) -> Exchange:
+    exchange = Exchange.begin("POST", "/api/chat", "pytest")
+    for name, value in observed.items():
+        setattr(exchange.observation, name, value)
+    live.start(exchange, nothing, nothing)
+    return exchange
+
+
+def end(live: Live, exchange: Exchange, state: State = State.COMPLETED) -> None:
+    exchange.end(state)
+    live.finish(exchange)
+
+
+def ended_call(live: Live, **observed: Any) -> Exchange:
+    exchange = begin(live, **observed)
+    end(live, exchange)
+    return exchange
+
+
+def told(data: bytes) -> list[tuple[str, Any]]:
+    """(kind, data) of each event in what a subscription took."""
+    events = []
+    for block in data.decode().split("\n\n")[:-1]:
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        events.append((fields["event"], json.loads(fields["data"])))
+    return events
+
+
+async def taken(subscription: Subscription) -> list[tuple[str, Any]]:
+    async with asyncio.timeout(PATIENCE):
+        assert await subscription.wait()
+    return told(subscription.take())
+
+
+# -- calls ----------------------------------------------------------------------------------
+
+
+def test_a_call_is_running_until_it_ends_and_recent_after() -> None:
+    live = Live()
+    first, second = begin(live, model="a"), begin(live)
+    assert [call.id for call in live.active()] == [first.id, second.id]
+    assert live.running == 2
+    assert live.recent_calls() == []
+    end(live, first)
+    assert [call.id for call in live.active()] == [second.id]
+    (recent,) = live.recent_calls()
+    assert (recent.id, recent.state, recent.model) == (first.id, "completed", "a")
+    assert live.call(first.id) == recent
+    running = live.call(second.id)
+    assert running is not None
+    assert running.state == "running"
+    assert live.call("unknown") is None
+
+
+def test_recent_calls_are_newest_end_first_and_limited() -> None:
+    live = Live()
+    first, second, third = begin(live), begin(live), begin(live)
+    for exchange in (second, first, third):
+        end(live, exchange)
+    assert [call.id for call in live.recent_calls()] == [third.id, first.id, second.id]
+    assert [call.id for call in live.recent_calls(2)] == [third.id, first.id]
+
+
+def test_the_end_is_told_once_whatever_calls_finish_again() -> None:
+    sink = Told()
+    live = Live(sinks=[sink])
+    exchange = ended_call(live)
+    live.finish(exchange)
+    assert [call.state for call in sink.calls] == ["running", "completed"]
+    assert len(live.recent_calls()) == 1
+    assert live.endings.totals() == (1, 0)
+
+
+def test_a_call_that_nobody_ended_is_recorded_as_failed_here() -> None:
+    live = Live()
+    live.finish(begin(live))
+    (call,) = live.recent_calls()
+    assert (call.state, call.reason) == ("failed", Reason.INTERNAL_ERROR)
+
+
+def test_the_ring_keeps_the_last_thousand() -> None:
+    live = Live()
+    ids = [ended_call(live).id for _ in range(1003)]
+    assert [call.id for call in live.recent_calls()] == ids[:2:-1]
+    assert live.call(ids[0]) is None
+
+
+def test_the_ring_is_bounded_by_its_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "RECENT_TEXT", 100)
+    live = Live()
+    for _ in range(5):
+        ended_call(live, prompt="p" * 20, response="r" * 20)
+    assert len(live.recent_calls()) == 2
+    ended_call(live)
+    assert len(live.recent_calls()) == 3
+
+
+def test_cancel_reaches_the_call_and_says_whether_it_runs() -> None:
+    live, cancelled = Live(), []
+    exchange = Exchange.begin("POST", "/api/chat", None)
+    live.start(exchange, lambda: cancelled.append(exchange.id), nothing)
+    assert live.cancel(exchange.id)
+    assert cancelled == [exchange.id]
+    end(live, exchange, State.CANCELLED)
+    assert not live.cancel(exchange.id)
+    assert cancelled == [exchange.id]
+
+
+def test_the_bytes_are_looked_at_only_when_asked_and_four_times_a_second() -> None:
+    clock, looks = Clock(), []
+    live = Live(clock=clock)
+    exchange = Exchange.begin("POST", "/api/chat", None)
+    live.start(exchange, nothing, lambda: looks.append(clock.now))
+    assert looks == []
+    for _ in range(10):
+        live.active()
+        live.call(exchange.id)
+        clock.now += 0.125
+    assert looks == [1000.0, 1000.25, 1000.5, 1000.75, 1001.0]
+
+
+def test_what_a_refresh_finds_is_in_the_answer() -> None:
+    live = Live()
+    exchange = Exchange.begin("POST", "/api/chat", None)
+
+    def refresh() -> None:
+        exchange.observation.output_chunks = 7
+
+    live.start(exchange, nothing, refresh)
+    assert live.active()[0].output_chunks == 7
+
+
+def test_times_of_the_latest_call() -> None:
+    clock = Clock()
+    live = Live(clock=clock)
+    assert (live.last_started, live.last_busy) == (None, None)
+    exchange = begin(live)
+    assert (live.last_started, live.last_busy) == (exchange.started_at, 1000.0)
+    clock.now = 1030.0
+    end(live, exchange)
+    assert (live.last_started, live.last_busy) == (exchange.started_at, 1030.0)
+
+
+# -- sinks (L4) -----------------------------------------------------------------------------
+
+
+def test_a_sink_that_raises_is_counted_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    after = Told()
+    live = Live(sinks=[Raises(), after])
+    ended_call(live)
+    ended_call(live)
+    assert live.sink_errors == 4
+    assert len(after.calls) == 4
+    assert len(live.recent_calls()) == 2
+    assert live.running == 0
+
+
+def test_a_sinks_errors_are_logged_once_each_and_without_their_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    live = Live(sinks=[Raises()])
+    for _ in range(5):
+        ended_call(live)
+    assert len(caplog.records) == 2
+    assert "Raises.started failed: ValueError in Raises.started line" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_sink_without_interest_in_starts_is_asked_nothing_then() -> None:
+    sink = OnlyEnds()
+    live = Live(sinks=[sink])
+    exchange = begin(live)
+    assert sink.calls == []
+    end(live, exchange)
+    assert [call.id for call in sink.calls] == [exchange.id]
+    assert live.sink_errors == 0
+
+
+def test_a_refresh_or_cancel_that_raises_does_not_reach_who_looks() -> None:
+    def broken() -> None:
+        raise RuntimeError
+
+    live = Live()
+    exchange = Exchange.begin("POST", "/api/chat", None)
+    live.start(exchange, broken, broken)
+    assert len(live.active()) == 1
+    assert live.cancel(exchange.id)
+    assert live.sink_errors == 2
+
+
+# -- the bus --------------------------------------------------------------------------------
+
+
+async def test_start_and_end_are_told_without_what_was_said() -> None:
+    live = Live(progress_interval=PATIENCE)
+    subscription = live.subscribe()
+    exchange = begin(live, model="m", prompt="p", response="r", options={"num_ctx": 8})
+    end(live, exchange)
+    (first, started), (second, finished) = await taken(subscription)
+    assert (first, second) == ("started", "finished")
+    assert list(started) == list(finished) == list(Call.__struct_fields__)
+    for call in (started, finished):
+        assert (call["prompt"], call["response"], call["options"]) == (None, None, None)
+    assert (started["state"], finished["state"], finished["model"]) == ("running", "completed", "m")
+    assert live.recent_calls()[0].prompt == "p"
+    live.close()
+
+
+def test_nothing_is_encoded_when_nobody_listens() -> None:
+    bus = EventBus()
+    bus.publish("odd", object())
+    bus.subscribe()
+    with pytest.raises(TypeError):
+        bus.publish("odd", object())
+
+
+def test_an_event_is_encoded_once_for_all_and_numbered() -> None:
+    bus = EventBus()
+    one, two = bus.subscribe(), bus.subscribe()
+    bus.publish("status", {"a": 1})
+    assert one._waiting[0] is two._waiting[0]
+    assert one.take() == b'id: 1\nevent: status\ndata: {"a":1}\n\n'
+    bus.publish("status", {"a": "x\ny"})
+    assert one.take() == b'id: 2\nevent: status\ndata: {"a":"x\\ny"}\n\n'
+
+
+async def test_past_its_limit_a_queue_is_dropped_and_takes_no_more() -> None:
+    bus = EventBus(queue=3)
+    slow, quick = bus.subscribe(), bus.subscribe()
+    for number in range(5):
+        bus.publish("n", number)
+        quick.take()
+    assert slow.lost
+    assert not quick.lost
+    assert len(slow._waiting) == 0
+    slow.renew()
+    bus.publish("n", 9)
+    assert not slow.lost
+    assert await taken(slow) == [("n", 9)]
+
+
+async def test_who_lost_events_is_woken_for_it() -> None:
+    bus = EventBus(queue=1)
+    subscription = bus.subscribe()
+    bus.publish("n", 1)
+    bus.publish("n", 2)
+    async with asyncio.timeout(PATIENCE):
+        assert await subscription.wait()
+    assert subscription.lost
+
+
+def test_a_queue_is_bounded_by_its_bytes_but_one_event_always_fits() -> None:
+    bus = EventBus(queue_bytes=100)
+    subscription = bus.subscribe()
+    bus.publish("n", "x" * 200)
+    assert not subscription.lost
+    bus.publish("n", "x")
+    assert subscription.lost
+    subscription.renew()
+    bus.publish("n", "x")
+    bus.publish("n", "x")
+    assert not subscription.lost
+
+
+async def test_a_closed_bus_ends_who_waits_and_takes_nobody() -> None:
+    live = Live()
+    subscription = live.subscribe()
+    waiting = asyncio.create_task(subscription.wait())
+    await asyncio.sleep(0)
+    live.close()
+    async with asyncio.timeout(PATIENCE):
+        assert await waiting is False
+        subscription.take()
+        assert await subscription.wait() is False
+    assert live.bus.subscribers == 0
+    with pytest.raises(TooManySubscribers):
+        live.subscribe()
+    ended_call(live)
+
+
+def test_listeners_are_limited_and_leave_room_when_they_go() -> None:
+    bus = EventBus(limit=2)
+    first, _ = bus.subscribe(), bus.subscribe()
+    with pytest.raises(TooManySubscribers):
+        bus.subscribe()
+    first.close()
+    first.close()
+    bus.subscribe()
+    assert bus.subscribers == 2
+
+
+def test_text_that_has_no_utf_8_is_told_all_the_same() -> None:
+    assert encode({"a": "\ud800\n", "b": 1e30, "c": 10**30}) == (
+        b'{"a": "?\\n", "b": 1e+30, "c": 1000000000000000000000000000000}'
+    )
+
+
+async def test_a_call_with_such_text_is_announced() -> None:
+    live = Live()
+    subscription = live.subscribe()
+    begin(live, model="\ud800")
+    ((kind, call),) = await taken(subscription)
+    assert (kind, call["model"], live.sink_errors) == ("started", "?", 0)
+    live.close()
+
+
+# -- progress -------------------------------------------------------------------------------
+
+
+async def test_progress_is_told_of_all_running_calls_in_one_event() -> None:
+    live = Live(progress_interval=0.001)
+    exchanges = begin(live, model="a", output_chunks=3), begin(live)
+    exchanges[0].response_bytes = 17
+    subscription = live.subscribe()
+    (kind, calls), *_ = await taken(subscription)
+    assert kind == "progress"
+    assert [call["id"] for call in calls] == [exchange.id for exchange in exchanges]
+    assert list(calls[0]) == [
+        "id",
+        "model",
+        "duration",
+        "output_chunks",
+        "response_bytes",
+        "time_to_first_token",
+    ]
+    assert (calls[0]["model"], calls[0]["output_chunks"], calls[0]["response_bytes"]) == (
+        "a",
+        3,
+        17,
+    )
+    assert (calls[1]["model"], calls[1]["output_chunks"]) == (None, None)
+    live.close()
+
+
+async def test_progress_is_told_of_calls_that_start_while_somebody_listens() -> None:
+    live = Live(progress_interval=0.001)
+    subscription = live.subscribe()
+    begin(live)
+    assert [kind for kind, _ in await taken(subscription)] == ["started"]
+    assert {kind for kind, _ in await taken(subscription)} == {"progress"}
+    live.close()
+
+
+async def test_nothing_ticks_without_listeners_or_without_calls() -> None:
+    live = Live(progress_interval=0.001)
+    assert not ticking(live)
+    exchange = begin(live)
+    assert not ticking(live)
+    subscription = live.subscribe()
+    assert ticking(live)
+    end(live, exchange)
+    await stopped(live)
+    begin(live)
+    assert ticking(live)
+    subscription.close()
+    await stopped(live)
+
+
+def ticking(live: Live) -> bool:
+    return live._ticker._timer is not None
+
+
+async def stopped(live: Live) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while ticking(live):
+            await asyncio.sleep(0.001)
+
+
+async def test_a_ticker_goes_on_after_an_error_and_logs_it_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes = iter(["raise", "raise", "again", "raise", "stop"])
+    done = asyncio.Event()
+
+    def work() -> bool:
+        outcome = next(outcomes)
+        if outcome == "raise":
+            raise ValueError
+        if outcome == "stop":
+            done.set()
+        return outcome == "again"
+
+    ticker = Ticker(0.001, work)
+    ticker.wake()
+    ticker.wake()
+    async with asyncio.timeout(PATIENCE):
+        await done.wait()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert ticker._timer is None
+
+
+# -- counts and bounds ----------------------------------------------------------------------
+
+
+def test_endings_are_those_of_the_last_five_minutes() -> None:
+    clock = Clock()
+    endings = Endings(clock)
+    for number in range(100):
+        endings.add(failed=number % 4 == 0)
+        clock.now += 5
+    assert endings.totals() == (58, 14)
+    clock.now += 280
+    assert endings.totals() == (2, 0)
+    clock.now += 10
+    assert endings.totals() == (0, 0)
+    assert len(endings._slots) == 31
+
+
+def test_failures_and_timeouts_count_as_failed_endings() -> None:
+    live = Live()
+    for state in State:
+        if state is not State.RUNNING:
+            end(live, begin(live), state)
+    assert live.endings.totals() == (5, 2)
+
+
+async def test_ten_thousand_calls_leave_nothing_behind() -> None:
+    """L5, L7: with a listener that never reads."""
+    live = Live()
+    subscription = live.subscribe()
+    states = [State.COMPLETED, State.CANCELLED, State.FAILED]
+    for number in range(10_000):
+        end(live, begin(live), states[number % 3])
+    assert (live.running, len(live.recent_calls())) == (0, 1000)
+    assert len(subscription._waiting) == 0
+    assert subscription.lost
+    live.close()
+    assert live.bus.subscribers == 0
+    assert not ticking(live)
