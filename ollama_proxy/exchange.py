@@ -1,7 +1,7 @@
 """One record a call: how it lives (`Exchange`) and what is kept of it (`Call`).
 
-Not here: bytes, sockets, storage. An `Exchange` is begun by the forwarder, filled by an observer, and
-ended exactly once; `Call` is the plain row that REST, events, statistics and the store all share.
+Not here: bytes, sockets, storage. An `Exchange` is begun by the forwarder, filled by an observer,
+and ended exactly once; `Call` is the row that REST, events, statistics and the store all share.
 """
 
 from __future__ import annotations

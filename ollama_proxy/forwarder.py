@@ -286,7 +286,7 @@ class CallInProgress:
             upstream.transport.write(head + body if body else head)
         if whole:
             self._tap.request_piece(body)
-            self._tap.request_end()
+            self._understood()
         else:
             upstream.uploading = True
             self._pump = asyncio.ensure_future(self._pumped(upstream, content, chunked))
@@ -382,8 +382,10 @@ class CallInProgress:
         self._understood()
 
     def _understood(self) -> None:
+        """The request is here, or all of it that is looked at: its record can say more."""
         self._tap.request_end()
-        self._forwarder._live.describe(self.exchange)
+        if self._registered:
+            self._forwarder._live.describe(self.exchange)
 
     # -- ends -------------------------------------------------------------------------------
 

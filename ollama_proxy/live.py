@@ -75,8 +75,7 @@ class Ticker:
     """
 
     def __init__(self, interval: float, work: Callable[[], bool]) -> None:
-        self._interval = interval
-        self._work = work
+        self._interval, self._work = interval, work
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
 
@@ -165,8 +164,7 @@ class EventBus:
     """
 
     def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 100) -> None:
-        self.queue = queue
-        self.queue_bytes = queue_bytes
+        self.queue, self.queue_bytes = queue, queue_bytes
         self._limit = limit
         self._closed = False
         self._subscriptions: set[Subscription] = set()
@@ -208,7 +206,7 @@ class EventBus:
 
 
 class Endings:
-    """How many calls ended and how many failed in the last five minutes, by slots of ten seconds."""
+    """How many calls ended, and failed, in the last five minutes; by slots of ten seconds."""
 
     SLOT_SECONDS = 10.0
     SLOTS = 30
@@ -260,12 +258,11 @@ class Live:
         self.endings = Endings(clock)
         self.last_started: float | None = None  # seconds since 1970
         self.last_busy: float | None = None  # by `clock`: when a call last began or ended
-        self._limit = recent
-        self._clock = clock
+        self._limit, self._clock = recent, clock
         self._running: dict[str, _Running] = {}
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
-        self._started = [s for s in sinks if getattr(type(s), "started", None) is not Sink.started]
+        self._started = [sink for sink in sinks if type(sink).started is not Sink.started]
         self._finished = list(sinks)
         self._logged: set[str] = set()
         self._ticker = Ticker(progress_interval, self._tick)

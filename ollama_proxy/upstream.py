@@ -1,4 +1,4 @@
-"""Connections to the upstream: a protocol that hands an answer's bytes on as they came, and its pool.
+"""Connections to the upstream: a protocol that hands an answer's bytes on, and a pool of them.
 
 The answer's head is read once; from then on each piece received is written to the client's
 transport in the same call, framing included, and shown to the tap after that. Not here: what is
@@ -314,7 +314,7 @@ class Upstream(asyncio.Protocol):
 
 
 class Pool:
-    """Idle connections to one upstream, last in, first out, none older than `idle_limit` seconds."""
+    """Connections to one upstream; idle ones last in, first out, for `idle_limit` seconds."""
 
     def __init__(
         self, host: str, port: int, *, tls: ssl.SSLContext | None = None, idle_limit: float = 30.0

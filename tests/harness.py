@@ -176,7 +176,7 @@ class ScriptedUpstream:
             await self._script(Connection(reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - shown when the test ends
             self.errors.append(error)
         finally:
             self._tasks.discard(task)

@@ -31,6 +31,7 @@ const numbers = new NumbersView(store);
 const models = new ModelsView(store);
 const recent = new RecentView(store, again);
 const pause = new Pause(store, painter);
+const database = document.getElementById("database");
 let snapshots = 0;
 let fetchTimer;
 
@@ -48,7 +49,9 @@ function paint() {
     models.render();
     recent.render();
   });
-  say(document.getElementById("database"), t("foot.database", { size: size(store.status.database_bytes ?? 0) }));
+  const bytes = store.status.database_bytes;
+  show(database, bytes !== null);
+  if (bytes !== null) say(database, t("foot.database", { size: size(bytes) }));
 }
 
 function onEvent(kind, value) {

@@ -1,7 +1,7 @@
 // What the page says of the proxy and of each model. The same rules as in pages.py.
 
 import { percentile } from "./calls.js";
-import { ago, clock, compact, epoch, n, name, none, number, percent, seconds, size, speed, unknown, visible, when } from "./format.js";
+import { ago, clock, compact, epoch, n, name, none, number, percent, seconds, since, size, speed, unknown, visible, when } from "./format.js";
 import { t } from "./i18n.js";
 
 const YEAR = 365 * 86400;
@@ -14,7 +14,7 @@ export function modelKind(model) {
 function share(model) {
   const part = (model.size_vram / model.size_loaded) * 100;
   if (part >= 99.95) return t("share.gpu");
-  return part > 0 ? t("share.part", { gpu: size(model.size_vram), p: percent(part) }) : t("share.cpu");
+  return part > 0 ? t("share.part", { p: percent(part) }) : t("share.cpu");
 }
 
 function expires(model, now) {
@@ -62,7 +62,7 @@ export function numbers(status, models, now) {
   const bad = BAD.reduce((sum, key) => sum + status[`${key}_requests`], 0);
   return {
     uptime: seconds(Math.floor(status.uptime)),
-    uptime_note: t("since", { time: when(epoch(status.started_at), now) }),
+    uptime_note: since(epoch(status.started_at), now),
     active: number(status.active_requests),
     active_note: n("loaded", models.filter((model) => model.loaded).length),
     requests: compact(status.total_requests),
@@ -105,7 +105,7 @@ export function statusLine(status, now) {
     const version = visible(status.upstream_version ?? "");
     answers = t("line.answers", { version, s: seconds(status.upstream_latency) });
   } else if (status.upstream_up === false) {
-    answers = t("line.down");
+    answers = since(downSince(status), now);
   }
   const last = status.last_call_at;
   return {
@@ -116,19 +116,25 @@ export function statusLine(status, now) {
   };
 }
 
+const downSince = (status) => epoch(status.upstream_since ?? status.started_at);
+
 /** What must be said above everything: [id, text, what to do]. */
 export function notices(status, now) {
   const said = [];
   if (status.status === "down") {
-    const since = epoch(status.upstream_since ?? status.started_at);
-    const reason = visible(status.upstream_error ?? t("cause.unknown"));
-    const text = t("notice.down", { address: visible(status.upstream), time: when(since, now), reason });
-    said.push(["down", text, t("notice.down_check")]);
+    const told = {
+      address: visible(status.upstream),
+      since: since(downSince(status), now),
+      reason: visible(status.upstream_error ?? t("cause.unknown")),
+    };
+    said.push(["down", t("notice.down", told), t("notice.down_check")]);
   }
   if (status.storage_error) {
-    const since = epoch(status.storage_error_since ?? status.started_at);
-    const reason = visible(status.storage_error);
-    said.push(["storage", t("notice.not_saved", { time: when(since, now), reason }), ""]);
+    const told = {
+      since: since(epoch(status.storage_error_since ?? status.started_at), now),
+      reason: visible(status.storage_error),
+    };
+    said.push(["storage", t("notice.not_saved", told), ""]);
   }
   if (status.records_dropped) said.push(["dropped", n("notice.dropped", status.records_dropped), ""]);
   return said;

@@ -68,11 +68,13 @@ export function clock(moment) {
   return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
+const sameDay = (a, b) => new Date(a * 1000).toDateString() === new Date(b * 1000).toDateString();
+
 /** The clock today, else day and clock; another year's date without clock. */
 export function when(moment, now) {
   const then = new Date(moment * 1000);
   const today = new Date(now * 1000);
-  if (then.toDateString() === today.toDateString()) return clock(moment);
+  if (sameDay(moment, now)) return clock(moment);
   const day = { d: then.getDate(), month: t("months").split(" ")[then.getMonth()] };
   if (then.getFullYear() !== today.getFullYear()) return t("date.year", { y: then.getFullYear(), ...day });
   return t("date", { time: clock(moment).slice(0, 5), ...day });
@@ -83,7 +85,13 @@ export function ago(moment, now) {
   if (passed < 5) return t("ago.now");
   if (passed < 60) return t("ago.s", { n: Math.floor(passed / 5) * 5 });
   if (passed < 3600) return t("ago.min", { n: Math.floor(passed / 60) });
-  return t("ago.at", { time: when(moment, now) });
+  const date = when(moment, now);
+  return sameDay(moment, now) ? t("ago.at", { time: date.slice(0, 5) }) : t("ago.on", { date });
+}
+
+export function since(moment, now) {
+  const date = when(moment, now);
+  return sameDay(moment, now) ? t("since", { time: date }) : t("since.day", { date });
 }
 
 /** Seconds since 1970 of an ISO text; NaN if it is none. */

@@ -3,7 +3,7 @@
 import { endedRow, runningRow } from "./calls.js";
 import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
 import { occupies } from "./facts.js";
-import { epoch, n, name } from "./format.js";
+import { ago, epoch, n, name } from "./format.js";
 import { Hold } from "./hold.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
@@ -65,7 +65,12 @@ export class NowView {
     if (rest > 0) say(this.more, n("now.more", rest));
     show(this.more, rest > 0);
     show(this.list, wanted.length > 0);
-    show(document.getElementById("now-empty"), wanted.length === 0);
+    const idle = document.getElementById("now-empty");
+    show(idle, wanted.length === 0);
+    show(find(".legend", this.section), wanted.length > 0);
+    const last = this.store.status.last_call_at;
+    const gone = last && ago(epoch(last), this.store.now());
+    say(idle, gone ? t("now.idle_since", { ago: gone }) : t("now.idle"));
   }
 
   /** The calls to show; while somebody points at the lanes, those shown stay and new ones wait. */

@@ -102,6 +102,10 @@ def _half_up(value: float) -> int:
     return math.floor(value + 0.5)  # as the script rounds, not half to even
 
 
+def _same_day(moment: float, now: float) -> bool:
+    return datetime.fromtimestamp(moment).date() == datetime.fromtimestamp(now).date()
+
+
 class Words:
     """One language: its catalogue, its plurals, and how it writes numbers and times."""
 
@@ -176,7 +180,7 @@ class Words:
 
     def moment(self, moment: float, now: float) -> str:
         """The clock today, else day and clock."""
-        if datetime.fromtimestamp(moment).date() == datetime.fromtimestamp(now).date():
+        if _same_day(moment, now):
             return self.clock(moment)
         return self.day(moment, now)
 
@@ -195,7 +199,14 @@ class Words:
             return self.t("ago.s", n=str(int(passed // 5) * 5))
         if passed < 3600:
             return self.t("ago.min", n=str(int(passed // 60)))
-        return self.t("ago.at", time=self.moment(moment, now))
+        if _same_day(moment, now):
+            return self.t("ago.at", time=self.clock(moment)[:5])
+        return self.t("ago.on", date=self.day(moment, now))
+
+    def since(self, moment: float, now: float) -> str:
+        if _same_day(moment, now):
+            return self.t("since", time=self.clock(moment))
+        return self.t("since.day", date=self.day(moment, now))
 
 
 # What rows say. Each key is a `data-f` place in the templates and a key in words.js.
@@ -323,7 +334,7 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
             part = gpu / whole * 100
             row["share"] = w.t("share.gpu") if part >= 99.95 else w.t("share.cpu")
             if 0 < part < 99.95:
-                row["share"] = w.t("share.part", gpu=w.size(gpu), p=w.percent(part))
+                row["share"] = w.t("share.part", p=w.percent(part))
     if model["loaded"] and (left := _left(model["expires_at"], now)) is not None:
         minutes = str(max(1, int(left // 60)))
         key = "expires.soon" if left < 60 else "expires.min" if left < 5400 else "expires.at"
@@ -366,7 +377,7 @@ def numbers(
     began = epoch(status["started_at"])
     return {
         "uptime": w.seconds(math.floor(status["uptime"])),
-        "uptime_note": w.t("since", time=w.moment(began, now)),
+        "uptime_note": w.since(began, now),
         "active": w.number(status["active_requests"]),
         "active_note": w.n("loaded", sum(bool(model["loaded"]) for model in models)),
         "requests": w.compact(status["total_requests"]),
@@ -395,7 +406,7 @@ def summary_row(w: Words, summary: dict[str, Any]) -> dict[str, Text]:
         "first_p50": _spread(w, summary, "time_to_first_token", "p50", w.seconds),
         "first_p95": _spread(w, summary, "time_to_first_token", "p95", w.seconds),
         "decode_p50": _spread(w, summary, "tokens_per_second", "p50", w.speed),
-        "count": w.t("sample", n=w.number((summary["duration"] or {}).get("count", 0))),
+        "count": w.n("sample", (summary["duration"] or {}).get("count", 0)),
     }
     for key in ("p50", "p90", "p95", "p99"):
         row[f"duration_{key}"] = _spread(w, summary, "duration", key, w.seconds)
@@ -412,7 +423,7 @@ def status_line(w: Words, status: dict[str, Any], now: float) -> dict[str, Text]
         version = visible(status["upstream_version"] or "")
         answers = w.t("line.answers", version=version, s=str(w.seconds(status["upstream_latency"])))
     elif status["upstream_up"] is False:
-        answers = w.t("line.down")
+        answers = w.since(_down_since(status), now)
     last = status["last_call_at"]
     return {
         "health": w.t(f"health.{status['status']}"),
@@ -432,6 +443,10 @@ def facts(w: Words, row: dict[str, Text] | None) -> str:
     return " · ".join(text for text in told if isinstance(text, str) and text)
 
 
+def _down_since(status: dict[str, Any]) -> float:
+    return epoch(status["upstream_since"] or status["started_at"])
+
+
 def notices(w: Words, status: dict[str, Any], now: float) -> list[tuple[str, str, str]]:
     """What must be said above everything: (id, text, what to do)."""
     said = []
@@ -442,7 +457,7 @@ def notices(w: Words, status: dict[str, Any], now: float) -> list[tuple[str, str
                 w.t(
                     "notice.down",
                     address=visible(status["upstream"]),
-                    time=w.moment(epoch(status["upstream_since"] or status["started_at"]), now),
+                    since=w.since(_down_since(status), now),
                     reason=visible(status["upstream_error"] or w.t("cause.unknown")),
                 ),
                 w.t("notice.down_check"),
@@ -452,7 +467,7 @@ def notices(w: Words, status: dict[str, Any], now: float) -> list[tuple[str, str
         since = status["storage_error_since"] or status["started_at"]
         text = w.t(
             "notice.not_saved",
-            time=w.moment(epoch(since), now),
+            since=w.since(epoch(since), now),
             reason=visible(status["storage_error"]),
         )
         said.append(("storage", text, ""))
@@ -501,7 +516,7 @@ class Pages:
         self.state = state
         self.words = {
             language: Words(
-                language, json.loads((dashboard / "i18n" / f"{language}.json").read_text())
+                language, json.loads((dashboard / "i18n" / f"{language}.json").read_text("utf-8"))
             )
             for language in LANGUAGES
         }
@@ -580,14 +595,13 @@ class Pages:
                 }
                 for model, calls in groups.items()
             ],
-            models=[
-                (m, model_kind(m), rows[m["name"]]) for m in models if m["loaded"] or m["stats"]
-            ],
-            on_disk=[name(m["name"]) for m in models if not (m["loaded"] or m["stats"])],
+            models=[(m, model_kind(m), rows[m["name"]]) for m in models if _shown(m)],
+            on_disk=[name(m["name"]) for m in models if not _shown(m)],
             more=len(active) - LANES,
             recent=[(call, call_row(w, call, now)) for call in recent],
             unread=unread,
             moment=now,
+            ago=w.ago(epoch(status["last_call_at"]), now) if status["last_call_at"] else "",
             zone=time.strftime("%Z"),
             data={
                 "language": language,
@@ -642,3 +656,8 @@ def _bare(call: Call) -> dict[str, Any]:
     """A call without its texts: no list holds a prompt or an answer."""
     bare: dict[str, Any] = msgspec.to_builtins(call)
     return bare | {"prompt": None, "response": None, "options": None}
+
+
+def _shown(model: dict[str, Any]) -> bool:
+    """Whether a model gets a row; those on disk that were never used are only named."""
+    return bool(model["loaded"] or model["stats"] or model["active"])

@@ -118,13 +118,14 @@ class Held:
 
 def redacted(text: str, patterns: Iterable[re.Pattern[str]], end: int) -> str:
     """The first `end` characters of `text`; each match that begins there is replaced by a mark."""
-    spans = sorted(found.span() for pattern in patterns for found in pattern.finditer(text))
+    matches = (found.span() for pattern in patterns for found in pattern.finditer(text))
+    spans = sorted((start, stop) for start, stop in matches if stop > start)
     pieces: list[str] = []
     at = 0
     for start, stop in spans:
         if start >= end:
             break
-        if start >= at and stop > start:
+        if start >= at:
             pieces += (text[at:start], MARK)
         at = max(at, stop)
     pieces.append(text[at:end])

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
 from types import NoneType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -198,7 +199,7 @@ class ModelSensor:
         )
 
     def _changed(self, old: UpstreamHealth, new: UpstreamHealth) -> None:
-        where = urlsplit(self._upstream).netloc.rpartition("@")[2]
+        where = self._upstream.partition("://")[2].rpartition("@")[2]
         if new.up:
             log.info("Ollama at %s is up, version %s", where, new.version or "unknown")
         else:
@@ -282,5 +283,8 @@ def _cause(failure: Exception) -> str:
         return "no answer in time"
     if isinstance(failure, aiohttp.ClientConnectorError):
         failure = failure.os_error
-    text = failure.strerror if isinstance(failure, OSError) and failure.strerror else ""
-    return (text or type(failure).__name__)[:200]
+    if isinstance(failure, socket.gaierror):
+        return "the host is not known"
+    if isinstance(failure, OSError) and failure.errno:
+        return os.strerror(failure.errno)
+    return type(failure).__name__

@@ -74,7 +74,9 @@ def _take(lock: int, database: Path) -> None:
 
 def _make_private(database: Path) -> None:
     try:
-        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Only where there is none: closing a file ends each POSIX lock that the process has on it.
+        if not database.exists():
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         for file in files(database):
             file.chmod(0o600)
     except OSError as error:

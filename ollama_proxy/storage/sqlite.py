@@ -102,15 +102,13 @@ class SqliteStore:
             raise
 
     def close(self) -> None:
-        """The writer last: its close does the final checkpoint."""
-        with self._reading, self._writing:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
-            if self._claimed is not None:
-                folder.release(self._claimed)
-                self._claimed = None
+        """A write that hangs, on a dead disk, is not waited for: the process's end closes then."""
+        if self._writing.acquire(timeout=self._busy_seconds):
+            try:
+                with self._reading:
+                    self._close()
+            finally:
+                self._writing.release()
 
     def write(self, calls: Sequence[Call]) -> None:
         with self._transaction() as connection:
@@ -175,6 +173,16 @@ class SqliteStore:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._write() as connection, _atomic(connection):
             yield connection
+
+    def _close(self) -> None:
+        """The writer last: its close does the final checkpoint."""
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+        if self._claimed is not None:
+            folder.release(self._claimed)
+            self._claimed = None
 
     def _recover(self) -> None:
         """What a crash left running: its end is not known, so neither is its duration."""

@@ -1,4 +1,4 @@
-"""Compressed answers, embeddings, error answers: what is read of bodies that are no plain stream."""
+"""Compressed answers, embeddings, error answers: bodies that are no plain stream."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import zlib
 
 import pytest
 
+from ollama_proxy.exchange import Observation
+from ollama_proxy.observers import Privacy
+from ollama_proxy.observers.ollama import GenerateObserver
 from tests.observers.watching import FINAL, Call, stream
 
 ANSWER = stream("Hel", "lo", "!")
@@ -192,11 +195,8 @@ class TestEnds:
 
     def test_request_that_is_read_after_the_answer(self) -> None:
         """A server may answer before the request has ended."""
-        late = Call(answer=ANSWER)
-        observer = late.watched()
-        late.body = b""
-        observer = type(observer)(type(observer.observation)(), late.privacy)
-        observer.response(200, late.content_type, "")
+        observer = GenerateObserver(Observation(), Privacy())
+        observer.response(200, "application/x-ndjson", "")
         observer.feed(ANSWER)
         observer.request(b'{"model":"m","stream":true}', True)
         observer.close(True)

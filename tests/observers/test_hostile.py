@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import Observer, Privacy
 from ollama_proxy.observers.lines import LINE_LIMIT
+from ollama_proxy.observers.ollama import Answer, GenerateObserver, Request
 from tests.observers.watching import FINAL, Call, line, stream
 
 FULL = Privacy.build("full")
@@ -129,6 +131,15 @@ class TestMarksInTheText:
         assert not Call(answer=odd + FINAL).facts().error_in_stream
 
 
+class TestCost:
+    def test_lines_past_the_text_that_is_kept_are_not_parsed(self) -> None:
+        """Seen by a broken line there, which nobody misses; in full mode it is read, and counted."""
+        answer = stream(*["word "] * 100, end=b"broken\n" + line("b") + FINAL)
+        assert Call(answer=answer).watched().not_understood == 0
+        assert Call(answer=answer, privacy=FULL).watched().not_understood == 1
+        assert Call(answer=answer).facts().output_tokens == 3
+
+
 class TestSizes:
     def test_overlong_line_is_skipped_and_the_rest_counts(self) -> None:
         big = line("x" * LINE_LIMIT)
@@ -150,14 +161,14 @@ class TestSizes:
         assert seen.response is None
 
     def test_memory_stays_bounded_over_a_line_without_end(self) -> None:
-        observer = Call().watched()
-        observer = type(observer)(Observation(), Privacy())
+        observer = GenerateObserver(Observation(), Privacy())
         observer.response(200, "application/x-ndjson", "")
+        tracemalloc.start()
         for _ in range(1024):
             observer.feed(b"x" * 65536)
-        held = getattr(observer, "lines")._held  # noqa: B009
-        assert len(held) <= LINE_LIMIT
-        observer.close(False)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 3 * LINE_LIMIT
 
     @pytest.mark.parametrize("piece", [b"[", b'{"a":', b'"', b"\n", b'{"error":\n'])
     def test_repeated_nonsense_costs_little(self, piece: bytes) -> None:
@@ -222,10 +233,7 @@ class TestTheGuard:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
         max_leaves=6,
     )
-    names = st.sampled_from(
-        "model prompt messages input options stream format think keep_alive response message done "
-        "error eval_count total_duration done_reason".split()
-    )
+    names = st.sampled_from(sorted({*Request.__struct_fields__, *Answer.__struct_fields__}))
 
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from(PATHS), st.dictionaries(names, json_values), st.integers(0, 400))

@@ -205,6 +205,15 @@ def test_a_closed_store_says_so(store: SqliteStore) -> None:
         store.write([])
 
 
+def test_close_does_not_wait_for_a_write_that_hangs(path: Path) -> None:
+    store = SqliteStore(path, busy_seconds=0)
+    store.open()
+    with store._writing:
+        store.close()
+    assert store.calls(Filter()) == []
+    store.close()
+
+
 def test_migrations_run_in_order_and_once(path: Path) -> None:
     steps = {
         1: MIGRATIONS[1],

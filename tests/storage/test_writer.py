@@ -141,6 +141,7 @@ def test_put_does_not_wait_for_a_store_that_hangs(
     store.free.set()
     assert writer.flush(SOON)
     assert store.calls(Filter()) == [second, first]
+    assert writer.dropped == 0
 
 
 def test_beyond_the_bound_finished_calls_win_and_losses_are_counted(

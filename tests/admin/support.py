@@ -1,0 +1,198 @@
+"""What tests of the admin share: a real server with made-up parts behind it, and event reading."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.security import secure
+from ollama_proxy.exchange import Call, Exchange, State
+from ollama_proxy.live import EventBus, Live, Sink
+from ollama_proxy.records import Filter, UpstreamHealth
+from ollama_proxy.stats import Statistics
+
+PATIENCE = 5.0
+NEVER = 3600.0
+Client = TestClient[web.Request, web.Application]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Stored:
+    """A store's reader over a list; `broken` raises, `hung` never answers."""
+
+    rows: list[Call] = field(default_factory=list)
+    asked: list[Filter] = field(default_factory=list)
+    broken: bool = False
+    hung: bool = False
+
+    async def calls(self, wanted: Filter) -> list[Call]:
+        self.asked.append(wanted)
+        await self._answer()
+        rows = [
+            row
+            for row in self.rows
+            if (wanted.before is None or row.id < wanted.before)
+            and wanted.model in (None, row.model)
+            and wanted.state in (None, row.state)
+        ]
+        return sorted(rows, key=lambda row: row.id, reverse=True)[: wanted.limit]
+
+    async def call(self, id: str) -> Call | None:
+        await self._answer()
+        return next((row for row in self.rows if row.id == id), None)
+
+    async def _answer(self) -> None:
+        if self.broken:
+            raise OSError("disk gone, key=hunter2")
+        if self.hung:
+            await asyncio.Event().wait()
+
+
+@dataclass
+class Storage:
+    dropped: int = 0
+    error: str | None = None
+    error_since: str | None = None
+    size_bytes: int | None = 4096
+
+
+@dataclass
+class Counting(Sink):
+    statistics: Statistics
+
+    def finished(self, call: Call) -> None:
+        self.statistics.add(call)
+
+
+class World:
+    """An `Api` and all that it is made of, each part at hand."""
+
+    def __init__(
+        self, *, status_interval: float = NEVER, progress_interval: float = NEVER, **bus: int
+    ) -> None:
+        self.clock = Clock()
+        self.statistics = Statistics()
+        self.stored = Stored()
+        self.storage = Storage()
+        self.health = UpstreamHealth()
+        self.live = Live(
+            sinks=[Counting(self.statistics)],
+            clock=self.clock,
+            bus=EventBus(**bus),
+            progress_interval=progress_interval,
+        )
+        self.api = Api(
+            live=self.live,
+            statistics=self.statistics,
+            reader=self.stored,
+            health=lambda: self.health,
+            storage=self.storage,
+            facts=Facts(
+                listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"
+            ),
+            clock=self.clock,
+            now=lambda: 1_790_000_000.0,
+            status_interval=status_interval,
+        )
+
+    def begin(self, path: str = "/api/chat", **observed: Any) -> Exchange:
+        exchange = Exchange.begin("POST", path, "pytest")
+        for name, value in observed.items():
+            setattr(exchange.observation, name, value)
+        self.live.start(exchange, lambda: None, lambda: None)
+        return exchange
+
+    def end(self, exchange: Exchange, state: State = State.COMPLETED) -> None:
+        exchange.end(state)
+        self.live.finish(exchange)
+
+    def ended(self, state: State = State.COMPLETED, **observed: Any) -> str:
+        exchange = self.begin(**observed)
+        self.end(exchange, state)
+        return exchange.id
+
+
+@asynccontextmanager
+async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
+    """The admin on a real socket, at the root or below `prefix`."""
+    app = web.Application()
+    secure(app)
+    world.api.add_routes(app)
+    if prefix:
+        outer = web.Application()
+        outer.add_subapp(prefix, app)
+        app = outer
+    async with TestClient(TestServer(app)) as client:
+        yield client
+        world.api.events.close()
+
+
+async def got(client: Client, path: str, status: int = 200) -> Any:
+    """The JSON of an answer, which has the status and is never kept by a cache."""
+    async with client.get(path) as response:
+        assert response.status == status, await response.text()
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Cache-Control"] == "no-store"
+        return await response.json()
+
+
+@dataclass
+class Event:
+    kind: str
+    data: Any
+    id: int
+
+
+class EventReader:
+    """Reads a stream of events; comments are kept apart."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self._response = response
+        self.comments = 0
+
+    async def next(self) -> Event:
+        fields: dict[str, str] = {}
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                line = (await self._response.content.readuntil(b"\n")).decode().rstrip("\n")
+                if line.startswith(":"):
+                    self.comments += 1
+                elif line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif fields:
+                    return Event(fields["event"], json.loads(fields["data"]), int(fields["id"]))
+
+    async def until(self, kind: str) -> Event:
+        while (event := await self.next()).kind != kind:
+            pass
+        return event
+
+
+@asynccontextmanager
+async def listening(client: Client, path: str = "/api/events") -> AsyncIterator[EventReader]:
+    async with client.get(path) as response:
+        assert response.status == 200
+        yield EventReader(response)
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,579 @@
+"""Each answer has exactly its keys, says what is so, and does without the store when it must."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ollama_proxy.admin import api as api_module
+from ollama_proxy.admin.api import json_errors
+from ollama_proxy.exchange import Call, State, iso, new_id
+from ollama_proxy.live import encode
+from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.stats import OTHER, Summary
+from tests.admin.support import World, got, served
+from tests.storage.calls import NOON, make_call
+
+CALL = [
+    "id",
+    "method",
+    "path",
+    "model",
+    "state",
+    "reason",
+    "status_code",
+    "started_at",
+    "duration",
+    "time_to_first_token",
+    "queue",
+    "load",
+    "prefill",
+    "decode",
+    "input_tokens",
+    "output_tokens",
+    "tokens_per_second",
+    "streamed",
+    "done_reason",
+    "error",
+    "prompt",
+    "response",
+    "client",
+    "request_bytes",
+    "response_bytes",
+    "output_chunks",
+    "options",
+]
+SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
+SUMMARY = [
+    "requests",
+    "completed",
+    "failed",
+    "timeout",
+    "cancelled",
+    "interrupted",
+    "success_rate",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "duration",
+    "time_to_first_token",
+    "tokens_per_second",
+    "queue_seconds",
+    "load_seconds",
+    "prefill_seconds",
+    "decode_seconds",
+    "last_used",
+]
+STATUS = [
+    "status",
+    "uptime",
+    "active_requests",
+    "total_requests",
+    "completed_requests",
+    "failed_requests",
+    "timeout_requests",
+    "cancelled_requests",
+    "interrupted_requests",
+    "success_rate",
+    "avg_response_time",
+    "total_tokens",
+    "input_tokens",
+    "output_tokens",
+    "models_available",
+    "upstream",
+    "upstream_up",
+    "upstream_version",
+    "upstream_error",
+    "upstream_latency",
+    "upstream_since",
+    "version",
+    "listen",
+    "started_at",
+    "last_call_at",
+    "records_dropped",
+    "storage_error",
+    "storage_error_since",
+    "database_bytes",
+]
+MODEL = [
+    "name",
+    "size",
+    "family",
+    "parameter_size",
+    "quantization",
+    "available",
+    "loaded",
+    "size_loaded",
+    "size_vram",
+    "context_length",
+    "expires_at",
+    "active",
+    "stats",
+]
+
+
+def ids(calls: list[dict[str, Any]]) -> list[str]:
+    return [call["id"] for call in calls]
+
+
+# -- status ---------------------------------------------------------------------------------
+
+
+async def test_status_at_the_start() -> None:
+    world = World()
+    async with served(world) as client:
+        world.clock.now += 12.5
+        assert await got(client, "/api/status") == dict.fromkeys(STATUS) | {
+            "status": "idle",
+            "uptime": 12.5,
+            **dict.fromkeys(
+                [key for key in STATUS if key.endswith(("_requests", "tokens", "_dropped"))], 0
+            ),
+            "avg_response_time": 0.0,
+            "upstream": "http://127.0.0.1:11434",
+            "version": "1.2.3",
+            "listen": "127.0.0.1:11435",
+            "started_at": iso(1_790_000_000.0),
+            "database_bytes": 4096,
+        }
+
+
+async def test_status_keys_and_counts() -> None:
+    world = World()
+    for state in (State.COMPLETED, State.COMPLETED, State.FAILED, State.TIMEOUT, State.CANCELLED):
+        world.ended(state, model="m", input_tokens=10, output_tokens=3)
+    world.begin()
+    world.health = UpstreamHealth(
+        up=True, version="0.33", latency=0.002, since="then", models=[ModelInfo(name="m:latest")]
+    )
+    world.storage.dropped, world.storage.error, world.storage.error_since = 2, "full", "then"
+    async with served(world) as client:
+        status = await got(client, "/api/status")
+    assert list(status) == STATUS
+    counts = {key: status[key] for key in STATUS if key.endswith(("_requests", "tokens"))}
+    assert list(counts.values()) == [1, 6, 2, 1, 1, 1, 0, 65, 50, 15]
+    assert status["success_rate"] == 50.0
+    assert status["avg_response_time"] > 0
+    assert status["models_available"] == 1
+    told = [status[key] for key in STATUS if key.startswith("upstream_")]
+    assert told == [True, "0.33", None, 0.002, "then"]
+    assert (status["records_dropped"], status["storage_error"]) == (2, "full")
+    assert status["storage_error_since"] == "then"
+
+
+async def test_the_latest_calls_time_survives_a_restart() -> None:
+    world = World()
+    stored = make_call()
+    world.statistics.add(stored)
+    assert world.api.status()["last_call_at"] == stored.started_at
+    exchange = world.begin()
+    assert world.api.status()["last_call_at"] == iso(exchange.started_at)
+
+
+@pytest.mark.parametrize(
+    ("health", "known"),
+    [
+        (UpstreamHealth(), None),
+        (UpstreamHealth(up=False, error="refused"), None),
+        (UpstreamHealth(up=True, error="/api/tags is answered with 500"), None),
+        (UpstreamHealth(up=True), 0),
+        (UpstreamHealth(up=False, models=[ModelInfo(name="m")]), 1),
+    ],
+)
+async def test_the_number_of_models_is_null_while_unknown(
+    health: UpstreamHealth, known: int | None
+) -> None:
+    world = World()
+    world.health = health
+    assert world.api.status()["models_available"] == known
+
+
+async def test_secrets_in_the_upstreams_url_are_not_told() -> None:
+    facts = api_module.Facts(listen="", upstream="http://me:pw@host:1/p?key=s", version="")
+    world = World()
+    world.api._facts = facts
+    assert world.api.status()["upstream"] == "http://host:1/p"
+
+
+async def test_idle_is_a_minute_without_calls() -> None:
+    world = World()
+    exchange = world.begin()
+    world.clock.now += 1000
+    assert world.api.status()["status"] == "working"
+    world.end(exchange)
+    world.clock.now += 59
+    assert world.api.status()["status"] == "working"
+    world.clock.now += 1
+    assert world.api.status()["status"] == "idle"
+
+
+async def test_failing_is_three_failed_calls_and_a_fifth_of_all() -> None:
+    world = World()
+    for _ in range(2):
+        world.ended(State.FAILED)
+    assert world.api.status()["status"] == "working"
+    world.ended(State.FAILED)
+    assert world.api.status()["status"] == "failing"
+    for _ in range(12):
+        world.ended()
+    assert world.api.status()["status"] == "working"
+    world.ended(State.TIMEOUT)
+    assert world.api.status()["status"] == "failing"
+    world.clock.now += 310
+    assert world.api.status()["status"] == "idle"
+
+
+async def test_down_is_said_before_all_else() -> None:
+    world = World()
+    for _ in range(3):
+        world.ended(State.FAILED)
+    world.begin()
+    world.health = UpstreamHealth(up=False)
+    assert world.api.status()["status"] == "down"
+
+
+async def test_healthz_is_well_whatever_the_upstream() -> None:
+    world = World()
+    async with served(world) as client:
+        assert await got(client, "/healthz") == {"status": "ok", "upstream_up": None}
+        world.health = UpstreamHealth(up=False)
+        assert await got(client, "/healthz?from=docker") == {"status": "ok", "upstream_up": False}
+
+
+# -- models and statistics ------------------------------------------------------------------
+
+
+async def test_models_are_those_of_ollama_then_those_only_named() -> None:
+    world = World()
+    world.health = UpstreamHealth(
+        up=True,
+        models=[
+            ModelInfo(name="zebra:latest", size=7, loaded=True, size_vram=5, expires_at="soon"),
+            ModelInfo(name="idle:1b"),
+        ],
+    )
+    world.ended(model="zebra")
+    world.ended(model="Zebra:latest")
+    world.ended(model="gone")
+    world.begin(model="library/zebra")
+    world.begin(model="wrong")
+    world.begin(model=None)
+    world.statistics.models[OTHER] = Summary(completed=1)
+    async with served(world) as client:
+        models = await got(client, "/api/models")
+    assert all(list(model) == MODEL for model in models)
+    assert [(m["name"], m["available"], m["active"]) for m in models] == [
+        ("zebra:latest", True, 1),
+        ("idle:1b", True, 0),
+        ("gone", False, 0),
+        ("wrong", False, 1),
+    ]
+    zebra, idle, gone, wrong = models
+    assert (zebra["size"], zebra["loaded"], zebra["size_vram"]) == (7, True, 5)
+    assert zebra["expires_at"] == "soon"
+    assert list(zebra["stats"]) == SUMMARY
+    assert zebra["stats"]["requests"] == 2
+    assert gone["stats"]["completed"] == 1
+    assert idle["stats"] is wrong["stats"] is None
+
+
+async def test_stats_keys() -> None:
+    world = World()
+    world.ended(model="m", output_tokens=3)
+    world.ended(model="m:latest", output_tokens=4)
+    world.ended(model="n")
+    world.begin()
+    async with served(world) as client:
+        world.clock.now += 3
+        stats = await got(client, "/api/stats")
+    assert list(stats) == ["uptime", "started_at", "active_requests", "all", "models"]
+    assert (stats["uptime"], stats["started_at"]) == (3, iso(1_790_000_000.0))
+    assert stats["active_requests"] == 1
+    assert list(stats["models"]) == ["m:latest", "n"]
+    assert stats["models"]["m:latest"]["output_tokens"] == 7
+    assert world.statistics.models["m"].output_tokens == 3
+    for summary in (stats["all"], stats["models"]["n"]):
+        assert list(summary) == SUMMARY
+        assert list(summary["duration"]) == list(summary["tokens_per_second"]) == SPREAD
+    assert stats["all"]["requests"] == 3
+
+
+# -- calls ----------------------------------------------------------------------------------
+
+
+async def test_active_calls_are_whole_and_oldest_first() -> None:
+    world = World()
+    first, second = world.begin(prompt="hello", options={"num_ctx": 8}), world.begin()
+    async with served(world) as client:
+        calls = await got(client, "/api/active")
+    assert ids(calls) == [first.id, second.id]
+    assert list(calls[0]) == CALL == list(Call.__struct_fields__)
+    assert (calls[0]["prompt"], calls[0]["options"]) == ("hello", {"num_ctx": 8})
+
+
+async def test_requests_are_running_recent_and_stored_ones_newest_first() -> None:
+    world = World()
+    old = make_call(at=NOON)
+    just_ended = world.ended()
+    running = world.begin()
+    # The store may be ahead (a row of each) or behind (an ended call still running there).
+    world.stored.rows = [
+        old,
+        make_call(id=just_ended, state="running"),
+        make_call(id=running.id, state="running", duration=None),
+    ]
+    async with served(world) as client:
+        calls = await got(client, "/api/requests")
+        assert ids(calls) == sorted([running.id, just_ended, old.id], reverse=True)
+        assert {call["id"]: call["state"] for call in calls} == {
+            running.id: "running",
+            just_ended: "completed",
+            old.id: "completed",
+        }
+        assert all(list(call) == CALL for call in calls)
+        world.end(running)
+        assert (await got(client, "/api/requests"))[ids(calls).index(running.id)][
+            "state"
+        ] == "completed"
+
+
+async def test_requests_by_limit_and_page() -> None:
+    world = World()
+    world.stored.rows = [make_call(at=NOON + number) for number in range(5)]
+    made = [row.id for row in world.stored.rows] + [world.begin().id, world.ended()]
+    newest_first = sorted(made, reverse=True)
+    async with served(world) as client:
+        page = await got(client, "/api/requests?limit=3")
+        assert ids(page) == newest_first[:3]
+        rest = await got(client, f"/api/requests?limit=1000&before={page[-1]['id']}")
+        assert ids(rest) == newest_first[3:]
+        assert await got(client, f"/api/requests?before={newest_first[-1]}") == []
+
+
+async def test_requests_are_fifty_by_default() -> None:
+    world = World()
+    world.stored.rows = [make_call() for _ in range(60)]
+    async with served(world) as client:
+        assert len(await got(client, "/api/requests")) == 50
+
+
+async def test_requests_by_state() -> None:
+    world = World()
+    failed, _ = world.ended(State.FAILED), world.ended()
+    running = world.begin()
+    stored = make_call(state="failed")
+    # What the store still calls running has ended.
+    world.stored.rows = [stored, make_call(id=failed, state="running")]
+    async with served(world) as client:
+        assert ids(await got(client, "/api/requests?state=running")) == [running.id]
+        assert world.stored.asked == []
+        found = ids(await got(client, "/api/requests?state=failed"))
+        assert found == sorted([failed, stored.id], reverse=True)
+
+
+async def test_requests_by_model_in_any_spelling() -> None:
+    world = World()
+    recent = [world.ended(model="llama3"), world.ended(model="Llama3:latest")]
+    world.ended(model="llama3:8b")
+    world.stored.rows = [
+        make_call(model="llama3"),
+        make_call(model="llama3:latest"),
+        make_call(model="llama3:70b"),
+    ]
+    expected = sorted([*recent, *(call.id for call in world.stored.rows[:2])], reverse=True)
+    async with served(world) as client:
+        for name in ("llama3", "llama3:latest", "registry.ollama.ai/library/llama3"):
+            assert ids(await got(client, f"/api/requests?model={name}")) == expected
+
+
+async def test_one_call_running_recent_or_stored() -> None:
+    world = World()
+    running, recent, stored = world.begin(), world.ended(model="r"), make_call(prompt="p")
+    world.stored.rows = [stored, make_call(id=recent, state="running")]
+    async with served(world) as client:
+        assert (await got(client, f"/api/requests/{running.id}"))["state"] == "running"
+        assert (await got(client, f"/api/requests/{recent}"))["model"] == "r"
+        call = await got(client, f"/api/requests/{stored.id}")
+        assert list(call) == CALL
+        assert call["prompt"] == "p"
+
+
+@pytest.mark.parametrize("id", ["nope", new_id(NOON), "%00", "..%2F..%2Fetc%2Fpasswd", "x" * 5000])
+async def test_an_unknown_call_is_404(id: str) -> None:
+    async with served(World()) as client:
+        assert list(await got(client, f"/api/requests/{id}", 404)) == ["error"]
+
+
+# -- without the store (L4) -----------------------------------------------------------------
+
+
+async def test_a_broken_store_leaves_the_recent_calls(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.stored.broken = True
+    recent, running = world.ended(), world.begin()
+    async with served(world) as client:
+        assert ids(await got(client, "/api/requests")) == [running.id, recent]
+        assert ids(await got(client, "/api/requests")) == [running.id, recent]
+        assert (await got(client, f"/api/requests/{recent}"))["id"] == recent
+        assert [call.id for call in await world.api.recent(5)] == [recent]
+        error = await got(client, f"/api/requests/{new_id(NOON)}", 503)
+        assert error == {"error": "the store cannot be read now"}
+    assert len(caplog.records) == 1
+    assert "OSError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "READ_SECONDS", 0.01)
+    world = World()
+    world.stored.hung = True
+    recent = world.ended()
+    async with served(world) as client:
+        assert ids(await got(client, "/api/requests")) == [recent]
+        await got(client, f"/api/requests/{new_id(NOON)}", 503)
+
+
+async def test_recent_calls_for_a_page_have_ended() -> None:
+    world = World()
+    stored = make_call(at=NOON)
+    world.stored.rows = [stored, make_call(state="running")]
+    recent, _ = world.ended(), world.begin()
+    assert [call.id for call in await world.api.recent(5)] == sorted(
+        [recent, stored.id], reverse=True
+    )
+    world.stored.asked.clear()
+    assert [call.id for call in await world.api.recent(1)] == [recent]
+    assert world.stored.asked == []
+
+
+# -- wrong questions ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("limit=abc", "limit=abc: must be a whole number from 1 to 1000"),
+        ("limit=0", "limit=0: must be a whole number from 1 to 1000"),
+        ("limit=1001", "limit=1001: must be a whole number from 1 to 1000"),
+        ("limit=-1", "limit=-1: must be a whole number from 1 to 1000"),
+        ("limit=", "limit=: must be a whole number from 1 to 1000"),
+        ("limit=%D9%A3", "limit=\u0663: must be a whole number from 1 to 1000"),
+        ("limit=1e2", "limit=1e2: must be a whole number from 1 to 1000"),
+        ("limit=5&limit=6", "limit: given more than once"),
+        ("before=x", "before=x: must be the id of a call, 26 characters"),
+        ("model=", "model=: must be the name of a model"),
+        (
+            "state=done",
+            "state=done: must be one of "
+            "running, completed, failed, timeout, cancelled, interrupted",
+        ),
+        ("colour=red", "colour: no such parameter here; it takes limit, before, model, state"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(query: str, error: str) -> None:
+    async with served(World()) as client:
+        assert await got(client, f"/api/requests?{query}", 400) == {"error": error}
+
+
+@pytest.mark.parametrize("limit", ["0000000000000000000000000005", "9" * 5000])
+async def test_a_long_number_is_refused_and_not_repeated(limit: str) -> None:
+    async with served(World()) as client:
+        answer = await got(client, f"/api/requests?limit={limit}", 400)
+        assert len(answer["error"]) < 200
+
+
+@pytest.mark.parametrize("path", ["status", "models", "stats", "active", "requests/x", "events"])
+async def test_what_takes_no_parameters_says_so(path: str) -> None:
+    async with served(World()) as client:
+        answer = await got(client, f"/api/{path}?_=1", 400)
+        assert answer == {"error": "_: no such parameter here; it takes none"}
+
+
+@pytest.mark.parametrize("prefix", ["", "/admin"])
+async def test_an_unknown_path_is_404(prefix: str) -> None:
+    async with served(World(), prefix=prefix) as client:
+        answer = await got(client, f"{prefix}/api/nothing", 404)
+        assert answer == {"error": f"Not Found: GET {prefix}/api/nothing"}
+
+
+async def test_the_answers_are_the_same_below_a_path() -> None:
+    world = World()
+    async with served(world, prefix="/admin") as client:
+        assert list(await got(client, "/admin/api/status")) == STATUS
+        assert await got(client, "/admin/api/active") == []
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_another_method_is_405(method: str) -> None:
+    async with served(World()) as client, client.request(method, "/api/requests") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET, HEAD"
+        assert list(await response.json()) == ["error"]
+
+
+async def test_the_errors_of_the_router_are_json_with_their_headers() -> None:
+    async def here(request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = web.Application(middlewares=[json_errors])
+    app.router.add_get("/here", here)
+    async with TestClient(TestServer(app)) as client, client.post("/here") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET,HEAD"
+        assert await response.json() == {"error": "Method Not Allowed: POST /here"}
+
+
+async def test_redirects_are_left_alone() -> None:
+    async def moved(request: web.Request) -> web.Response:
+        raise web.HTTPFound("/there")
+
+    app = web.Application(middlewares=[json_errors])
+    app.router.add_get("/here", moved)
+    async with (
+        TestClient(TestServer(app)) as client,
+        client.get("/here", allow_redirects=False) as response,
+    ):
+        assert (response.status, response.headers["Location"]) == (302, "/there")
+
+
+async def test_head_has_the_headers_only() -> None:
+    async with served(World()) as client:
+        for path in ("/api/status", "/api/events", "/healthz"):
+            async with client.head(path) as response:
+                assert response.status == 200
+                assert await response.read() == b""
+
+
+async def test_a_handler_that_fails_is_one_json_500(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    def broken() -> UpstreamHealth:
+        raise RuntimeError("the prompt was: secret")
+
+    world.api._health = broken
+    async with served(world) as client:
+        answer = await got(client, "/api/status", 500)
+        assert answer == {"error": "the proxy's admin failed here: its log says where"}
+        assert await got(client, "/api/active") == []
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "'/api/status' failed: RuntimeError in" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_hostile_text_is_data_in_the_answer() -> None:
+    hostile = '<script>\u2028\u202e\x1b"\\{{7*7}}\ud800'
+    world = World()
+    world.begin(model=hostile, error=hostile)
+    async with served(world) as client:
+        (call,) = await got(client, "/api/active")
+        assert call["model"] == call["error"] == hostile.replace("\ud800", "?")
+        assert len(await got(client, "/api/models")) == 1
+
+
+def test_a_stored_call_comes_back_as_it_was() -> None:
+    call = make_call(options={"stop": ["a"]}, error="x")
+    assert msgspec.json.decode(encode(call), type=Call) == call

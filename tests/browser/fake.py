@@ -1,0 +1,252 @@
+"""A stand-in for the proxy's admin: the real page over made-up state that a test changes at will.
+
+It serves `Pages`, the JSON answers and one event stream, in the shapes that the REST answers have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ollama_proxy.admin.pages import Pages
+from ollama_proxy.exchange import Call, iso, new_id
+
+Json = dict[str, Any]
+EMPTY = {"count": 0, "mean": None, "p50": None, "p90": None, "p95": None, "p99": None, "max": None}
+
+
+def spread(count: int, p50: float, p90: float, p95: float, p99: float) -> Json:
+    return {
+        "count": count,
+        "mean": p50 * 1.2,
+        "p50": p50,
+        "p90": p90,
+        "p95": p95,
+        "p99": p99,
+        "max": p99 * 1.3,
+    }
+
+
+def summary(**values: Any) -> Json:
+    """A SUMMARY of no calls, with `values` over it."""
+    counts = ("requests", "completed", "failed", "timeout", "cancelled", "interrupted")
+    times = ("queue_seconds", "load_seconds", "prefill_seconds", "decode_seconds")
+    zero: Json = dict.fromkeys(counts + ("input_tokens", "output_tokens", "total_tokens"), 0)
+    zero |= dict.fromkeys(times, 0.0)
+    zero |= {"success_rate": None, "last_used": None}
+    zero |= {key: EMPTY for key in ("duration", "time_to_first_token", "tokens_per_second")}
+    return zero | values
+
+
+def model(name: str, **values: Any) -> Json:
+    base: Json = {"name": name, "size": 9_276_198_565, "family": "qwen3", "available": True}
+    base |= {"parameter_size": "14.8B", "quantization": "Q4_K_M", "loaded": False}
+    keys = ("size_loaded", "size_vram", "context_length", "expires_at", "stats")
+    return base | dict.fromkeys(keys) | {"active": 0} | values
+
+
+def call(state: str = "completed", *, ago: float = 0.0, **values: Any) -> Call:
+    """A call that began `ago` seconds before now."""
+    began = time.time() - ago
+    given = {"id": new_id(began), "method": "POST", "path": "/api/chat", "model": "qwen3:14b"}
+    given |= {"state": state, "started_at": iso(began), "client": "signals.py"}
+    return msgspec.convert(given | {"duration": ago} | values, Call)
+
+
+class Fake:
+    """The state of a made-up proxy; a `PageState`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.began = time.time()
+        self.running: dict[str, Call] = {}
+        self.ended: list[Call] = []
+        self.listed: list[Json] = []
+        self.all = summary()
+        self.changes: Json = {}
+        self.streams: set[web.StreamResponse] = set()
+        self.refused = False
+        self.opened = 0
+        self._events = 0
+        self._changed = asyncio.Condition()
+
+    # -- a PageState ----------------------------------------------------------------------------
+
+    def status(self) -> Json:
+        states = [call.state for call in self.ended]
+        counts = {
+            f"{state}_requests": states.count(state)
+            for state in ("completed", "failed", "timeout", "cancelled", "interrupted")
+        }
+        tokens_in = sum(call.input_tokens or 0 for call in self.ended)
+        tokens_out = sum(call.output_tokens or 0 for call in self.ended)
+        calls = [*self.ended, *self.running.values()]
+        rate = counts["completed_requests"] / len(states) * 100 if states else None
+        return {
+            "status": "working",
+            "uptime": time.time() - self.began,
+            "active_requests": len(self.running),
+            "total_requests": len(calls),
+            **counts,
+            "success_rate": rate,
+            "avg_response_time": 0.0,
+            "total_tokens": tokens_in + tokens_out,
+            "input_tokens": tokens_in,
+            "output_tokens": tokens_out,
+            "models_available": len(self.listed),
+            "upstream": "http://127.0.0.1:11434",
+            "upstream_up": True,
+            "upstream_version": "0.33.1",
+            "upstream_error": None,
+            "upstream_latency": 0.003,
+            "upstream_since": iso(self.began),
+            "version": "0.1.0",
+            "listen": "127.0.0.1:11435",
+            "started_at": iso(self.began),
+            "last_call_at": max((call.started_at for call in calls), default=None),
+            "records_dropped": 0,
+            "storage_error": None,
+            "storage_error_since": None,
+            "database_bytes": 48_210_000,
+        } | self.changes
+
+    def stats(self) -> Json:
+        return {
+            "uptime": time.time() - self.began,
+            "started_at": iso(self.began),
+            "active_requests": len(self.running),
+            "all": self.all,
+            "models": {row["name"]: row["stats"] for row in self.listed if row["stats"]},
+        }
+
+    def models(self) -> list[Json]:
+        return self.listed
+
+    def active(self) -> list[Call]:
+        return list(self.running.values())
+
+    async def recent(self, limit: int) -> list[Call]:
+        return sorted(self.ended, key=lambda call: call.id, reverse=True)[:limit]
+
+    # -- what a test does to it -------------------------------------------------------------------
+
+    async def start(self, begun: Call) -> Call:
+        self.running[begun.id] = begun
+        await self.send("started", _bare(begun))
+        return begun
+
+    async def progress(self, running: Call, **values: Any) -> Call:
+        moved = msgspec.structs.replace(running, **values)
+        self.running[moved.id] = moved
+        keys = ("id", "model", "duration", "output_chunks", "response_bytes", "time_to_first_token")
+        await self.send("progress", [{key: getattr(moved, key) for key in keys}])
+        return moved
+
+    async def finish(self, running: Call, **values: Any) -> Call:
+        ended = msgspec.structs.replace(running, **({"state": "completed"} | values))
+        self.running.pop(ended.id, None)
+        self.ended.append(ended)
+        await self.send("finished", _bare(ended))
+        return ended
+
+    async def change(self, **values: Any) -> None:
+        """Changes what the status says."""
+        self.changes |= values
+        await self.send("status", self.status())
+
+    async def send(self, kind: str, value: Any) -> None:
+        for stream in list(self.streams):
+            try:
+                await self._write(stream, kind, value)
+            except ConnectionError:
+                self.streams.discard(stream)
+
+    async def break_off(self) -> None:
+        """Ends all streams and refuses new ones until `refused` is False again."""
+        self.refused = True
+        for stream in list(self.streams):
+            assert stream._req is not None
+            assert stream._req.transport is not None
+            stream._req.transport.abort()
+        self.streams.clear()
+
+    async def connected(self, opened: int = 1) -> None:
+        """Waits until so many streams have been opened in all."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: self.opened >= opened)
+
+    # -- its routes -------------------------------------------------------------------------------
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        Pages(self).add_routes(app)
+        app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
+        app.router.add_get("/api/requests", self._requests)
+        app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/events", self._stream)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        value = getattr(self, request.match_info["what"])()
+        return web.json_response(msgspec.to_builtins(value))
+
+    async def _requests(self, request: web.Request) -> web.Response:
+        found = await self.recent(int(request.query.get("limit", "50")))
+        return web.json_response([_bare(call) for call in found])
+
+    async def _request(self, request: web.Request) -> web.Response:
+        for known in (*self.running.values(), *self.ended):
+            if known.id == request.match_info["id"]:
+                return web.json_response(msgspec.to_builtins(known))
+        return web.json_response({"error": "no such call"}, status=404)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.refused:
+            return web.json_response({"error": "refused"}, status=503)
+        stream = web.StreamResponse(headers={"Cache-Control": "no-store"})
+        stream.content_type = "text/event-stream"
+        await stream.prepare(request)
+        snapshot = {
+            "status": self.status(),
+            "active": [_bare(call) for call in self.active()],
+            "recent": [_bare(call) for call in await self.recent(20)],
+        }
+        await self._write(stream, "snapshot", snapshot)
+        self.streams.add(stream)
+        async with self._changed:
+            self.opened += 1
+            self._changed.notify_all()
+        try:
+            while stream in self.streams:
+                await asyncio.sleep(1)
+                await self._write(stream, "status", self.status())
+        except ConnectionError:
+            pass
+        finally:
+            self.streams.discard(stream)
+        return stream
+
+    async def _write(self, stream: web.StreamResponse, kind: str, value: Any) -> None:
+        self._events += 1
+        data = msgspec.json.encode(value).decode()
+        await stream.write(f"id: {self._events}\nevent: {kind}\ndata: {data}\n\n".encode())
+
+
+def _bare(call: Call) -> Json:
+    bare: Json = msgspec.to_builtins(call)
+    return bare | {"prompt": None, "response": None, "options": None}
+
+
+async def serve(fake: Fake, prefix: str = "/admin") -> tuple[web.AppRunner, str]:
+    """Starts it on a free port below `prefix`; returns what to clean up and the page's address."""
+    app = web.Application()
+    app.add_subapp(prefix, fake.app())
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}{prefix}/"

@@ -1,0 +1,120 @@
+"""M1, M2, M4: what is recorded equals Ollama's final object, whatever the size of the pieces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Connection, between, chunk, recorded_request, recorded_response, recording
+from tests.harness import recordings
+
+FACTS = {
+    "input_tokens": "prompt_eval_count",
+    "output_tokens": "eval_count",
+    "load": "load_duration",
+    "prefill": "prompt_eval_duration",
+    "decode": "eval_duration",
+    "done_reason": "done_reason",
+}
+OBSERVED = [
+    name
+    for name in recordings()
+    if recording(name)["request"]["target"] in ("/api/generate", "/api/chat")
+    and recording(name)["request"]["method"] == "POST"
+]
+
+
+def final_object(exchange: dict[str, Any]) -> dict[str, Any]:
+    text = "".join(part for _, part in exchange["response"]["chunks"])
+    lines = [line for line in text.split("\n") if line]
+    try:
+        last: dict[str, Any] = json.loads(lines[-1])
+    except (ValueError, IndexError):
+        return {}
+    return last if last.get("done") else {}
+
+
+def said(exchange: dict[str, Any]) -> str:
+    text = ""
+    for line in "".join(part for _, part in exchange["response"]["chunks"]).split("\n"):
+        if line.startswith("{"):
+            answer = json.loads(line)
+            text += answer.get("response") or answer.get("message", {}).get("content") or ""
+    return text
+
+
+async def recorded_call(name: str, size: int, tmp_path: Path) -> dict[str, Any]:
+    exchange = recording(name)
+    answer = recorded_response(exchange)
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_message()
+        await upstream.send_in_pieces(answer, size)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(recorded_request(exchange))
+        await client.read(len(answer))
+        (call,) = await proxy.calls(1)
+        return call
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20], ids=["1", "7", "whole"])
+@pytest.mark.parametrize("name", OBSERVED)
+async def test_the_record_equals_the_final_object(name: str, size: int, tmp_path: Path) -> None:
+    exchange = recording(name)
+    call = await recorded_call(name, size, tmp_path)
+    final = final_object(exchange)
+    for key, field in FACTS.items():
+        expected = final.get(field)
+        if field.endswith("_duration") and expected is not None:
+            expected /= 1e9
+        assert call[key] == expected, key
+    request = json.loads(exchange["request"]["body"]) if call["status_code"] == 200 else {}
+    if request:
+        assert call["model"] == request["model"]
+        assert call["streamed"] is request.get("stream", True)
+        assert (call["response"] or "") == said(exchange)[:200]
+        assert (call["options"] or {}).get("num_ctx") == request.get("options", {}).get("num_ctx")
+    assert call["response_bytes"] == len(
+        "".join(part for _, part in exchange["response"]["chunks"]).encode()
+    )
+    assert call["request_bytes"] == len(exchange["request"]["body"].encode())
+    rest = [final.get(f) for f in ("total_duration", "prompt_eval_duration", "eval_duration")]
+    assert (call["queue"] is None) is (None in rest)
+
+
+HOSTILE = {
+    "deep": b'{"model":"m","message":' + b"[" * 100_000 + b"\n",
+    "not-json": b"}{ \xff\xfe\n",
+    "wrong-types": b'{"model":7,"done":"yes","eval_count":"x","message":[1]}\n',
+    "long-line": b'{"response":"' + b"x" * (9 << 20) + b'"}\n',
+    "split-utf8": '{"message":{"content":"€"},"done":false}\n'.encode(),
+    "twice": b'{"done":false,"done":false,"message":{"content":"a"},"message":{"content":"b"}}\n',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_is_not_understood_passes_and_is_recorded_as_not_understood(
+    name: str, tmp_path: Path
+) -> None:
+    line = HOSTILE[name]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    last = b'{"done":true,"done_reason":"stop","prompt_eval_count":2,"eval_count":3}\n'
+    answer = head + chunk(line) + chunk(last) + b"0\r\n\r\n"
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_message()
+        await upstream.send(answer)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(
+            b'POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 13\r\n\r\n{"model":"m"}'
+        )
+        assert await client.read(len(answer)) == answer
+        (call,) = await proxy.calls(1)
+    assert (call["state"], call["input_tokens"], call["output_tokens"]) == ("completed", 2, 3)

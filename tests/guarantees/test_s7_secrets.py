@@ -1,0 +1,59 @@
+"""S7: keys and prompts past the privacy mode are nowhere: not in the database, nor in any answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Connection, between, head_bytes
+
+CANARY = "sk-canary-5f1e"
+SECRET_END = "the-end-of-the-prompt-77"
+
+
+@pytest.mark.parametrize("mode", ["none", "truncate", "hash", "full"])
+async def test_no_key_and_no_text_past_the_mode_is_kept(mode: str, tmp_path: Path) -> None:
+    prompt = "beginning " + "x" * 400 + SECRET_END
+    body = json.dumps({"model": "m", "prompt": prompt, "stream": False}).encode()
+    answer = json.dumps(
+        {"model": "m", "response": prompt, "done": True, "eval_count": 1, "prompt_eval_count": 1}
+    ).encode()
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            await upstream.read_message()
+            await upstream.send(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                b"Set-Cookie: s=" + CANARY.encode() + b"\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(answer) + answer
+            )
+
+    headers = [
+        ("Host", "localhost"),
+        ("Authorization", f"Bearer {CANARY}"),
+        ("Cookie", f"a={CANARY}"),
+        ("x-api-key", CANARY),
+        ("Content-Length", str(len(body))),
+    ]
+    async with between(script, tmp_path, privacy_mode=mode) as proxy:
+        client = await proxy.client()
+        await client.send(head_bytes(f"POST /api/generate?key={CANARY} HTTP/1.1", headers) + body)
+        await client.read_message()
+        (call,) = await proxy.calls(1)
+        told = json.dumps([await proxy.get(path) for path in ("requests", "stats", "models")])
+    kept = {
+        "none": None,
+        "truncate": prompt[:200],
+        "full": prompt,
+    }
+    if mode in kept:
+        assert (call["prompt"], call["response"]) == (kept[mode], kept[mode])
+    else:
+        assert call["prompt"].startswith("sha256:")
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert CANARY not in told
+    assert CANARY.encode() not in stored
+    assert (SECRET_END in told) is (mode == "full")
+    assert (SECRET_END.encode() in stored) is (mode == "full")
