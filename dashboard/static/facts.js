@@ -147,11 +147,13 @@ export function title(status, product, lost) {
   return `${running}${trouble ? `! ${t(`health.${status.status}`)} \u2013 ` : ""}${product}`;
 }
 
+const counted = (whole) => (whole < 60 ? t("time.s", { n: whole }) : seconds(whole));
+
 export function lostLine(silence, wait, lastData) {
   return {
-    health: t("health.lost"),
-    answers: t("line.lost", { s: seconds(Math.floor(silence)) }),
-    running: wait > 0 ? t("line.retry", { r: seconds(Math.ceil(wait)) }) : t("line.trying"),
-    last: t("line.as_of", { time: clock(lastData) }),
+    health: t("line.lost", { s: counted(Math.floor(silence)) }),
+    answers: wait > 0 ? t("line.retry", { r: counted(Math.ceil(wait)) }) : t("line.trying"),
+    running: t("line.as_of", { time: clock(lastData) }),
+    last: "",
   };
 }

@@ -21,12 +21,11 @@ export class Hold {
     new IntersectionObserver(([entry]) => {
       this.set("past", !entry.isIntersecting && entry.boundingClientRect.top < 0);
     }).observe(head);
-    this.pill?.addEventListener("click", () => {
-      this.pressed = true;
+    this.pill.addEventListener("click", () => {
+      this.pressed = true; // until the rows that waited are drawn
       this.onRelease();
-      this.pressed = false;
     });
-    this.pill?.addEventListener("blur", () => this.count(0));
+    this.pill.addEventListener("blur", () => this.count(0));
   }
 
   set(what, value) {
@@ -48,7 +47,7 @@ export class Hold {
 
   /** Shows how many rows wait. A pill that has focus stays, so that focus is not lost. */
   count(waiting) {
-    if (!this.pill) return;
+    this.pressed = false;
     const focused = document.activeElement === this.pill;
     show(this.pill, waiting > 0 || focused);
     if (waiting > 0) say(this.pill, n("recent.new", waiting));

@@ -57,15 +57,14 @@ class Observer:
         """The end. `complete` False: the answer was broken off. Later calls do nothing."""
         if self._closed:
             return
-        self._closed = True
         # What was understood before an observer went deaf still counts.
         deaf, self.deaf = self.deaf, False
         self._guarded(self._close, complete, deaf)
-        self.deaf = True
-        self._error_body.clear()
+        self.deaf = self.deaf or deaf
+        self._closed = True
 
     def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
-        if self.deaf:
+        if self.deaf or self._closed:
             return
         try:
             step(*arguments)

@@ -133,7 +133,7 @@ class TestMarksInTheText:
 
 class TestCost:
     def test_lines_past_the_text_that_is_kept_are_not_parsed(self) -> None:
-        """Seen by a broken line there, which nobody misses; in full mode it is read, and counted."""
+        """A broken line there goes unnoticed; where all text is kept it is read, and noticed."""
         answer = stream(*["word "] * 100, end=b"broken\n" + line("b") + FINAL)
         assert Call(answer=answer).watched().not_understood == 0
         assert Call(answer=answer, privacy=FULL).watched().not_understood == 1

@@ -52,6 +52,14 @@ class TestRedaction:
         privacy = Privacy.build("full", redact=["abc", "bcd", "cde", "x*"])
         assert privacy.keep("-abcde-abc") == f"-{MARK}-{MARK}"
 
+    def test_match_within_a_longer_one(self) -> None:
+        assert Privacy.build("full", redact=["a.*f", "bc"]).keep("-abcdef-") == f"-{MARK}-"
+
+    def test_nothing_beyond_the_end_comes_along_with_a_match(self) -> None:
+        privacy = Privacy.build("full", redact=[PATTERN])
+        text = "kept" + "y" * 100 + SECRET + "y" * (LOOKAHEAD - 100 - len(SECRET))
+        assert privacy.keep(text, whole=False) == "kept"
+
     def test_secret_of_which_the_end_was_not_seen(self) -> None:
         """A pattern could not match it; so the last characters of a cut text are not kept."""
         privacy = Privacy.build("full", redact=[PATTERN])

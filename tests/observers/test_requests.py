@@ -140,6 +140,10 @@ class TestCutRequests:
             assert (seen.options or {}).items() <= (whole.options or {}).items()
         assert seen == whole
 
+    @pytest.mark.parametrize("end", [b"\\", b"\\u", b"\\u0", b"\\u00e", b"\xc3", b"\xf0\x9f\x9a"])
+    def test_within_a_character(self, end: bytes) -> None:
+        assert asked(b'{"prompt": "ab' + end, whole=False).prompt == "ab"
+
     def test_beyond_the_limit(self) -> None:
         body = json.dumps({"model": "m", "prompt": "y" * (2 * REQUEST_LIMIT)}).encode()
         seen = asked(body, privacy=FULL)

@@ -1,0 +1,280 @@
+"""The page in a real browser, over a made-up proxy: it lives, holds still, and trusts no text."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from ollama_proxy.admin.pages import DASHBOARD
+from ollama_proxy.exchange import iso
+from tests.browser.conftest import watched
+from tests.browser.fake import Fake, call, model
+from tests.browser.scene import busy, noted
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LANES = "#now-list tr.lane"
+ROWS = "#recent-list tr.call"
+HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}\u2028\u202eevil\u2069"
+SHOWN = "</script><img src=x onerror=alert(1)>{{7*7}}\\u2028\\u202eevil\\u2069"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def italian(browser: Browser, fake: Fake) -> AsyncIterator[Page]:
+    async for page in watched(browser, fake, "it-IT"):
+        yield page
+
+
+async def opened(page: Page, fake: Fake) -> None:
+    await page.goto(fake.url)
+    await fake.connected()
+
+
+async def test_first_call_turns_the_empty_page_into_the_real_one(page: Page, fake: Fake) -> None:
+    await opened(page, fake)
+    await expect(page.locator("#first")).to_contain_text("OLLAMA_HOST=http://127.0.0.1:11435")
+    await expect(page.locator("#page")).to_be_hidden()
+
+    begun = await fake.start(call("running", client="signals.py"))
+    lane = page.locator(LANES)
+    await expect(lane).to_contain_text("Before first token")
+    await expect(page.locator("#first")).to_be_hidden()
+    await expect(page).to_have_title("(1) Ollama Proxy")
+
+    moved = await fake.progress(
+        begun, duration=4.0, time_to_first_token=1.5, output_chunks=100, response_bytes=9000
+    )
+    await expect(lane).to_contain_text("Writing")
+    await expect(lane.locator(".c-pieces")).to_contain_text("100")
+    await expect(lane.locator(".c-rate")).to_contain_text("40")
+
+    await fake.finish(moved, output_tokens=99, input_tokens=12, duration=5.0)
+    row = page.locator(ROWS)
+    await expect(row).to_have_count(1)
+    await expect(row).to_contain_text("Completed")
+    await expect(row).to_contain_text("12 → 99")
+    await expect(lane).to_contain_text("Completed")  # it stays a moment where it ran
+    await expect(page).to_have_title("Ollama Proxy")
+
+
+async def test_a_row_is_changed_in_place(page: Page, fake: Fake) -> None:
+    begun = await fake.start(call("running"))
+    await opened(page, fake)
+    lane = await page.locator(LANES).element_handle()
+    assert lane is not None
+    moved = await fake.progress(begun, time_to_first_token=0.5, output_chunks=7, duration=2.0)
+    await expect(page.locator(LANES)).to_contain_text("Writing")
+    await fake.finish(moved)
+    await expect(page.locator(LANES)).to_contain_text("Completed")
+    assert await lane.evaluate("row => row.isConnected")
+
+
+async def test_the_list_holds_still_under_the_pointer(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    first = page.locator(ROWS).first
+    await first.hover()
+    before = await first.bounding_box()
+    for _ in range(5):
+        await fake.finish(await fake.start(call("running", client="newcomer")))
+    pill = page.locator("#recent .pill")
+    await expect(pill).to_have_text("5 new calls: show")
+    assert await page.locator(ROWS, has_text="newcomer").count() == 0
+    assert await page.locator(ROWS).first.bounding_box() == before
+
+    await pill.click()
+    await expect(page.locator(ROWS, has_text="newcomer")).to_have_count(5)
+    await page.mouse.move(5, 5)
+    await fake.finish(await fake.start(call("running", client="latecomer")))
+    await expect(page.locator(ROWS).first).to_contain_text("latecomer")
+
+
+async def test_a_reader_by_keyboard_keeps_the_place(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    link = page.locator(f"{ROWS} a").nth(2)
+    await link.focus()
+    await fake.finish(await fake.start(call("running", client="newcomer")))
+    await expect(page.locator("#recent .pill")).to_have_text("1 new call: show")
+    await expect(link).to_be_focused()
+
+
+async def test_hostile_names_are_text(page: Page, fake: Fake) -> None:
+    fake.listed = [model(HOSTILE, loaded=True, size_loaded=1, size_vram=1)]
+    texts = {"client": HOSTILE, "model": HOSTILE, "error": HOSTILE}
+    fake.ended = [call("failed", **texts, reason="http_status", status_code=500)]
+    await opened(page, fake)
+    live = call("running", client=HOSTILE, model=HOSTILE)
+    await fake.start(live)
+    await expect(page.locator(LANES)).to_have_count(1)
+    for place in (f"{LANES} .c-client", f"{ROWS} .c-client", f"{ROWS} .c-model", ".m-model bdi"):
+        spoken = page.locator(f"{place} .vh")
+        await expect(spoken).to_have_text(SHOWN)
+        await expect(page.locator(place).first).to_contain_text("…")
+    assert await page.locator("main img").count() == 0
+
+    texts = {"prompt": HOSTILE, "response": HOSTILE * 3000, "options": {"stop": HOSTILE}}
+    fake.ended = [call("completed", ago=9, client="short", **texts)]
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await expect(page.locator("#content-prompt")).to_have_text(HOSTILE)
+    show_all = page.locator("[data-content=response] .all")
+    await show_all.click()
+    await expect(show_all).to_be_hidden()
+    assert await page.locator("#content-response").evaluate("e => e.textContent.length") > 150_000
+
+
+async def test_a_broken_stream_loses_no_row(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await expect(page.locator(LANES)).to_have_count(4)
+    rows = await page.locator(ROWS).count()
+    ending = next(iter(fake.running.values()))
+    await fake.break_off()
+    line = page.locator("#line")
+    await expect(line).to_contain_text("No data for")
+    assert await page.locator(ROWS).count() == rows
+    await expect(page).to_have_title("! No data \u2013 Ollama Proxy")
+
+    await fake.finish(ending, output_tokens=2096)
+    for _ in range(40):  # more than the 20 that a snapshot holds
+        fake.ended.append(call(client="meanwhile", duration=0.2))
+    fake.refused = False
+    await page.get_by_role("button", name="Try now").click()
+    await fake.connected(2)
+    await expect(page.locator(ROWS)).to_have_count(rows + 41)
+    await expect(page.locator(LANES)).to_have_count(3)
+    await expect(line).to_contain_text("Working")
+
+
+async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await fake.change(status="down", upstream_up=False, upstream_error="connection refused")
+    await expect(page.locator("#line")).to_contain_text("Ollama down")
+    await expect(page.locator("#notices")).to_contain_text("connection refused. Check that it is")
+    await expect(page).to_have_title("(4) ! Ollama down \u2013 Ollama Proxy")
+    await expect(page.locator("#favicon")).to_have_attribute("href", re.compile("icon-down"))
+    await expect(page.locator("#shout")).to_have_text("Ollama does not answer.")
+    since = iso(time.time())
+    await fake.change(status="working", storage_error="disk full", storage_error_since=since)
+    await expect(page.locator("#notices")).to_contain_text("Calls pass through, but are not saved")
+    await expect(page.locator("#notices .notice")).to_have_count(1)
+
+
+async def test_pause_freezes_and_counts(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await page.get_by_role("button", name="Pause").click()
+    await fake.finish(await fake.start(call("running", client="newcomer")))
+    await expect(page.locator("#paused")).to_contain_text("1 new call.")
+    assert await page.locator(ROWS, has_text="newcomer").count() == 0
+    await page.locator("#paused button").click()
+    await expect(page.locator(ROWS, has_text="newcomer")).to_have_count(1)
+
+
+async def test_a_call_opens_by_keyboard_and_gives_the_focus_back(page: Page, fake: Fake) -> None:
+    busy(fake)
+    fake.ended[0] = noted(fake.ended[0])
+    await opened(page, fake)
+    link = page.locator(f"{ROWS} a").first
+    await link.press("Enter")
+    await expect(page.locator("#call-title")).to_be_focused()
+    sheet = page.locator("#call")
+    await expect(sheet).to_contain_text("Cancelled")
+    await expect(page.locator("#content-prompt")).to_contain_text("careful analyst")
+    await expect(page).to_have_url(f"{fake.url}?call={fake.ended[0].id}")
+    await page.keyboard.press("Escape")
+    await expect(sheet).to_be_hidden()
+    await expect(link).to_be_focused()
+    await page.goto(f"{fake.url}?call=nothing")
+    await expect(sheet).to_contain_text("This call is not stored.")
+
+
+async def test_nothing_scrolls_sideways(page: Page, fake: Fake) -> None:
+    busy(fake)
+    wide = "m" * 200
+    fake.listed.append(model(wide, loaded=True, parameter_size=wide, quantization=wide))
+    fake.ended.append(call("failed", client=wide, model=wide, reason="first_byte_timeout"))
+    await fake.start(call("running", client=wide, model=wide))
+    await opened(page, fake)
+    await expect(page.locator(LANES)).to_have_count(5)
+    for width in (320, 360, 700, 900, 1280):
+        await page.set_viewport_size({"width": width, "height": 700})
+        room = "[document.documentElement.scrollWidth, innerWidth]"
+        scrolled, shown = await page.evaluate(room)
+        assert scrolled <= shown, width
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await page.set_viewport_size({"width": 360, "height": 700})
+    await expect(page.locator("#call-body")).to_be_visible()
+    assert await page.locator("#call").evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+async def test_italian_has_no_english_left(italian: Page, fake: Fake) -> None:
+    words = {
+        language: json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text())
+        for language in ("en", "it")
+    }
+    english = [
+        re.sub(r"\\\{\w+\\\}", ".+", re.escape(text))
+        for key, text in words["en"].items()
+        if text != words["it"][key] and re.search(r"[A-Za-z]{3}", re.sub(r"\{\w+\}", "", text))
+    ]
+    busy(fake)
+    fake.changes |= {"status": "down", "storage_error": "x", "records_dropped": 3}
+    await opened(italian, fake)
+    await italian.locator(f"{ROWS} a").first.click()
+    await expect(italian.locator("#call-body")).to_be_visible()
+    texts = await italian.evaluate(
+        """() => [...document.querySelectorAll("body, body *")].flatMap((element) => [
+          ...["aria-label", "title", "placeholder"].map((name) => element.getAttribute(name)),
+          ...[...element.childNodes].filter((node) => node.nodeType === 3 && element.id !== "data")
+            .map((node) => node.data),
+        ]).filter((text) => text && text.trim())"""
+    )
+    assert len(texts) > 200
+    assert "Ultime chiamate" in texts
+    found = re.compile("|".join(english))
+    assert [text for text in texts if found.fullmatch(text.strip())] == []
+
+
+async def test_the_page_says_the_same_with_and_without_script(
+    browser: Browser, page: Page, fake: Fake
+) -> None:
+    """The server's formatting and the script's are the same rules."""
+    busy(fake)
+    fake.running = {}
+    read = """() => Object.fromEntries([...document.querySelectorAll(
+      "#numbers [data-f], #models [data-f], #summary [data-f], #recent tbody [data-f]")]
+      .map((place, at) => [`${at} ${place.dataset.f}`, place.textContent]))"""
+    plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
+    await plain.goto(fake.url)
+    without: dict[str, Any] = await plain.evaluate(read)
+    await expect(plain.locator("noscript")).to_contain_text("Without JavaScript")
+    await plain.close()
+    await opened(page, fake)
+    await expect(page.locator("#recent [data-f=scale]")).to_have_text("20\u00a0s")
+    living: dict[str, Any] = await page.evaluate(read)
+    uptime = next(key for key in living if key.endswith(" uptime"))
+    assert without.pop(uptime)
+    assert living.pop(uptime)
+    assert living == without
+
+
+async def test_theme_and_language_are_kept(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    root = page.locator("html")
+    await page.get_by_role("link", name="Dark theme").click()
+    await expect(root).to_have_attribute("data-theme", "dark")
+    await page.get_by_role("link", name="Italiano").click()
+    await expect(root).to_have_attribute("lang", "it")
+    await expect(root).to_have_attribute("data-theme", "dark")
+    await page.reload()
+    await expect(page.locator("h1")).to_have_text("Panoramica")
