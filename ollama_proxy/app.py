@@ -25,7 +25,7 @@ from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
-from ollama_proxy.config import Address, Config
+from ollama_proxy.config import Config
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder, Limits, Target
 from ollama_proxy.front import make_front
@@ -33,6 +33,7 @@ from ollama_proxy.live import Live, Sink
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.models import ModelSensor
+from ollama_proxy.settings import Address
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer

@@ -16,10 +16,13 @@ from typing import Any
 
 from ollama_proxy import __version__
 from ollama_proxy.app import App, StartError, allow_many_files, is_loopback
-from ollama_proxy.config import SETTINGS, Address, Config, ConfigError, load
+from ollama_proxy.config import Config, ConfigError, load, misspelt
 from ollama_proxy.demo import show
 from ollama_proxy.records import UpstreamHealth
+from ollama_proxy.settings import SETTINGS, Address, Setting
 from ollama_proxy.storage.base import StoreError
+
+log = logging.getLogger(__name__)
 
 USAGE_ERROR = 2
 """The exit code of a wrong setting, as argparse's own for a wrong flag."""
@@ -75,26 +78,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     for setting in SETTINGS:
-        if setting.flag and setting.name not in leave_out:
-            default = f" Default: {setting.default}." if setting.default else ""
+        if setting.name not in leave_out:
+            default = f" Default: {setting.default}." if setting.default not in ("", []) else ""
             parser.add_argument(
                 setting.flag,
                 dest=setting.name,
-                metavar=_metavar(setting.name),
+                metavar=_metavar(setting),
                 help=(setting.help + default).replace("%", "%%"),
             )
     parser.add_argument("--config", dest="config", metavar="FILE", help="A TOML file of settings.")
 
 
-def _metavar(name: str) -> str:
-    return {
+def _metavar(setting: Setting) -> str:
+    known = {
         "listen": "HOST:PORT",
         "upstream": "URL",
         "admin_listen": "HOST:PORT|off",
         "admin_path": "PATH",
         "data_dir": "DIR",
         "privacy.mode": "MODE",
-    }.get(name, "VALUE")
+        "privacy.redact": "JSON",
+    }
+    return known.get(setting.name, "SECONDS" if "econds" in setting.kind.right else "NUMBER")
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:
@@ -106,6 +111,8 @@ def _flags(options: argparse.Namespace) -> dict[str, str]:
 def _serve(options: argparse.Namespace) -> int:
     config = load(_flags(options), os.environ)
     _log_to_stderr()
+    for line in misspelt(os.environ):
+        log.warning("%s", line)
     return _run(_served(config))
 
 

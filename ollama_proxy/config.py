@@ -1,7 +1,6 @@
 """The configuration: defaults < TOML file < environment `OLLAMA_PROXY_…` < command-line flags.
 
-`SETTINGS` is the one table: the file, the environment, the flags, `config.example.toml` and the
-README are all made from it or held to it. Not here: opening ports, checking that Ollama is there.
+Not here: what settings there are (`settings.py`), opening ports, checking that Ollama is there.
 """
 
 from __future__ import annotations
@@ -16,36 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 
-ENVIRONMENT = "OLLAMA_PROXY_"
-PRIVACY_MODES = ("none", "truncate", "hash", "full")
+from ollama_proxy.settings import ENVIRONMENT, SETTINGS, Address, Setting, Upstream
 
 
 class ConfigError(Exception):
     """A setting that cannot be used. Its text is one line that names the key and where it was."""
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where to listen. `host` is without brackets; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Upstream(msgspec.Struct, frozen=True):
-    """Where Ollama is. `path` is "" or begins with a slash and does not end with one."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{Address(self.host, self.port)}{self.path}"
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -96,156 +71,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.sources["admin_listen"] != "default"
 
 
-class Kind(msgspec.Struct, frozen=True):
-    """A sort of value. `parse` makes it from a TOML value, `from_text` that one from a text of
-    the environment or a flag; both raise ValueError for what is not `right`."""
-
-    right: str
-    parse: Callable[[Any], Any]
-    from_text: Callable[[str], Any] = str
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """One row of the table. `default` is what a TOML file would hold."""
-
-    name: str
-    kind: Kind
-    default: Any
-    help: str
-
-    @property
-    def environment(self) -> str:
-        return ENVIRONMENT + self.name.upper().replace(".", "_")
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace(".", "-").replace("_", "-")
-
-
-def _host(text: str) -> str:
-    """A host name or IP address, the latter in brackets if IPv6; returned without them."""
-    if text.startswith("[") and text.endswith("]"):
-        return str(ipaddress.IPv6Address(text[1:-1]))
-    if re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text) is None:
-        raise ValueError
-    return text
-
-
-def _port(text: str, lowest: int) -> int:
-    if re.fullmatch(r"[0-9]{1,5}", text) is None or not lowest <= int(text) <= 65535:
-        raise ValueError
-    return int(text)
-
-
-def _address(value: object) -> Address:
-    host, _, port = _text(value).rpartition(":")
-    return Address(_host(host), _port(port, 0))
-
-
-def _address_or_off(value: object) -> Address | None:
-    return None if value == "off" else _address(value)
-
-
-def _upstream(value: object) -> Upstream:
-    """A URL, or host and port as in OLLAMA_HOST: then http, and Ollama's port if none is named.
-
-    "All addresses", which OLLAMA_HOST may name for listening, is loopback to a client.
-    """
-    match = re.fullmatch(
-        r"(?:(https?)://)?(\[[^\]]*\]|[^:/@?#\[\]]+)?(?::([0-9]+))?(/[!-~]*)?", _text(value).strip()
-    )
-    if match is None or not (match[2] or match[3]) or re.search("[?#@]", match[4] or ""):
-        raise ValueError
-    host = _host(match[2] or "127.0.0.1")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    port = _port(match[3], 1) if match[3] else {None: 11434, "http": 80, "https": 443}[match[1]]
-    return Upstream(match[1] or "http", host, port, (match[4] or "").rstrip("/"))
-
-
-def _admin_path(value: object) -> str:
-    path = _text(value).rstrip("/")
-    plain = re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+", path)
-    if plain is None or path.startswith(("/api", "/v1")):
-        raise ValueError
-    return path
-
-
-def _data_dir(value: object) -> Path:
-    if "\0" in _text(value):
-        raise ValueError
-    return Path(_text(value) or platformdirs.user_data_dir("ollama_proxy")).expanduser()
-
-
-def _number(
-    sort: type[int] | type[float], lowest: float, highest: float = 2**53
-) -> Callable[[object], float]:
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, sort)):
-            raise ValueError
-        if not lowest <= value <= highest:
-            raise ValueError
-        return sort(value)
-
-    return parse
-
-
-def _mode(value: object) -> str:
-    if value not in PRIVACY_MODES:
-        raise ValueError
-    return _text(value)
-
-
-def _patterns(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError
-    for pattern in value:
-        try:
-            re.compile(_text(pattern))
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError from error
-    return tuple(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-ADDRESS = Kind("host:port, such as 127.0.0.1:11435 or [::1]:11435", _address)
-ADMIN_ADDRESS = Kind('host:port, such as 127.0.0.1:8080, or "off"', _address_or_off)
-UPSTREAM = Kind("http or https, host, port and perhaps a path: http://127.0.0.1:11434", _upstream)
-ADMIN_PATH = Kind("a path such as /admin, not / and not beginning with /api or /v1", _admin_path)
-FOLDER = Kind("the path of a folder", _data_dir)
-MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _mode)
-PATTERNS = Kind('a list of regular expressions, such as ["sk-[a-z0-9]+"]', _patterns, json.loads)
-SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float)
-INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
-CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
-AMOUNT = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int)
-RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int)
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("listen", ADDRESS, "127.0.0.1:11435", "Where clients connect."),
-    Setting("upstream", UPSTREAM, "http://127.0.0.1:11434", "Where Ollama listens."),
-    Setting("admin_listen", ADMIN_ADDRESS, "127.0.0.1:8080", "The pages' own port, or off."),
-    Setting("admin_path", ADMIN_PATH, "/admin", "The pages on the clients' port; not forwarded."),
-    Setting("data_dir", FOLDER, "", "The database's folder; if empty, the user's data folder."),
-    Setting("models_interval", INTERVAL, 10, "Seconds between two looks at Ollama's models."),
-    Setting("timeouts.connect", SECONDS, 10, "Seconds to connect to Ollama. 0: no limit."),
-    Setting("timeouts.first_byte", SECONDS, 0, "Seconds to the answer's first byte. 0: no limit."),
-    Setting("timeouts.idle", SECONDS, 0, "Seconds between two pieces of an answer. 0: no limit."),
-    Setting("timeouts.total", SECONDS, 0, "Seconds of a whole call. 0: no limit."),
-    Setting("timeouts.upload", SECONDS, 300, "Seconds between pieces of a request. 0: no limit."),
-    Setting("timeouts.drain", SECONDS, 30, "Seconds that running calls get to end at a stop."),
-    Setting("timeouts.pool_idle", SECONDS, 30, "Seconds an idle connection to Ollama is kept."),
-    Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
-    Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
-    Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),
-    Setting("retention.days", AMOUNT, 30, "Days that calls are kept. 0: no limit."),
-    Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
-    Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
-)
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 _SECTIONS = dict.fromkeys(name.partition(".")[0] for name in _SETTINGS if "." in name)
@@ -284,6 +109,20 @@ def load(
     )
     _check_together(config)
     return config
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable that looks like a setting's but is none.
+
+    Only near misses: a container platform may set OLLAMA_PROXY_PORT and the like by itself.
+    """
+    known = {CONFIG_ENVIRONMENT, *(setting.environment for setting in SETTINGS)}
+    lines = []
+    for name in environ:
+        if name.startswith(ENVIRONMENT) and name not in known:
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=0.92):
+                lines.append(f"environment {_line(name)} is no setting: did you mean {near}?")
+    return lines
 
 
 def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-
 PROBE_HEADER = "X-Ollama-Proxy-Probe"
 """Sent with this proxy's own looks at the upstream, never with a client's call."""
 

@@ -1,4 +1,4 @@
-"""The program as a user starts it: a process of its own, its output, its signals. Not here: tests."""
+"""The program as a user starts it: a process, its output, its signals. Not here: tests."""
 
 from __future__ import annotations
 

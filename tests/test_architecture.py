@@ -21,7 +21,7 @@ EDGES = {
     "argparse": ("cli", "simulator"),
     "uvloop": ("cli", "simulator"),
 }
-PURE = ("exchange", "records", "config", "headers", "framing", "stats", "observers")
+PURE = ("exchange", "records", "config", "settings", "headers", "framing", "stats", "observers")
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 
 
@@ -60,7 +60,9 @@ def test_a_library_is_used_at_its_edge_only(library: str) -> None:
     for name in MODULES:
         if any(one.split(".")[0] == library for one in imports(name)):
             short = name.removeprefix("ollama_proxy.")
-            assert any(short == edge or short.startswith(edge + ".") for edge in EDGES[library]), name
+            assert any(short == edge or short.startswith(edge + ".") for edge in EDGES[library]), (
+                name
+            )
 
 
 def test_what_is_pure_does_no_io() -> None:

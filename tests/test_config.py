@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from ollama_proxy import config
-from ollama_proxy.config import SETTINGS, Address, Config, ConfigError, Upstream, load
+from ollama_proxy.config import Config, ConfigError, load
+from ollama_proxy.settings import SETTINGS, Address, Upstream
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
 
@@ -379,3 +380,16 @@ class TestMistakesInTheEnvironment:
 
 def test_the_example_is_toml() -> None:
     assert tomllib.loads(EXAMPLE.read_text()) == {"timeouts": {}, "privacy": {}, "retention": {}}
+
+
+def test_a_misspelt_variable_is_told_and_a_platforms_own_is_not() -> None:
+    environ = {
+        "OLLAMA_PROXY_LISTN": "x:1",
+        "OLLAMA_PROXY_LISTEN": "x:1",
+        "OLLAMA_PROXY_PORT": "tcp://10.0.0.1:80",
+        "OLLAMA_PROXY_SERVICE_HOST": "10.0.0.1",
+        "OLLAMA_HOST": "x",
+    }
+    (line,) = config.misspelt(environ)
+    assert "OLLAMA_PROXY_LISTN" in line
+    assert "OLLAMA_PROXY_LISTEN?" in line

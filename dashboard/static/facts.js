@@ -19,7 +19,7 @@ function share(model) {
 
 function expires(model, now) {
   const left = epoch(model.expires_at) - now;
-  if (!model.loaded || Number.isNaN(left)) return "";
+  if (!model.loaded || Number.isNaN(left) || left < -60) return "";
   if (left > YEAR) return t("expires.never");
   if (left < 60) return t("expires.soon");
   if (left < 5400) return t("expires.min", { n: Math.floor(left / 60) });

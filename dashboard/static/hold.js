@@ -15,7 +15,8 @@ export class Hold {
     this.pointed = this.focused = this.past = false;
     this.list.addEventListener("pointerenter", (event) => this.set("pointed", event.pointerType !== "touch"));
     this.list.addEventListener("pointerleave", () => this.set("pointed", false));
-    this.list.addEventListener("focusin", () => this.set("focused", true));
+    // A mouse click leaves focus behind where nobody reads: only focus that shows counts.
+    this.list.addEventListener("focusin", (event) => this.set("focused", event.target.matches(":focus-visible")));
     this.list.addEventListener("focusout", () => this.set("focused", false));
     const head = find(".block-head", section);
     new IntersectionObserver(([entry]) => {

@@ -340,7 +340,8 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
         key = "expires.soon" if left < 60 else "expires.min" if left < 5400 else "expires.at"
         if left > YEAR:
             key = "expires.never"
-        row["expires"] = w.t(key, n=minutes, time=w.moment(now + left, now)[:-3])
+        at = w.moment(now + left, now)[:-3] if key == "expires.at" else ""
+        row["expires"] = w.t(key, n=minutes, time=at)
     context = model["context_length"]
     bad = sum(summary.get(key, 0) for key in ("failed", "timeout", "interrupted"))
     return row | {
@@ -356,9 +357,10 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
 def _left(expires_at: str | None, now: float) -> float | None:
     """Seconds until Ollama unloads the model; None where its text is not a time."""
     try:
-        return epoch(expires_at) - now if expires_at else None
+        left = epoch(expires_at) - now if expires_at else None
     except ValueError:
         return None
+    return None if left is None or left < -60 else left
 
 
 def model_kind(model: dict[str, Any]) -> str:
@@ -645,7 +647,7 @@ def _choose(request: web.Request, key: str, value: str) -> web.Response:
 
     The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
     """
-    rest = request.rel_url.without_query_params(key).query_string
+    rest = request.rel_url.without_query_params(key).raw_query_string
     headers = SECURITY_HEADERS | {"Location": f"./?{rest}" if rest else "./"}
     answer = web.Response(status=303, headers=headers)
     answer.headers["Set-Cookie"] = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"

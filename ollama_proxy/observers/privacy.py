@@ -26,7 +26,8 @@ _SECRETS = tuple(
         r"\bbearer\s+[^\s\"',;]+",
         r"\bbasic\s+[a-z0-9+/=]{8,}",
         r"\bsk-[\w-]{4,}",
-        r"\b(?:x-api-key|api[_-]?key|authorization|(?:set-)?cookie)\b[\"']?\s*[:=]\s*[^\r\n,;]+",
+        r"\b(?:authorization|cookie)\b[\"']?\s*[:=]\s*[^\r\n]+",
+        r"\bapi[_-]?key\b[\"']?\s*[:=]\s*[^\s,;]+",
         r"[?&](?:key|token)=[^&\s\"']+",
         r"(?<=//)[^/\s@\"']+@",
     )
@@ -83,8 +84,9 @@ class Privacy(msgspec.Struct, frozen=True):
 
     def error(self, text: str) -> str:
         """An error's text without the patterns' matches and known kinds of secrets, bounded."""
-        text = text[:FULL_LIMIT]
-        return readable(redacted(text, self.redact + _SECRETS, len(text)))[:ERROR_LIMIT]
+        seen = text[: ERROR_LIMIT + 2 * LOOKAHEAD]
+        end = len(seen) if seen == text else len(seen) - LOOKAHEAD
+        return readable(redacted(seen, self.redact + _SECRETS, end))[:ERROR_LIMIT]
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""

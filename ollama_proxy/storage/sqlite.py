@@ -9,6 +9,7 @@ waits for a write. Not here: when to write (`writer.py`), and what a total is (`
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import threading
 import time
@@ -33,10 +34,7 @@ from ollama_proxy.storage.base import (
 
 BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
-# By size in smaller ones: with whole prompts kept, a row can be 100 KB, and a step goes too far by
-# as much as it removes.
-PRUNE_ROWS = 500
-PRUNE_ROWS_BY_SIZE = 50
+PRUNE_ROWS = 1000
 PRUNE_PAGES = 2000
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
 APPLICATION_ID = 0x4F6C5078
@@ -143,8 +141,8 @@ class SqliteStore:
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
-        if not removed and max_bytes is not None and self._used_bytes() > max_bytes:
-            removed = self._forget(PRUNE_ROWS_BY_SIZE)
+        if not removed and max_bytes is not None:
+            removed = self._forget(self._rows_beyond(max_bytes))
         return self._shrink() or removed > 0
 
     def size_bytes(self) -> int:
@@ -213,10 +211,15 @@ class SqliteStore:
             connection.executescript(f"PRAGMA incremental_vacuum({PRUNE_PAGES})")
             return 0 < _pragma(connection, "freelist_count") < before
 
-    def _used_bytes(self) -> int:
+    def _rows_beyond(self, max_bytes: int) -> int:
+        """How many rows to forget now: as if all took the same room, so rather too few."""
         with self._write() as connection:
             pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
-            return pages * _pragma(connection, "page_size")
+            used = pages * _pragma(connection, "page_size")
+            if used <= max_bytes:
+                return 0
+            rows = int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+            return min(PRUNE_ROWS, math.ceil(rows * (used - max_bytes) / used))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ INTERVAL = 0.5
 # One transaction: a few ten ms.
 BATCH = 1000
 PRUNE_SECONDS = 3600.0
+# A flood of calls must not fill the disk within the hour.
+PRUNE_CALLS = 5000
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Writer:
         self._clock = clock
         self._now = now
         self._prune_at = clock()
+        self._unpruned = 0
         self._retry = 0.0
         self._changed = threading.Condition()
         # What waits, by id: a finished call takes the place of its running row.
@@ -145,18 +148,18 @@ class Writer:
         return self._stopping or self._asked > self._answered
 
     def _until_prune(self) -> float:
-        return max(0.0, self._prune_at - self._clock())
+        return 0.0 if self._unpruned >= PRUNE_CALLS else max(0.0, self._prune_at - self._clock())
 
     def _round(self, last: bool) -> None:
-        """Write what waits now, in short transactions; between two rounds, one step of pruning."""
+        """Write what waits now, in short transactions; between two of them a step of pruning."""
         with self._changed:
             asked = self._asked
             calls = [*self._finished.values(), *self._running.values()]
         try:
-            for start in range(0, len(calls), BATCH):
+            for start in range(0, max(1, len(calls)), BATCH):
                 self._write(calls[start : start + BATCH])
-            if not last and not self._until_prune():
-                self._prune()
+                if not last and not self._until_prune():
+                    self._prune()
         except StoreError as error:
             self._failed(str(error))
         except Exception as error:
@@ -170,7 +173,8 @@ class Writer:
 
     def _write(self, calls: Sequence[Call]) -> None:
         try:
-            self._store.write(calls)
+            if calls:
+                self._store.write(calls)
         except StoreError:
             raise
         except Exception:
@@ -185,6 +189,7 @@ class Writer:
 
     def _settle(self, calls: Sequence[Call]) -> None:
         """Take out what is stored, but not what has been put anew since."""
+        self._unpruned += len(calls)
         with self._changed:
             for call in calls:
                 for waiting in (self._running, self._finished):
@@ -194,6 +199,7 @@ class Writer:
     def _prune(self) -> None:
         if not self._store.prune(*self._retention):
             self._prune_at = self._clock() + PRUNE_SECONDS
+            self._unpruned = 0
 
     def _failed(self, error: str) -> None:
         if self.error is None:

@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 from tests.browser.fake import Fake, serve
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FOUND = Path(CHROMIUM).exists()
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-quic",
@@ -32,7 +33,7 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    if not Path(CHROMIUM).exists():
+    if not FOUND:
         pytest.skip(
             f"NO BROWSER TESTS: no Chromium at {CHROMIUM}. Install it (apt-get install chromium) "
             "or name one in the environment variable CHROMIUM."

@@ -35,10 +35,10 @@ def summary(**values: Any) -> Json:
     """A SUMMARY of no calls, with `values` over it."""
     counts = ("requests", "completed", "failed", "timeout", "cancelled", "interrupted")
     times = ("queue_seconds", "load_seconds", "prefill_seconds", "decode_seconds")
-    zero: Json = dict.fromkeys(counts + ("input_tokens", "output_tokens", "total_tokens"), 0)
+    zero: Json = dict.fromkeys((*counts, "input_tokens", "output_tokens", "total_tokens"), 0)
     zero |= dict.fromkeys(times, 0.0)
     zero |= {"success_rate": None, "last_used": None}
-    zero |= {key: EMPTY for key in ("duration", "time_to_first_token", "tokens_per_second")}
+    zero |= dict.fromkeys(("duration", "time_to_first_token", "tokens_per_second"), EMPTY)
     return zero | values
 
 

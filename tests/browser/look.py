@@ -33,7 +33,6 @@ async def picture(
 
 
 async def main(folder: Path, part: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for scene in ("busy", "call", "first", "down", "lost"):
@@ -65,4 +64,5 @@ async def main(folder: Path, part: str) -> None:
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""))

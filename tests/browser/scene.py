@@ -34,8 +34,8 @@ def calls() -> list[Call]:
              time_to_first_token=1.2, output_chunks=96, status_code=200),
         call("failed", ago=48, client="indexer", model=EMBED, path="/api/embed", duration=0.031,
              reason="http_status", status_code=500, error="llama runner process has terminated"),
-        call(ago=71, client="open-webui", method="GET", path="/api/tags", model=None, duration=0.004,
-             status_code=200),
+        call(ago=71, client="open-webui", method="GET", path="/api/tags", model=None,
+             duration=0.004, status_code=200),
         call("timeout", ago=140, client="backtest.py", reason="first_byte_timeout", duration=60.0,
              status_code=504),
         call(ago=160, client="backtest.py", **(written(0.0, 0.0, 2.4, (8112, 512), 39.4)
@@ -43,9 +43,9 @@ def calls() -> list[Call]:
         call(ago=190, client="indexer", model=EMBED, path="/api/embed", duration=0.21, load=0.12,
              input_tokens=844, status_code=200, done_reason=None),
         call("interrupted", ago=400, client="nightly-report", reason="crash", duration=12.0),
-        call(ago=420, client="langchain-app", path="/v1/chat/completions", model=LLAMA, duration=6.3,
-             time_to_first_token=1.1, output_chunks=210, output_tokens=210, input_tokens=96,
-             status_code=200, streamed=True),
+        call(ago=420, client="langchain-app", path="/v1/chat/completions", model=LLAMA,
+             duration=6.3, time_to_first_token=1.1, output_chunks=210, output_tokens=210,
+             input_tokens=96, status_code=200, streamed=True),
         call(ago=440, client="signals.py", **written(3.1, 8.9, 0.4, (1204, 188), 40.8)),
     ]  # fmt: skip
     for number in range(14):

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from ollama_proxy.admin.pages import DASHBOARD
+from ollama_proxy.admin.pages import DASHBOARD, Pages, Text, name, visible
 from ollama_proxy.exchange import iso
 from tests.browser.conftest import watched
 from tests.browser.fake import Fake, call, model
@@ -108,7 +108,7 @@ async def test_a_reader_by_keyboard_keeps_the_place(page: Page, fake: Fake) -> N
 
 async def test_hostile_names_are_text(page: Page, fake: Fake) -> None:
     fake.listed = [model(HOSTILE, loaded=True, size_loaded=1, size_vram=1)]
-    texts = {"client": HOSTILE, "model": HOSTILE, "error": HOSTILE}
+    texts: dict[str, Any] = {"client": HOSTILE, "model": HOSTILE, "error": HOSTILE}
     fake.ended = [call("failed", **texts, reason="http_status", status_code=500)]
     await opened(page, fake)
     live = call("running", client=HOSTILE, model=HOSTILE)
@@ -256,7 +256,7 @@ async def test_the_page_says_the_same_with_and_without_script(
     plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
     await plain.goto(fake.url)
     without: dict[str, Any] = await plain.evaluate(read)
-    await expect(plain.locator("noscript")).to_contain_text("Without JavaScript")
+    await expect(plain.locator("noscript p")).to_contain_text("Without JavaScript")
     await plain.close()
     await opened(page, fake)
     await expect(page.locator("#recent [data-f=scale]")).to_have_text("20\u00a0s")
@@ -278,3 +278,43 @@ async def test_theme_and_language_are_kept(page: Page, fake: Fake) -> None:
     await expect(root).to_have_attribute("data-theme", "dark")
     await page.reload()
     await expect(page.locator("h1")).to_have_text("Panoramica")
+
+
+async def test_script_and_server_write_alike(page: Page, fake: Fake) -> None:
+    """Numbers, times and names of every size, in both languages, from both formatters."""
+    now = time.time()
+    values = [0, 0.0004, 0.0125, 0.25, 0.9995, 1.05, 9.949, 9.95, 59.5, 63, 3599.6, 7200, 90061]
+    values += [12.5, 1000, 99_999, 100_000, 123_456, 999_999, 2_150_000, 9.6e9, 1.25e12]
+    moments = [now - ago for ago in (0, 4, 5, 59, 61, 3599, 3700, 30 * 3600, 500 * 86400)]
+    names = ["a", "x" * 31, HOSTILE, "\u00e9\U0001f600" * 20, "\ufeff\x7f"]
+    await opened(page, fake)
+    ours = Pages(fake)
+    script = """async ([folder, language, words, now, values, moments, names]) => {
+      const i18n = await import(folder + "i18n.js");
+      const format = await import(folder + "format.js");
+      i18n.speak(language, words);
+      const all = (list, kinds, ...more) =>
+        list.map((value) => kinds.map((kind) => format[kind](value, ...more)));
+      return [
+        all(values, ["seconds", "number", "compact", "speed", "size", "percent"]),
+        values.map((value) => format.seconds(value, true)),
+        all(moments, ["ago", "since", "when"], now),
+        all(names, ["name", "visible"]),
+      ];
+    }"""
+    for language in ("en", "it"):
+        w = ours.words[language]
+        folder = f"{fake.url}static/{ours.version}/"
+        given = [folder, language, w.catalogue, now, values, moments, names]
+        theirs = await page.evaluate(script, given)
+        kinds = (w.seconds, w.number, w.compact, w.speed, w.size, w.percent)
+        assert theirs == [
+            [[kind(value) for kind in kinds] for value in values],
+            [w.seconds(value, running=True) for value in values],
+            [[kind(at, now) for kind in (w.ago, w.since, w.moment)] for at in moments],
+            [[_pair(name(text)), visible(text)] for text in names],
+        ]
+
+
+def _pair(text: Text) -> str | list[str]:
+    return text if isinstance(text, str) else list(text)

@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.harness import Connection, between, chunk, recorded_request, recorded_response, recording
-from tests.harness import recordings
+from tests.harness import (
+    Connection,
+    between,
+    chunk,
+    recorded_request,
+    recorded_response,
+    recording,
+    recordings,
+)
 
 FACTS = {
     "input_tokens": "prompt_eval_count",
@@ -102,7 +109,8 @@ async def test_what_is_not_understood_passes_and_is_recorded_as_not_understood(
     name: str, tmp_path: Path
 ) -> None:
     line = HOSTILE[name]
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+    head += b"Transfer-Encoding: chunked\r\n\r\n"
     last = b'{"done":true,"done_reason":"stop","prompt_eval_count":2,"eval_count":3}\n'
     answer = head + chunk(line) + chunk(last) + b"0\r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""S7: keys and prompts past the privacy mode are nowhere: not in the database, nor in any answer."""
+"""S7: keys, and prompts past the privacy mode, are neither in the database nor in any answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from tests.harness import Connection, between, head_bytes
 
 CANARY = "sk-canary-5f1e"
 SECRET_END = "the-end-of-the-prompt-77"
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
 @pytest.mark.parametrize("mode", ["none", "truncate", "hash", "full"])
@@ -52,7 +56,7 @@ async def test_no_key_and_no_text_past_the_mode_is_kept(mode: str, tmp_path: Pat
         assert (call["prompt"], call["response"]) == (kept[mode], kept[mode])
     else:
         assert call["prompt"].startswith("sha256:")
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    stored = everything_in(tmp_path)
     assert CANARY not in told
     assert CANARY.encode() not in stored
     assert (SECRET_END in told) is (mode == "full")

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Connection, between, chunk, recorded_request, recorded_response, recording
-from tests.harness import recordings
+from tests.harness import (
+    Connection,
+    between,
+    chunk,
+    recorded_request,
+    recorded_response,
+    recording,
+    recordings,
+)
 
 HOST = b"Host: 127.0.0.1:11434\r\n"
 ZSTD = bytes.fromhex("28b52ffd0458290000") + b"hello" + b"\x00" * 4

@@ -58,7 +58,8 @@ def test_a_step_is_bounded_and_steps_go_on_until_done(store: SqliteStore) -> Non
     store.write([aged(10 + number / 10_000) for number in range(PRUNE_ROWS * 2 + 1)])
     store.write([aged(1)])
     assert store.prune(7, None)
-    assert len(store.calls(Filter(limit=1000))) == PRUNE_ROWS + 2
+    assert store.statistics().all.requests == 2 * PRUNE_ROWS + 2
+    assert len(store.calls(Filter(limit=1000))) == 1000
     assert 2 <= prune_all(store, 7, None) <= 6
     assert len(store.calls(Filter())) == 1
 
@@ -68,7 +69,7 @@ def test_beyond_the_size_the_oldest_go_and_the_file_shrinks(store: SqliteStore, 
     store.write(calls)
     prune_all(store, None, 2_000_000)
     kept = store.calls(Filter(limit=1000))
-    assert 0 < len(kept) < 1000
+    assert 400 < len(kept) < 500
     assert kept == calls[: -len(kept) - 1 : -1]
     assert store.statistics().all.requests == 2000
     store.close()

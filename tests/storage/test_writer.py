@@ -17,7 +17,7 @@ from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
-from ollama_proxy.storage.writer import PRUNE_SECONDS, Writer
+from ollama_proxy.storage.writer import PRUNE_CALLS, PRUNE_SECONDS, Writer
 from tests.storage.calls import make_call
 
 SOON = 10.0
@@ -256,6 +256,19 @@ def test_it_prunes_at_the_start_step_by_step_and_then_hourly(
         assert writer.flush(SOON)
         assert len(store.prunes) == expected
     assert set(store.prunes) == {(30, 1_000_000)}
+
+
+def test_a_flood_of_calls_is_pruned_before_the_hour_is_over(
+    make_writer: Callable[..., Writer], store: ScriptedStore
+) -> None:
+    writer = make_writer()
+    assert writer.flush(SOON)
+    for expected in (1, 2):
+        for _ in range(PRUNE_CALLS):
+            writer.put(make_call())
+        assert len(store.prunes) == expected
+        assert writer.flush(SOON)
+    assert len(store.prunes) == 3
 
 
 class Disk(NamedTuple):

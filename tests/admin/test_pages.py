@@ -1,0 +1,321 @@
+"""The page as the server makes it: its words, its headers, its files, and what is not in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession, CookieJar
+
+from ollama_proxy.admin.pages import (
+    DASHBOARD,
+    LANGUAGES,
+    SECURITY_HEADERS,
+    Pages,
+    Said,
+    address,
+    name,
+    percentile,
+    phases,
+    preferred,
+)
+from ollama_proxy.exchange import Reason, State
+from tests.browser.fake import Fake, call, model, serve, spread
+from tests.browser.scene import busy
+
+CATALOGUES: dict[str, dict[str, str]] = {
+    language: json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text())
+    for language in LANGUAGES
+}
+SOURCES = [
+    *(DASHBOARD / "templates").glob("*.html"),
+    *(DASHBOARD / "static").glob("*.js"),
+    Path(__file__).resolve().parents[2] / "ollama_proxy" / "admin" / "pages.py",
+]
+FORMS = (".one", ".other")
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest_asyncio.fixture
+async def url(fake: Fake) -> AsyncIterator[str]:
+    runner, url = await serve(fake)
+    yield url
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def client() -> AsyncIterator[ClientSession]:
+    async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
+        yield session
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def test_languages_have_the_same_keys_and_places() -> None:
+    english, italian = CATALOGUES["en"], CATALOGUES["it"]
+    assert english.keys() == italian.keys()
+    for key, text in english.items():
+        places = {language: set(re.findall(r"\{(\w+)\}", CATALOGUES[language][key]))
+                  for language in LANGUAGES}  # fmt: skip
+        if key.endswith(".one"):  # "one" may say it in words
+            places = {language: found - {"n"} for language, found in places.items()}
+        assert places["en"] == places["it"], key
+        assert text.strip(), key
+        assert italian[key].strip(), key
+
+
+def test_every_counted_word_has_both_forms() -> None:
+    for key in CATALOGUES["en"]:
+        stem, dot, form = key.rpartition(".")
+        if dot + form in FORMS:
+            assert all(stem + other in CATALOGUES["en"] for other in FORMS), key
+
+
+def test_no_word_is_missing_or_unused() -> None:
+    """A key is used where it stands in quotes; `"state." + x` uses the family `state.`."""
+    keys = CATALOGUES["en"].keys()
+    text = "\n".join(source.read_text() for source in SOURCES)
+    quoted = set(re.findall(r"""["'`]([a-z][a-z0-9_.]*)(?:["'`]|\$\{|\{)""", text))
+    families = {found for found in quoted if found.endswith(".")}
+    for key in keys:
+        stem, dot, form = key.rpartition(".")
+        counted = dot + form in FORMS and stem in quoted
+        assert key in quoted or counted or any(map(key.startswith, families)), f"unused: {key}"
+    asked = set(re.findall(r"""\bt\(\s*["']([^"'$]+)["']\s*[,)]""", text))
+    assert asked - keys == set()
+    counted_keys = set(re.findall(r"""\bn\(\s*["']([^"'$]+)["']\s*,""", text))
+    assert {f"{key}{form}" for key in counted_keys for form in FORMS} - keys == set()
+
+
+def test_every_state_and_reason_has_its_word() -> None:
+    for language in LANGUAGES:
+        words = CATALOGUES[language]
+        assert {f"state.{state}" for state in State} == _family(words, "state.")
+        assert {f"reason.{reason}" for reason in Reason} == _family(words, "reason.")
+
+
+def _family(words: dict[str, str], stem: str) -> set[str]:
+    return {key for key in words if key.startswith(stem)}
+
+
+def test_no_abbreviated_first_token_and_no_estimate_without_its_mark() -> None:
+    assert not any("TTFT" in text for words in CATALOGUES.values() for text in words.values())
+    page = Pages(Fake())
+    w = page.words["en"]
+    one = call(duration=5.0, queue=2.0, load=0.5, prefill=0.5, decode=2.0)
+    from_list = page.template.environment.get_template("macros.html")
+    assert from_list is not None
+    assert w.t("phase.estimated", phase="Queue", s="2.0 s") == "Queue ~2.0 s (estimated)"
+    assert dict(phases(one))["queue"] == 2.0
+
+
+# -- numbers ----------------------------------------------------------------------------------
+
+
+def test_phases_that_ollama_did_not_report_are_not_made_up() -> None:
+    assert phases(call(duration=4.0)) == [("before", 4.0)]
+    assert phases(call(duration=4.0, time_to_first_token=1.0)) == [("before", 1.0), ("decode", 3.0)]
+    loaded = phases(call(duration=4.0, load=1.0))
+    assert loaded == [("load", 1.0), ("unknown", 3.0)]
+
+
+def test_few_calls_have_no_percentile() -> None:
+    w = Pages(Fake()).words["en"]
+    assert percentile(w, None, "p50") == Said("\u2013", "No call yet.")
+    few = percentile(w, spread(4, 1, 2, 3, 4), "p50")
+    assert isinstance(few, Said)
+    assert few.full == "Too few calls for a percentile (4 calls)."
+    assert percentile(w, spread(5, 1, 2, 3, 4), "p50") == 1
+    assert isinstance(percentile(w, spread(19, 1, 2, 3, 4), "p95"), Said)
+    assert isinstance(percentile(w, spread(99, 1, 2, 3, 4), "p99"), Said)
+
+
+def test_long_names_are_shortened_in_the_middle() -> None:
+    short = name("qwen3-coder-next-80b-a3b-instruct-q4_K_M")
+    assert isinstance(short, Said)
+    assert short.shown == "qwen3-coder-next-\u2026truct-q4_K_M"
+    assert len(short.shown) == 30
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("it", "it"),
+        ("de-DE, it;q=0.5, en;q=0.4", "it"),
+        ("it;q=0.3,en-US;q=0.9", "en"),
+        ("it;q=0", "en"),
+        ("it;q=nonsense,,;q=", "en"),
+    ],
+)
+def test_language_of_a_browser(header: str, language: str) -> None:
+    assert preferred(header) == language
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "expected"),
+    [
+        ("127.0.0.1:11435", "localhost:9000", "127.0.0.1:11435"),
+        ("0.0.0.0:11435", "box.lan:9000", "box.lan:11435"),
+        ("[::]:11435", "[::1]:9000", "[::1]:11435"),
+        ("0.0.0.0:11435", 'x"; rm -rf ~', "127.0.0.1:11435"),
+        (None, "box:11435", "box:11435"),
+    ],
+)
+def test_address_to_copy(listen: str | None, host: str, expected: str) -> None:
+    assert address(listen, host) == expected
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Collects what the policy would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.inline += [key for key in found if key == "style" or key.startswith("on")]
+        if tag == "style" or (tag == "script" and "src" not in found):
+            self.inline += [tag] if found.get("type") != "application/json" else []
+        self.links += [found[key] or "" for key in ("src", "href", "action") if key in found]
+
+
+async def test_page_keeps_its_own_policy(client: ClientSession, url: str, fake: Fake) -> None:
+    busy(fake)
+    async with client.get(url) as answer:
+        html = await answer.text()
+        assert answer.status == 200
+        for key, value in SECURITY_HEADERS.items():
+            assert answer.headers[key] == value
+        assert answer.headers["Cache-Control"] == "no-store"
+    reader = Reader()
+    reader.feed(html)
+    assert reader.inline == []
+    assert [link for link in reader.links if re.match(r"/|\w+:", link)] == []
+
+
+async def test_hostile_text_stays_text(client: ClientSession, url: str, fake: Fake) -> None:
+    hostile = '</script><script>alert(1)</script>{{ 7*7 }}<!--\u202e"\ud800'
+    fake.listed = [model(hostile, loaded=True)]
+    fake.ended = [call("failed", client=hostile[:-1], model=hostile[:-1], reason="http_status")]
+    fake.changes = {"storage_error": hostile}
+    async with client.get(url) as answer:
+        html = await answer.text()
+    assert "<script>alert" not in html
+    assert "49" not in re.findall(r"alert\(1\)[^<]{0,40}", html)
+    assert "\u202e" not in html.split('id="data"')[0]
+
+
+async def test_no_body_in_the_page(client: ClientSession, url: str, fake: Fake) -> None:
+    texts: dict[str, Any] = {"prompt": "SECRET", "response": "SECRET", "options": {"x": "SECRET"}}
+    fake.ended = [call(**texts)]
+    begun = call("running", **texts)
+    fake.running[begun.id] = begun
+    async with client.get(url) as answer:
+        assert "SECRET" not in await answer.text()
+
+
+async def test_a_store_that_fails_leaves_the_page(
+    client: ClientSession, url: str, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(limit: int) -> list[Any]:
+        raise OSError("disk")
+
+    monkeypatch.setattr(fake, "recent", broken)
+    async with client.get(url) as answer:
+        html = await answer.text()
+    assert answer.status == 200
+    assert re.search(r'id="recent-unread">Earlier calls could not be read', html)
+
+
+async def test_a_time_that_ollama_garbled_leaves_the_page(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.listed = [
+        model("a", loaded=True, expires_at="soon"),
+        model("b", loaded=True, expires_at="0001-01-01T00:00:00Z"),
+        model("c", loaded=True, expires_at="2318-03-04T10:00:00.123456789+01:00"),
+    ]
+    fake.ended = [call()]
+    async with client.get(url) as answer:
+        assert answer.status == 200
+        assert "stays loaded" in await answer.text()
+
+
+async def test_files_are_kept_for_ever_under_their_hash(client: ClientSession, url: str) -> None:
+    async with client.get(url) as answer:
+        html = await answer.text()
+    paths = set(re.findall(r'"(static/[^"]+)"', html))
+    assert len(paths) > 15
+    for path in paths:
+        async with client.get(url + path) as answer:
+            assert answer.status == 200, path
+            assert "immutable" in answer.headers["Cache-Control"]
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert answer.content_type in ("text/javascript", "text/css", "image/svg+xml")
+            tag = answer.headers["ETag"]
+        async with client.get(url + path, headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+    folder = next(iter(paths)).rsplit("/", 1)[0]
+    for wrong in ("../i18n/en.json", "%2e%2e%2fi18n%2fen.json", "en.json", "", "%00"):
+        async with client.get(f"{url}{folder}/{wrong}") as answer:
+            assert answer.status == 404, wrong
+    async with client.get(f"{url}favicon.svg") as answer:
+        assert answer.content_type == "image/svg+xml"
+
+
+async def test_choices_are_kept_below_the_prefix(client: ClientSession, url: str) -> None:
+    chosen = {"params": {"language": "it", "call": "x y"}, "allow_redirects": False}
+    async with client.get(url, **chosen) as answer:  # type: ignore[arg-type]
+        assert answer.status == 303
+        assert answer.headers["Location"] == "./?call=x+y"
+        assert "Path" not in answer.headers["Set-Cookie"]
+        assert "SameSite=Strict" in answer.headers["Set-Cookie"]
+    async with client.get(url, headers={"Accept-Language": "en"}) as answer:
+        assert '<html lang="it" data-theme="system">' in await answer.text()
+    async with client.get(url, params={"theme": "dark"}) as answer:
+        assert '<html lang="it" data-theme="dark">' in await answer.text()
+    async with client.get(url, params={"theme": "hot pink", "language": "xx"}) as answer:
+        assert '<html lang="it" data-theme="dark">' in await answer.text()
+
+
+async def test_first_run(client: ClientSession, url: str, fake: Fake) -> None:
+    async with client.get(url) as answer:
+        html = await answer.text()
+    assert '<section id="first" class="block first" aria-labelledby="first-title">' in html
+    assert "OLLAMA_HOST=http://127.0.0.1:11435 your-program" in html
+    fake.ended = [call()]
+    async with client.get(url) as answer:
+        assert 'aria-labelledby="first-title" hidden>' in await answer.text()
+
+
+def test_modules_are_small() -> None:
+    for module in (DASHBOARD / "static").glob("*.js"):
+        assert len(module.read_text().splitlines()) < 200, module.name
+
+
+def test_calls_of_other_days_have_a_date() -> None:
+    w = Pages(Fake()).words["it"]
+    now = datetime(2026, 11, 23, 14, 2, 11)
+    assert w.moment(now.timestamp(), now.timestamp()) == "14:02:11"
+    yesterday = now - timedelta(days=1)
+    assert w.moment(yesterday.timestamp(), now.timestamp()) == "22 nov, 14:02"
+    assert w.ago(yesterday.timestamp(), now.timestamp()) == "il 22 nov, 14:02"

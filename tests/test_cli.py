@@ -1,0 +1,136 @@
+"""The command as a user meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from ollama_proxy import __version__
+from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
+from tests.processes import run, serving
+
+
+async def fake_ollama(upstream: Connection) -> None:
+    """Enough of Ollama for the proxy's own looks."""
+    answers = {"/api/version": {"version": "9.9.9"}, "/api/tags": {"models": []}}
+    while True:
+        path = (await upstream.read_head()).split(b" ")[1].decode()
+        body = json.dumps(answers.get(path, {"models": []})).encode()
+        await upstream.send(
+            head_bytes("HTTP/1.1 200 OK", [("Content-Length", str(len(body)))]) + body
+        )
+
+
+async def test_version() -> None:
+    assert await run("--version") == (0, f"ollama-proxy {__version__}\n", "")
+
+
+async def test_without_a_command_it_shows_the_commands() -> None:
+    code, out, _ = await run()
+    assert code == 2
+    assert "serve" in out and "demo" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "expected"),
+    [
+        (["--listen", "nowhere"], {}, ["listen", '"nowhere"', "flag --listen", "host:port"]),
+        (
+            [],
+            {"OLLAMA_PROXY_UPSTREAM": "ftp://x"},
+            ["upstream", "ftp://x", "OLLAMA_PROXY_UPSTREAM"],
+        ),
+        (["--config", "/does/not/exist.toml"], {}, ["/does/not/exist.toml"]),
+        (["--admin-listen", "0.0.0.0:8080"], {}, ["admin_listen", "token"]),
+    ],
+)
+async def test_a_wrong_setting_is_one_line_that_says_what_would_be_right(
+    arguments: list[str], environ: dict[str, str], expected: list[str]
+) -> None:
+    code, out, err = await run("serve", *arguments, **environ)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    for part in expected:
+        assert part in err
+
+
+async def test_a_wrong_setting_in_the_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.toml"
+    file.write_text('[timeouts]\nidle = "soon"\n')
+    code, _, err = await run("serve", "--config", str(file))
+    assert code == 2
+    assert f'timeouts.idle = "soon" (file {file}): expected a number of seconds' in err
+
+
+async def test_at_start_it_prints_what_one_needs_to_know(tmp_path: Path) -> None:
+    async with (
+        ScriptedUpstream(fake_ollama) as upstream,
+        serving(tmp_path, upstream.url) as program,
+    ):
+        lines = program.welcome
+        assert upstream.url in lines
+        assert await program.stop() == 0
+    assert f"http://127.0.0.1:{program.port}" in lines
+    assert "Ollama 9.9.9 answers" in lines
+    assert f"http://127.0.0.1:{program.port}/admin/" in lines
+    assert f"export OLLAMA_HOST=http://127.0.0.1:{program.port}" in lines
+
+
+async def test_a_port_in_use_is_named_with_the_remedy(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for flag in ("--listen", "--admin-listen"):
+            code, out, err = await run(
+                *("serve", flag, f"127.0.0.1:{port}", "--data-dir", str(tmp_path)),
+                **({"OLLAMA_PROXY_LISTEN": "127.0.0.1:0"} if flag != "--listen" else {}),
+            )
+            assert (code, out) == (1, "")
+            assert f"port {port} " in err and f"another with {flag}" in err
+
+
+async def test_two_proxies_do_not_share_a_data_folder(tmp_path: Path) -> None:
+    async with (
+        ScriptedUpstream(fake_ollama) as upstream,
+        serving(tmp_path, upstream.url),
+    ):
+        code, _, err = await run(
+            *("serve", "--listen", "127.0.0.1:0", "--admin-listen", "off"),
+            *("--data-dir", str(tmp_path)),
+        )
+    assert code == 1
+    assert str(tmp_path) in err and err.count("\n") == 1
+
+
+async def test_ollama_down_is_said_and_its_return_is_noticed(tmp_path: Path) -> None:
+    with socket.socket() as later:
+        later.bind(("127.0.0.1", 0))
+        port = later.getsockname()[1]
+    config = tmp_path / "proxy.toml"
+    config.write_text("models_interval = 0.1\n")
+    async with serving(
+        tmp_path / "data", f"http://127.0.0.1:{port}", "--config", str(config)
+    ) as program:
+        assert "no answer" in program.welcome and "502" in program.welcome
+        assert (await program.get("status"))["status"] == "down"
+        server = await asyncio.start_server(
+            lambda reader, writer: fake_ollama(Connection(reader, writer)), "127.0.0.1", port
+        )
+        async with asyncio.timeout(PATIENCE):
+            while (await program.get("status"))["upstream_version"] != "9.9.9":
+                await asyncio.sleep(0.05)
+        server.close()
+
+
+async def test_output_into_a_closed_pipe_is_no_traceback() -> None:
+    shell = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m ollama_proxy serve --help | true",
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await asyncio.wait_for(shell.communicate(), PATIENCE)
+    assert b"Traceback" not in err
