@@ -16,6 +16,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,18 @@ class Recorder(Sink):
     def finished(self, call: Call) -> None:
         self.writer.put(call)
         self.statistics.add(call)
+
+
+@dataclass
+class ModelChanges(Sink):
+    """Has a fresh look taken at the models when a call has ended that may have changed them."""
+
+    look: Callable[[], None]
+    paths = frozenset({"/api/create", "/api/copy", "/api/delete", "/api/pull"})
+
+    def finished(self, call: Call) -> None:
+        if call.path in self.paths:
+            self.look()
 
 
 @dataclass
@@ -174,7 +187,13 @@ class App:
             max_bytes=retention.megabytes * 1_000_000 or None,
         )
         self._writer.start()
-        self._live = Live(recent=retention.recent, sinks=[Recorder(self._writer, self._statistics)])
+        self._live = Live(
+            recent=retention.recent,
+            sinks=[
+                Recorder(self._writer, self._statistics),
+                ModelChanges(lambda: self._sensor.poke()),
+            ],
+        )
 
     def _start_watching(self) -> None:
         self._instance = secrets.token_hex(8)

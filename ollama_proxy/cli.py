@@ -159,7 +159,7 @@ async def _served(config: Config) -> int:
 
 
 async def _stopped(app: App, hurry: asyncio.Event) -> None:
-    if app.running:
+    if app.running and app.config.timeouts.drain:
         print(
             f"stopping: {app.running} running calls may end first (once more to end them now)",
             file=sys.stderr,

@@ -51,7 +51,11 @@ class Program:
 async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     """Run `ollama-proxy` to its end: (exit code, standard output, standard error)."""
     process = await _start(*arguments, **environ)
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 

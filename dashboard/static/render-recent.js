@@ -49,6 +49,10 @@ export class RecentView {
   }
 
   row(row, call) {
+    // An ended call changes no more: only the scale, or midnight, makes its row another.
+    const drawn = `${this.scale} ${new Date(this.store.now() * 1000).toDateString()}`;
+    if (row.call === call && row.drawn === drawn) return;
+    Object.assign(row, { call, drawn });
     attribute(find("a", row), "href", `?call=${encodeURIComponent(call.id)}`);
     mark(find(".state", row), call.state);
     find(".c-model", row).classList.toggle("quiet", call.model === null);

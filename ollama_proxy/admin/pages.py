@@ -7,6 +7,7 @@ decided twice: here for the first paint and for readers without script, and in t
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import json
@@ -559,7 +560,6 @@ class Pages:
         return web.Response(text=html, content_type="text/html", headers=SECURITY_HEADERS | headers)
 
     async def render(self, language: str, theme: str, host: str) -> str:
-        w, now = self.words[language], time.time()
         status, stats, models = self.state.status(), self.state.stats(), self.state.models()
         active = self.state.active()
         unread = False
@@ -568,6 +568,23 @@ class Pages:
         except Exception:  # a store that fails must not take the page with it
             log.warning("recent calls could not be read", exc_info=True)
             recent, unread = [], True
+        # In a thread, so that calls pass while a page of 20 ms is made.
+        told = (status, stats, models, active, recent, unread)
+        return await asyncio.to_thread(self._html, language, theme, host, *told)
+
+    def _html(
+        self,
+        language: str,
+        theme: str,
+        host: str,
+        status: dict[str, Any],
+        stats: dict[str, Any],
+        models: list[dict[str, Any]],
+        active: list[Call],
+        recent: list[Call],
+        unread: bool,
+    ) -> str:
+        w, now = self.words[language], time.time()
         recent.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
         rows = {model["name"]: model_row(w, model, now) for model in models}
         groups: dict[str | None, list[Call]] = {}

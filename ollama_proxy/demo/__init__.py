@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,13 @@ def show(flags: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Confi
     """Start simulator and sample programs; gives the configuration to serve with, and cleans up."""
     with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
         port = _free_port()
-        upstream = f"http://127.0.0.1:{port}"
-        config = load({**flags, "upstream": upstream, "data_dir": folder}, environ)
+        fixed = {"upstream": f"http://127.0.0.1:{port}", "data_dir": folder}
+        # At the end nobody waits for the answers that are still on their way.
+        config = load({"timeouts.drain": "0", **flags, **fixed}, environ)
         print("This is a demonstration: the model is simulated and its text is made up.\n")
         programs = [_start("-m", "ollama_proxy.simulator", "--listen", f"127.0.0.1:{port}")]
         try:
+            _await_port(port)
             own = f"http://127.0.0.1:{config.listen.port}"
             programs += [_start(str(script), OLLAMA_HOST=own) for script in SCRIPTS]
             yield config
@@ -50,6 +53,16 @@ def _start(*arguments: str, **environ: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _await_port(port: int) -> None:
+    """Wait until something listens there, for a few seconds at most."""
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
 
 
 def _free_port() -> int:

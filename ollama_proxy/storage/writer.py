@@ -164,7 +164,7 @@ class Writer:
             self._failed(str(error))
         except Exception as error:
             log.exception("the store's writer met an error of its own")
-            self._failed(f"internal error: {error!r}: please report it")
+            self._failed(f"internal error ({type(error).__name__}): please report it")
         else:
             self._worked()
         with self._changed:

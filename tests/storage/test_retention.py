@@ -51,6 +51,7 @@ def test_calls_past_the_age_go_and_totals_stay(store: SqliteStore) -> None:
 def test_without_limits_nothing_goes(store: SqliteStore) -> None:
     store.write([aged(1000)])
     assert prune_all(store, None, None) == 0
+    assert prune_all(store, 1001, 10**9) == 0
     assert len(store.calls(Filter())) == 1
 
 
@@ -62,6 +63,12 @@ def test_a_step_is_bounded_and_steps_go_on_until_done(store: SqliteStore) -> Non
     assert len(store.calls(Filter(limit=1000))) == 1000
     assert 2 <= prune_all(store, 7, None) <= 6
     assert len(store.calls(Filter())) == 1
+
+
+def test_a_step_by_size_is_bounded_too(store: SqliteStore) -> None:
+    store.write([aged(1 + number / 10_000) for number in range(PRUNE_ROWS + 10)])
+    assert store.prune(None, 1)
+    assert len(store.calls(Filter())) == 10
 
 
 def test_beyond_the_size_the_oldest_go_and_the_file_shrinks(store: SqliteStore, path: Path) -> None:

@@ -224,6 +224,16 @@ def test_stop_writes_what_is_queued(
     assert (writer.dropped, writer.pending) == (1, 0)
 
 
+def test_stop_does_not_prune(
+    make_writer: Callable[..., Writer], store: ScriptedStore, clock: Clock
+) -> None:
+    writer = make_writer()
+    assert writer.flush(SOON)
+    clock.now += PRUNE_SECONDS
+    assert writer.stop(SOON)
+    assert len(store.prunes) == 1
+
+
 def test_stop_tells_when_not_all_was_written(
     make_writer: Callable[..., Writer], store: ScriptedStore
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+import urllib.error
 import urllib.request
 
 HOST = os.environ["OLLAMA_HOST"]
@@ -20,10 +21,16 @@ def ask(question: str) -> str:
         return str(json.load(answer)["message"]["content"])
 
 
+def loaded() -> list[str]:
+    request = urllib.request.Request(f"{HOST}/api/ps", headers=HEADERS)
+    with urllib.request.urlopen(request) as answer:
+        return [model["name"] for model in json.load(answer)["models"]]
+
+
 while True:
-    ask(random.choice(["Plan my week.", "Why is the sky blue?", "Write a haiku on latency."]))
-    with urllib.request.urlopen(
-        urllib.request.Request(f"{HOST}/api/ps", headers=HEADERS)
-    ) as loaded:
-        json.load(loaded)
+    try:
+        ask(random.choice(["Plan my week.", "Why is the sky blue?", "Write a haiku on latency."]))
+        loaded()
+    except urllib.error.URLError:
+        time.sleep(2)  # nobody there yet
     time.sleep(random.uniform(6, 15))

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import time
+import urllib.error
 import urllib.request
 
 HOST = os.environ["OLLAMA_HOST"]
@@ -34,5 +35,8 @@ def ask(symbol: str) -> str:
 
 
 while True:
-    ask(random.choice(SYMBOLS))
+    try:
+        ask(random.choice(SYMBOLS))
+    except urllib.error.URLError:
+        time.sleep(2)  # nobody there yet
     time.sleep(random.uniform(0.5, 4))
