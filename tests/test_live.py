@@ -235,12 +235,20 @@ def test_a_sinks_errors_are_logged_once_each_and_without_their_text(
 
 
 def test_a_sink_without_interest_in_starts_is_asked_nothing_then() -> None:
+    records = []
+
+    class Counted(Exchange):
+        def record(self) -> Call:
+            records.append(super().record())
+            return records[-1]
+
     sink = OnlyEnds()
     live = Live(sinks=[sink])
-    exchange = begin(live)
-    assert sink.calls == []
+    exchange = Counted.begin("POST", "/api/chat", None)
+    live.start(exchange, nothing, nothing)
+    assert records == []
     end(live, exchange)
-    assert [call.id for call in sink.calls] == [exchange.id]
+    assert sink.calls == records == live.recent_calls()
     assert live.sink_errors == 0
 
 
@@ -455,6 +463,16 @@ async def test_a_ticker_goes_on_after_an_error_and_logs_it_once(
         await done.wait()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert ticker._timer is None
+
+
+async def test_a_ticker_woken_twice_ticks_once() -> None:
+    ticks: list[int] = []
+    ticker = Ticker(0.001, lambda: bool(ticks.append(1)))  # type: ignore[func-returns-value]
+    ticker.wake()
+    ticker.wake()
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+    assert ticks == [1]
 
 
 # -- counts and bounds ----------------------------------------------------------------------

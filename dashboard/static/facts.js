@@ -7,6 +7,12 @@ import { t } from "./i18n.js";
 const YEAR = 365 * 86400;
 const BAD = ["failed", "timeout", "interrupted"];
 
+/** One spelling for all of a model's, as admin/query.py has it. */
+export function modelKey(text) {
+  const key = text.toLowerCase().replace(/^registry\.ollama\.ai\//, "").replace(/^library\//, "");
+  return key.split("/").at(-1).includes(":") ? key : `${key}:latest`;
+}
+
 export function modelKind(model) {
   return model.loaded ? "loaded" : model.available ? "disk" : "gone";
 }

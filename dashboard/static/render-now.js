@@ -2,7 +2,7 @@
 
 import { endedRow, runningRow } from "./calls.js";
 import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
-import { occupies } from "./facts.js";
+import { modelKey, occupies } from "./facts.js";
 import { ago, epoch, n, name } from "./format.js";
 import { Hold } from "./hold.js";
 import { t } from "./i18n.js";
@@ -36,9 +36,10 @@ export class NowView {
 
   render() {
     const wanted = this.chosen();
+    const known = new Map(this.store.models.map((model) => [modelKey(model.name), model]));
     const models = new Map();
     for (const call of wanted) {
-      const key = call.model ?? "";
+      const key = call.model ? modelKey(call.model) : "";
       models.set(key, [...(models.get(key) ?? []), call]);
     }
     for (const [key, { body }] of this.groups) {
@@ -56,8 +57,8 @@ export class NowView {
         group = this.adopt(body);
       }
       fill(group.body.rows[0], {
-        label: key ? name(key) : t("now.no_model"),
-        facts: occupies(this.store.models.find((model) => model.name === key), this.store.now()),
+        label: key ? name(calls[0].model) : t("now.no_model"),
+        facts: occupies(known.get(key), this.store.now()),
       });
       group.rows.show(calls);
     }

@@ -195,10 +195,9 @@ class Api:
         """Running, just ended and stored calls that `wanted` describes, newest first."""
         # Only what runs here is running, and that is known without the store.
         stored = [] if wanted.state == State.RUNNING else await self._stored(wanted)
-        known = {call.id: call for call in self._live.recent_calls()}
-        known.update((call.id, call) for call in self._live.active())
-        found = {call.id: call for call in stored if call.id not in known}
-        found.update((id, call) for id, call in known.items() if matches(call, wanted))
+        found = {call.id: call for call in stored}
+        live = [*self._live.recent_calls(), *self._live.active()]
+        found.update((call.id, call) for call in live if matches(call, wanted))
         return [found[id] for id in sorted(found, reverse=True)[: wanted.limit]]
 
     async def call(self, id: str) -> Call | None:
@@ -207,11 +206,10 @@ class Api:
         if known is not None or not is_id(id):
             return known
         try:
-            stored = await self._read(self._reader.call(id))
+            return await self._read(self._reader.call(id))
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             self._note_failure(error)
             raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
-        return self._live.call(id) or stored
 
     # -- where it comes from ----------------------------------------------------------------
 

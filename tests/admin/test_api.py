@@ -351,6 +351,7 @@ async def test_requests_by_limit_and_page() -> None:
         assert ids(page) == newest_first[:3]
         rest = await got(client, f"/api/requests?limit=1000&before={page[-1]['id']}")
         assert ids(rest) == newest_first[3:]
+        assert ids(await got(client, f"/api/requests?before={page[0]['id']}")) == newest_first[1:]
         assert await got(client, f"/api/requests?before={newest_first[-1]}") == []
 
 
@@ -402,9 +403,17 @@ async def test_one_call_running_recent_or_stored() -> None:
         assert call["prompt"] == "p"
 
 
-@pytest.mark.parametrize("id", ["nope", new_id(NOON), "%00", "..%2F..%2Fetc%2Fpasswd", "x" * 5000])
-async def test_an_unknown_call_is_404(id: str) -> None:
+async def test_an_unknown_call_is_404() -> None:
     async with served(World()) as client:
+        answer = await got(client, f"/api/requests/{new_id(NOON)}", 404)
+        assert answer == {"error": "no such call: it never was, or was deleted since"}
+
+
+@pytest.mark.parametrize("id", ["nope", "%00", "..%2F..%2Fetc%2Fpasswd", "x" * 5000])
+async def test_what_cannot_be_an_id_is_404_without_asking_the_store(id: str) -> None:
+    world = World()
+    world.stored.broken = True
+    async with served(world) as client:
         assert list(await got(client, f"/api/requests/{id}", 404)) == ["error"]
 
 
@@ -448,6 +457,15 @@ async def test_recent_calls_for_a_page_have_ended() -> None:
     world.stored.asked.clear()
     assert [call.id for call in await world.api.recent(1)] == [recent]
     assert world.stored.asked == []
+
+
+async def test_running_rows_of_the_store_take_no_ended_calls_place() -> None:
+    world = World()
+    world.stored.rows = [make_call() for _ in range(2)]
+    ended = [row.id for row in world.stored.rows]
+    running = [world.begin().id for _ in range(2)]
+    world.stored.rows += [make_call(id=id, state="running") for id in running]
+    assert [call.id for call in await world.api.recent(2)] == ended[::-1]
 
 
 # -- wrong questions ------------------------------------------------------------------------

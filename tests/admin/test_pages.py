@@ -14,18 +14,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
-from ollama_proxy.admin.pages import (
-    DASHBOARD,
-    LANGUAGES,
-    SECURITY_HEADERS,
-    Pages,
-    Said,
-    address,
-    name,
-    percentile,
-    phases,
-    preferred,
-)
+from ollama_proxy.admin.pages import DASHBOARD, SECURITY_HEADERS, Pages, address, preferred
+from ollama_proxy.admin.rows import call_row, percentile, phases
+from ollama_proxy.admin.words import LANGUAGES, Said, name
 from ollama_proxy.exchange import Reason, State
 from tests.browser.fake import Fake, call, model, serve, spread
 from tests.browser.scene import busy
@@ -37,7 +28,7 @@ CATALOGUES: dict[str, dict[str, str]] = {
 SOURCES = [
     *(DASHBOARD / "templates").glob("*.html"),
     *(DASHBOARD / "static").glob("*.js"),
-    Path(__file__).resolve().parents[2] / "ollama_proxy" / "admin" / "pages.py",
+    *(Path(__file__).resolve().parents[2] / "ollama_proxy" / "admin").glob("*.py"),
 ]
 FORMS = (".one", ".other")
 
@@ -110,15 +101,12 @@ def _family(words: dict[str, str], stem: str) -> set[str]:
     return {key for key in words if key.startswith(stem)}
 
 
-def test_no_abbreviated_first_token_and_no_estimate_without_its_mark() -> None:
+def test_an_estimate_has_its_mark_and_first_token_its_name() -> None:
     assert not any("TTFT" in text for words in CATALOGUES.values() for text in words.values())
     page = Pages(Fake())
-    w = page.words["en"]
     one = call(duration=5.0, queue=2.0, load=0.5, prefill=0.5, decode=2.0)
-    from_list = page.template.environment.get_template("macros.html")
-    assert from_list is not None
-    assert w.t("phase.estimated", phase="Queue", s="2.0 s") == "Queue ~2.0 s (estimated)"
-    assert dict(phases(one))["queue"] == 2.0
+    told = call_row(page.words["en"], one, 0.0)["phases"]
+    assert str(told).startswith("Queue ~2.0\u00a0s (estimated), Load 500\u00a0ms, ")
 
 
 # -- numbers ----------------------------------------------------------------------------------

@@ -119,7 +119,8 @@ def busy(fake: Fake) -> list[Call]:
         call("running", ago=23.4, client="signals.py", duration=23.4, time_to_first_token=3.0,
              output_chunks=812),
         call("running", ago=11.8, client="open-webui", duration=11.8),
-        call("running", ago=6.1, client="indexer", model=EMBED, path="/api/embed", duration=6.1),
+        call("running", ago=6.1, client="indexer", model="nomic-embed-text",
+             path="/api/embed", duration=6.1),
     ]  # fmt: skip
     fake.running = {one.id: one for one in running}
     return running

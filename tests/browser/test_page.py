@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from ollama_proxy.admin.pages import DASHBOARD, Pages, Text, name, visible
+from ollama_proxy.admin.pages import DASHBOARD, Pages
+from ollama_proxy.admin.words import Text, name, visible
 from ollama_proxy.exchange import iso
 from tests.browser.conftest import watched
 from tests.browser.fake import Fake, call, model
@@ -134,6 +135,9 @@ async def test_a_broken_stream_loses_no_row(page: Page, fake: Fake) -> None:
     busy(fake)
     await opened(page, fake)
     await expect(page.locator(LANES)).to_have_count(4)
+    await expect(page.locator(".group-head")).to_contain_text(
+        ["qwen3:14b Loaded", "embed-text Not loaded"]
+    )
     rows = await page.locator(ROWS).count()
     ending = next(iter(fake.running.values()))
     await fake.break_off()

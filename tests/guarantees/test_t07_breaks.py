@@ -119,7 +119,15 @@ async def test_what_is_not_one_clear_answer_is_a_502(answer: bytes, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "body", [b"zz\r\nx\r\n", b"-1\r\nx\r\n", b"0x2\r\nok\r\n", b"2\r\nokXX0\r\n\r\n", b"1_0\r\n"]
+    "body",
+    [
+        b"zz\r\nx\r\n",
+        b"-1\r\nx\r\n",
+        b"0x2\r\nok\r\n",
+        b"2\r\nok\rX0\r\n\r\n",
+        b"2\r\nokX\n0\r\n\r\n",
+        b"1_0\r\n",
+    ],
 )
 async def test_broken_chunk_framing_ends_the_connection(body: bytes, tmp_path: Path) -> None:
     async def script(upstream: Connection) -> None:
