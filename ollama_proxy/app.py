@@ -26,19 +26,21 @@ from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
+from ollama_proxy.call import Parts, Target
 from ollama_proxy.config import Config
 from ollama_proxy.exchange import Call, Reason
-from ollama_proxy.forwarder import Forwarder, Limits, Target
+from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.front import make_front
+from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.models import ModelSensor
 from ollama_proxy.settings import Address
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
-from ollama_proxy.upstream import Pool
 
 log = logging.getLogger(__name__)
 
@@ -250,23 +252,29 @@ class App:
         )
         self._pool = Pool(upstream.host, upstream.port, tls=tls, idle_limit=times.pool_idle)
         self._forwarder = Forwarder(
-            Target(path=upstream.path.encode(), authority=authority.encode(), pass_host=pass_host),
-            self._pool,
-            self._live,
-            limits=Limits(
-                connect=times.connect,
-                first_byte=times.first_byte,
-                idle=times.idle,
-                total=times.total,
-                upload=times.upload,
-            ),
-            privacy=Privacy.build(
-                config.privacy.mode, config.privacy.characters, config.privacy.redact
-            ),
-            check_host=here and not pass_host,
-            instance=self._instance,
-            health=lambda: self._sensor.health,
-            on_surprise=self._sensor.poke,
+            Parts(
+                target=Target(
+                    path=upstream.path.encode(),
+                    authority=authority.encode(),
+                    pass_host=pass_host,
+                    check_host=here and not pass_host,
+                ),
+                pool=self._pool,
+                live=self._live,
+                limits=Limits(
+                    connect=times.connect,
+                    first_byte=times.first_byte,
+                    idle=times.idle,
+                    total=times.total,
+                    upload=times.upload,
+                ),
+                privacy=Privacy.build(
+                    config.privacy.mode, config.privacy.characters, config.privacy.redact
+                ),
+                instance=self._instance,
+                health=lambda: self._sensor.health,
+                on_surprise=self._sensor.poke,
+            )
         )
         self._front = make_front(self._forwarder.handle, admin, config.admin_path)
         loop = asyncio.get_running_loop()

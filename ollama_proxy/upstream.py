@@ -1,8 +1,8 @@
-"""Connections to the upstream: a protocol that hands an answer's bytes on, and a pool of them.
+"""A connection to the upstream: a protocol that hands an answer's bytes on as they came.
 
 The answer's head is read once; from then on each piece received is written to the client's
 transport in the same call, framing included, and shown to the tap after that. Not here: what is
-sent to whom and why (`forwarder.py`), what the bytes mean (`observers/`).
+sent to whom and why (`call.py`), which connection (`pool.py`), what bytes mean (`observers/`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import asyncio
 import os
 import select
 import socket
-import ssl
 import struct
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol, cast
@@ -26,7 +24,6 @@ HIGH_WATER = 256 * 1024
 HEAD_LIMIT = 1024 * 1024
 INTERIM_LIMIT = 64
 """1xx answers passed on before the real one; more is a broken upstream."""
-IDLE_CONNECTIONS = 64
 
 
 class Signal(Enum):
@@ -311,88 +308,6 @@ class Upstream(asyncio.Protocol):
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         return not poll.poll(0)
-
-
-class Pool:
-    """Connections to one upstream; idle ones last in, first out, for `idle_limit` seconds."""
-
-    def __init__(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None, idle_limit: float = 30.0
-    ) -> None:
-        self._host, self._port, self._tls = host, port, tls
-        self._idle_limit = idle_limit
-        self._idle: list[Upstream] = []
-        self._open: set[Upstream] = set()
-        self._sweep: asyncio.TimerHandle | None = None
-        self.ends: set[tuple[object, object]] = set()
-
-    def __len__(self) -> int:
-        """Connections open now, idle ones included."""
-        return len(self._open)
-
-    def take_idle(self) -> Upstream | None:
-        """An idle connection that can carry a call, or None."""
-        now = time.monotonic()
-        while self._idle:
-            upstream = self._idle.pop()
-            if upstream.is_fresh(now, self._idle_limit):
-                return upstream
-            upstream.abort()
-        return None
-
-    async def connect(self) -> Upstream:
-        """A new connection. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        _, upstream = await loop.create_connection(
-            lambda: Upstream(loop, self._lost),
-            self._host,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._host if self._tls else None,
-        )
-        if not upstream.lost:
-            self._open.add(upstream)
-            self.ends.add(upstream.ends)
-        return upstream
-
-    def give_back(self, upstream: Upstream) -> None:
-        """A call is over: keep the connection if it can carry another one, else close it."""
-        if not upstream.release() or len(self._idle) >= IDLE_CONNECTIONS or self._idle_limit <= 0:
-            upstream.abort()
-            return
-        upstream.idle_since = time.monotonic()
-        self._idle.append(upstream)
-        if self._sweep is None:
-            self._later()
-
-    def close(self) -> None:
-        """Close every connection, running calls' too."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
-        for upstream in list(self._open):
-            upstream.abort()
-        self._idle.clear()
-
-    def _later(self) -> None:
-        delay = max(self._idle_limit / 2, 0.05)
-        self._sweep = asyncio.get_running_loop().call_later(delay, self._close_old)
-
-    def _close_old(self) -> None:
-        now = time.monotonic()
-        old = [one for one in self._idle if now - one.idle_since > self._idle_limit or one.lost]
-        self._idle = [one for one in self._idle if one not in old]
-        for upstream in old:
-            upstream.abort()
-        self._sweep = None
-        if self._idle:
-            self._later()
-
-    def _lost(self, upstream: Upstream) -> None:
-        self._open.discard(upstream)
-        self.ends.discard(upstream.ends)
-        if upstream in self._idle:
-            self._idle.remove(upstream)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

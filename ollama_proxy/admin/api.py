@@ -288,23 +288,23 @@ class Api:
         return json_answer({"status": "ok", "upstream_up": self._health().up})
 
     async def _requests(self, request: web.Request) -> web.Response:
-        return json_answer(await self.calls(parse_filter(single(request.query, FILTERS))))
+        return json_answer(await self.calls(parse_filter(single(request.query.items(), FILTERS))))
 
     async def _request(self, request: web.Request) -> web.Response:
-        single(request.query, ())
+        single(request.query.items(), ())
         call = await self.call(request.match_info["id"])
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
         return json_answer(call)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        single(request.query, ())
+        single(request.query.items(), ())
         return await self.events.stream(request)
 
 
 def _answering(answer: Callable[[], Any]) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        single(request.query, ())
+        single(request.query.items(), ())
         return json_answer(answer())
 
     return handler

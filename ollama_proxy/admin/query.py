@@ -6,10 +6,8 @@ Pure functions. Not here: where the calls come from.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import urlsplit
-
-from multidict import MultiMapping
 
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.records import Filter
@@ -25,15 +23,17 @@ class ParameterError(ValueError):
     """A parameter that is not known, or has no such value; the text says what would be right."""
 
 
-def single(query: MultiMapping[str], known: Collection[str]) -> dict[str, str]:
+def single(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
     """The parameters, each once. Raises ParameterError."""
-    for name in query:
+    found: dict[str, str] = {}
+    for name, value in pairs:
         if name not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ParameterError(f"{name[:_SHOWN]}: no such parameter here; {takes}")
-        if len(query.getall(name)) > 1:
+        if name in found:
             raise ParameterError(f"{name}: given more than once")
-    return dict(query)
+        found[name] = value
+    return found
 
 
 def parse_filter(parameters: Mapping[str, str]) -> Filter:

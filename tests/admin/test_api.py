@@ -559,11 +559,13 @@ async def test_redirects_are_left_alone() -> None:
 
 
 async def test_head_has_the_headers_only() -> None:
-    async with served(World()) as client:
+    world = World()
+    async with served(world) as client:
         for path in ("/api/status", "/api/events", "/healthz"):
             async with client.head(path) as response:
                 assert response.status == 200
                 assert await response.read() == b""
+        assert world.live.bus.subscribers == 0
 
 
 async def test_a_handler_that_fails_is_one_json_500(caplog: pytest.LogCaptureFixture) -> None:

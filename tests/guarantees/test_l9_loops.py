@@ -7,12 +7,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ollama_proxy.forwarder import Forwarder, Limits, Target
+from ollama_proxy.call import Parts, Target
+from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.front import make_front
+from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
-from ollama_proxy.upstream import Pool
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, running_proxy
 from tests.processes import run
 
@@ -69,17 +71,17 @@ async def test_a_connection_of_our_own_that_comes_back_is_answered_508() -> None
     )
     port = server.sockets[0].getsockname()[1]
     pool = Pool("127.0.0.1", port)
-    forwarder = Forwarder(
-        Target(path=b"", authority=b"127.0.0.1", pass_host=True),
-        pool,
-        live,
+    parts = Parts(
+        target=Target(path=b"", authority=b"127.0.0.1", pass_host=True, check_host=False),
+        pool=pool,
+        live=live,
         limits=Limits(),
         privacy=Privacy.build("truncate"),
-        check_host=False,
         instance="this",
         health=UpstreamHealth,
         on_surprise=lambda: None,
     )
+    forwarder = Forwarder(parts)
     client = Connection(*await asyncio.open_connection("127.0.0.1", port))
     await client.send(GET)
     head, _ = await client.read_message()

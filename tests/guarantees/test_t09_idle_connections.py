@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from pathlib import Path
 
+from ollama_proxy.headers import ResponseHead
+from ollama_proxy.pool import Pool
+from ollama_proxy.upstream import Signal, Upstream
 from tests.harness import Connection, between
 
 GET = b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -58,3 +62,51 @@ async def test_a_connection_is_used_again(tmp_path: Path) -> None:
             await client.send(GET)
             await client.read_head()
     assert connections == 1
+
+
+class NoTap:
+    """Looks at nothing."""
+
+    def head(self, head: ResponseHead) -> None: ...
+
+    def piece(self, data: bytes) -> None: ...
+
+
+async def idle_connection(pool: Pool, server: socket.socket) -> tuple[socket.socket, Upstream]:
+    """A pooled connection that has carried one call, and the server's end of it."""
+    ours, theirs = socket.socketpair()
+    client, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    upstream = await pool.connect()
+    accepted, _ = server.accept()
+    upstream.begin(method="GET", http_10=False, client=client, keep_alive=True, tap=NoTap())
+    accepted.sendall(OK)
+    assert await upstream.next_signal() is Signal.DONE
+    pool.give_back(upstream)
+    client.close()
+    theirs.close()
+    return accepted, upstream
+
+
+async def test_a_connection_is_looked_at_before_it_is_used() -> None:
+    """Closed by the upstream in the very moment before, which the loop has not heard of yet."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool("127.0.0.1", server.getsockname()[1])
+        accepted, upstream = await idle_connection(pool, server)
+        assert pool.take_idle() is upstream
+        pool.close()
+        accepted.close()
+
+        pool = Pool("127.0.0.1", server.getsockname()[1])
+        accepted, _ = await idle_connection(pool, server)
+        accepted.close()
+        assert pool.take_idle() is None
+        pool.close()
+
+
+async def test_an_old_connection_is_not_used() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool("127.0.0.1", server.getsockname()[1], idle_limit=1e-9)
+        accepted, _ = await idle_connection(pool, server)
+        assert pool.take_idle() is None
+        accepted.close()
+        pool.close()

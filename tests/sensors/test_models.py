@@ -482,7 +482,11 @@ async def test_a_stop_in_the_middle_of_a_look_is_clean() -> None:
         sensor.start()
         async with asyncio.timeout(PATIENCE):
             await reached.wait()
+            session, before = sensor._session, asyncio.all_tasks()
             await sensor.stop()
+        assert [task.done() for task in before if task.get_name() == "model-sensor"] == [True]
+        assert session is not None
+        assert session.closed
     assert sensor.health == UpstreamHealth()
 
 

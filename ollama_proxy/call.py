@@ -1,0 +1,392 @@
+"""One call, straight through: from the client's request to its end.
+
+The client's bytes go first, the record second: nothing here waits for a recorder. Not here: how
+answers are relayed (`upstream.py`), what is edited in a head (`headers.py`), what aiohttp must be
+told for all this to hold (`front.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import StreamReader, web
+
+from ollama_proxy.answers import Answered, Refusal, write_refusal
+from ollama_proxy.exchange import Exchange, Reason, State
+from ollama_proxy.headers import HeadError, client_name, host_allowed, request_head
+from ollama_proxy.limits import Limits, Watchdog
+from ollama_proxy.live import Live
+from ollama_proxy.observers import dialect_of, error_body, observer_for
+from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.tap import Tap
+from ollama_proxy.pool import Pool
+from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
+from ollama_proxy.upstream import Signal, Upstream, reset_on_close
+
+PATH_LIMIT = 2048
+"""Characters of a path that are recorded."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where calls go: `path` is put before each request's own.
+
+    Host: where listener and upstream are both on loopback, Ollama applies its own table and Host
+    passes unchanged (`pass_host`). Otherwise the upstream gets its own `authority`, and a loopback
+    listener applies the table first (`check_host`).
+    """
+
+    path: bytes
+    authority: bytes
+    pass_host: bool
+    check_host: bool
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every call needs.
+
+    `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
+    A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
+    """
+
+    target: Target
+    pool: Pool
+    live: Live
+    limits: Limits
+    privacy: Privacy
+    instance: str
+    health: Callable[[], UpstreamHealth]
+    on_surprise: Callable[[], None]
+
+
+class ForwardedCall:
+    """One call on its way: its request, its connection, its record."""
+
+    def __init__(self, parts: Parts, request: web.BaseRequest) -> None:
+        self._parts = parts
+        self._request = request
+        self._method = request.method
+        self._target = request.raw_path.encode("utf-8", "surrogateescape")
+        self._http_10 = request.version < (1, 1)
+        self._upstream: Upstream | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[Upstream] | None = None
+        self._watchdog: Watchdog | None = None
+        path = request.raw_path.partition("?")[0]
+        self.exchange = Exchange.begin(
+            self._method,
+            "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)[
+                :PATH_LIMIT
+            ],
+            client_name(request.headers.get("User-Agent", ""), request.remote or ""),
+        )
+        self._dialect = dialect_of(path)
+        observer = observer_for(self._method, path, self.exchange.observation, parts.privacy)
+        self._tap = Tap(self.exchange, observer)
+        self._registered = False
+
+    # -- the straight way -------------------------------------------------------------------
+
+    async def run(self) -> web.StreamResponse:
+        try:
+            head = self._checked_head()
+            upstream = await self._connected()
+            self._send(upstream, head)
+            return await self._relayed(upstream)
+        except Refusal as refusal:
+            self.exchange.end(refusal.state, refusal.reason, refusal.message)
+            return self._refused(refusal)
+        except asyncio.CancelledError:
+            self.exchange.end(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
+            raise
+
+    def _checked_head(self) -> bytes:
+        """The head to send upstream. Raises Refusal for what must not be sent."""
+        request, parts = self._request, self._parts
+        if request.version not in ((1, 0), (1, 1)):
+            raise Refusal(
+                505, State.FAILED, Reason.REFUSED, "only HTTP/1.0 and HTTP/1.1 are served"
+            )
+        if self._method == "CONNECT":
+            raise Refusal(501, State.FAILED, Reason.REFUSED, "CONNECT is not served: no open proxy")
+        if parts.health().loop or self._came_from_here():
+            raise Refusal(
+                508,
+                State.FAILED,
+                Reason.LOOP,
+                "the upstream leads back to this proxy: set --upstream to Ollama's own address",
+            )
+        if parts.target.check_host and not host_allowed(request.headers.get("Host", "")):
+            raise Refusal(403, State.FAILED, Reason.REFUSED)
+        try:
+            return request_head(
+                self._method,
+                parts.target.path + self._target,
+                request.raw_headers,
+                http_10=self._http_10,
+                authority=None if parts.target.pass_host else parts.target.authority,
+            )
+        except HeadError as error:
+            raise Refusal(501, State.FAILED, Reason.REFUSED, str(error)) from None
+
+    def _came_from_here(self) -> bool:
+        """Whether this request is one that this proxy sent upstream.
+
+        Both ends of the connection are compared: a port of another program may equal one of ours.
+        """
+        if self._request.headers.get(PROBE_HEADER) == self._parts.instance:
+            return True
+        transport = self._request.transport
+        return (
+            transport is not None
+            and (
+                transport.get_extra_info("peername"),
+                transport.get_extra_info("sockname"),
+            )
+            in self._parts.pool.ends
+        )
+
+    async def _connected(self) -> Upstream:
+        """An idle connection at once, or a new one. Raises Refusal where there is none."""
+        upstream = self._parts.pool.take_idle()
+        if upstream is not None:
+            self._upstream = upstream
+            return upstream
+        self._connecting = asyncio.ensure_future(self._parts.pool.connect())
+        self._register()
+        limit = self._parts.limits.connect
+        try:
+            async with asyncio.timeout(limit or None):
+                self._upstream = await self._connecting
+        except TimeoutError:
+            self._noticed(False)
+            raise Refusal(
+                504,
+                State.TIMEOUT,
+                Reason.CONNECT_TIMEOUT,
+                f"Ollama at {self._where} did not accept a connection within {limit:g} s",
+            ) from None
+        except OSError as error:
+            self._noticed(False)
+            raise Refusal(
+                502,
+                State.FAILED,
+                Reason.UPSTREAM_UNREACHABLE,
+                f"Ollama at {self._where} cannot be reached: {_cause(error)}. Is it running?",
+            ) from None
+        self._noticed(True)
+        return self._upstream
+
+    def _send(self, upstream: Upstream, head: bytes) -> None:
+        """Write the request, or its beginning, then read it ourselves."""
+        request = self._request
+        client = request.transport
+        if client is None:
+            raise asyncio.CancelledError
+        upstream.begin(
+            method=self._method,
+            http_10=self._http_10,
+            client=client,
+            keep_alive=request.keep_alive and not self._http_10,
+            tap=self._tap,
+        )
+        content = request.content
+        whole = content.is_eof()
+        body = content.read_nowait() if whole else b""
+        chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+        if whole and chunked:
+            upstream.transport.write(head + _chunk(body) + b"0\r\n\r\n")
+        else:
+            upstream.transport.write(head + body if body else head)
+        if whole:
+            self._tap.request_piece(body)
+            self._understood()
+        else:
+            upstream.uploading = True
+            self._pump = asyncio.ensure_future(self._pumped(upstream, content, chunked))
+        self._register()
+        self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
+
+    async def _relayed(self, upstream: Upstream) -> web.StreamResponse:
+        """Wait for the answer's end; the bytes pass meanwhile without this task."""
+        writer = self._request.writer
+        try:
+            while (signal := await upstream.next_signal()) is Signal.DRAIN:
+                await writer.drain()
+                upstream.resume()
+        finally:
+            # From here on aiohttp may not put an answer of its own behind ours.
+            writer.output_size += upstream.sent
+        if signal is not Signal.DONE:
+            return self._broken(upstream, signal)
+        self._tap.close(True)
+        self._end_of_answer()
+        if upstream.uploading:
+            self._stop_upload(upstream)
+        return Answered(upstream.client_kept)
+
+    def _end_of_answer(self) -> None:
+        """The answer came whole: what does it say of the call?"""
+        exchange, seen = self.exchange, self.exchange.observation
+        if exchange.status_code is not None and exchange.status_code >= 400:
+            exchange.end(State.FAILED, Reason.HTTP_STATUS)
+        elif seen.error_in_stream:
+            exchange.end(State.FAILED, Reason.ERROR_IN_STREAM)
+        elif seen.incomplete:
+            exchange.end(State.FAILED, Reason.INCOMPLETE)
+        else:
+            exchange.end(State.COMPLETED)
+
+    def _broken(self, upstream: Upstream, signal: Signal) -> web.StreamResponse:
+        """The answer will not become whole. Before its head: say so; after it: break off too."""
+        self._stop_upload(upstream)
+        if upstream.head is None:
+            return self._broken_before_head(signal)
+        self.exchange.end(State.FAILED, Reason.UPSTREAM_ABORTED, signal.value)
+        self._tap.close(False)
+        client, scanner = self._request.transport, upstream.head.scanner
+        if client is not None and scanner is not None and scanner.ends_with_connection:
+            reset_on_close(client)
+        return Answered(False)
+
+    def _broken_before_head(self, signal: Signal) -> web.StreamResponse:
+        exchange = self.exchange
+        if exchange.state is State.TIMEOUT and exchange.reason and exchange.error:
+            raise Refusal(504, exchange.state, exchange.reason, exchange.error)
+        if signal is not Signal.STOPPED:
+            text = f"Ollama at {self._where} gave no answer: {signal.value}"
+            raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
+        # Cancelled or interrupted: whatever could be said would not be Ollama's answer.
+        return Answered(False)
+
+    # -- the request's body -----------------------------------------------------------------
+
+    async def _pumped(self, upstream: Upstream, content: StreamReader, chunked: bool) -> None:
+        """Pass the request's body on as it comes, no faster than the upstream takes it."""
+        limit = self._parts.limits.upload or None
+        while True:
+            try:
+                async with asyncio.timeout(limit):
+                    data = await content.readany()
+            except TimeoutError:
+                self._time_out(Reason.UPLOAD_TIMEOUT, limit or 0.0)
+                return
+            except (web.RequestPayloadError, OSError):
+                # The client broke its own upload; aiohttp ends the connection.
+                self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
+                return
+            if not data:
+                break
+            upstream.transport.write(_chunk(data) if chunked else data)
+            if self._tap.request_piece(data):
+                self._understood()
+            await upstream.writable()
+        if chunked:
+            upstream.transport.write(b"0\r\n\r\n")
+        upstream.uploading = False
+        self._understood()
+
+    def _understood(self) -> None:
+        """The request is here, or all of it that is looked at: its record can say more."""
+        self._tap.request_end()
+        if self._registered:
+            self._parts.live.describe(self.exchange)
+
+    # -- ends -------------------------------------------------------------------------------
+
+    def stop(self, state: State, reason: Reason, error: str | None = None) -> None:
+        """End the call from this side; the client sees its answer break off."""
+        if not self.exchange.end(state, reason, error):
+            return
+        if self._upstream is not None:
+            self._upstream.stop()
+        elif self._connecting is not None:
+            self._connecting.cancel()
+
+    def finish(self) -> None:
+        """Give everything back and close the record. Never awaits: it must not be cancelled."""
+        try:
+            self._give_back()
+        finally:
+            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
+            self._tap.close(False)
+            self._register()
+            self._parts.live.finish(self.exchange)
+
+    def _give_back(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._pump is not None:
+            self._pump.cancel()
+        if self._connecting is not None and self._upstream is None:
+            self._connecting.add_done_callback(_abandon)
+            self._connecting.cancel()
+        if self._upstream is not None:
+            if self._pump is not None and not self._pump.done():
+                self._upstream.abort()
+            self._parts.pool.give_back(self._upstream)
+
+    def _register(self) -> None:
+        if not self._registered:
+            self._registered = True
+            self._parts.live.start(
+                self.exchange,
+                lambda: self.stop(State.CANCELLED, Reason.OPERATOR),
+                self._tap.digest,
+            )
+
+    def _stop_upload(self, upstream: Upstream) -> None:
+        """What is left of the upload is not wanted; aiohttp lingers for it and then closes."""
+        if self._pump is not None:
+            self._pump.cancel()
+        client = self._request.transport
+        if client is not None and "Expect" in self._request.headers and not upstream.interims:
+            # Told not to send, the client sends nothing: there is nothing to linger for.
+            client.close()
+
+    def _left_when(self) -> str:
+        if self._upstream is None or self._upstream.head is None:
+            uploading = self._pump is not None and not self._pump.done()
+            return (
+                f"the client left {'during its upload' if uploading else 'before the answer began'}"
+            )
+        return "the client left while the answer was on its way"
+
+    def _refused(self, refusal: Refusal) -> web.StreamResponse:
+        """Answer ourselves, in the client's dialect."""
+        self.exchange.status_code = refusal.status
+        message = refusal.message
+        body = error_body(self._dialect, message, refusal.status) if message else b""
+        return write_refusal(self._request, refusal, body)
+
+    def _noticed(self, reachable: bool) -> None:
+        """A connection to the upstream was made, or could not be."""
+        if self._parts.health().up is not reachable:
+            self._parts.on_surprise()
+
+    @property
+    def _where(self) -> str:
+        return self._parts.target.authority.decode("ascii", "replace")
+
+    def _time_out(self, reason: Reason, limit: float) -> None:
+        name = reason.value.removesuffix("_timeout")
+        self.stop(
+            State.TIMEOUT, reason, f"the limit timeouts.{name} of this proxy, {limit:g} s, passed"
+        )
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def _cause(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _abandon(connecting: asyncio.Task[Upstream]) -> None:
+    """A connection that came after its call had ended is closed."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().abort()
