@@ -15,7 +15,7 @@ from aiohttp import StreamReader, web
 
 from ollama_proxy.answers import Answered, Refusal, write_refusal
 from ollama_proxy.exchange import Exchange, Reason, State
-from ollama_proxy.headers import HeadError, client_name, host_allowed, request_head
+from ollama_proxy.headers import HeadError, client_name, host_allowed, recorded_path, request_head
 from ollama_proxy.limits import Limits, Watchdog
 from ollama_proxy.live import Live
 from ollama_proxy.observers import dialect_of, error_body, observer_for
@@ -24,9 +24,6 @@ from ollama_proxy.observers.tap import Tap
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
-
-PATH_LIMIT = 2048
-"""Characters of a path that are recorded."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,7 @@ class ForwardedCall:
         path = request.raw_path.partition("?")[0]
         self.exchange = Exchange.begin(
             self._method,
-            "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)[
-                :PATH_LIMIT
-            ],
+            recorded_path(path),
             client_name(request.headers.get("User-Agent", ""), request.remote or ""),
         )
         self._dialect = dialect_of(path)
@@ -350,9 +345,8 @@ class ForwardedCall:
     def _left_when(self) -> str:
         if self._upstream is None or self._upstream.head is None:
             uploading = self._pump is not None and not self._pump.done()
-            return (
-                f"the client left {'during its upload' if uploading else 'before the answer began'}"
-            )
+            when = "during its upload" if uploading else "before the answer began"
+            return f"the client left {when}"
         return "the client left while the answer was on its way"
 
     def _refused(self, refusal: Refusal) -> web.StreamResponse:

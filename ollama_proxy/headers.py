@@ -229,6 +229,11 @@ def own_answer(
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
 
 
+def recorded_path(path: str) -> str:
+    """A path, without its query, as it may be stored and shown: no control characters, bounded."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:2048])
+
+
 def client_name(user_agent: str, address: str) -> str:
     """Who called, as far as headers tell: the user agent's first product, and a remote address.
 

@@ -84,6 +84,8 @@ async def test_the_record_equals_the_final_object(name: str, size: int, tmp_path
     if request:
         assert call["model"] == request["model"]
         assert call["streamed"] is request.get("stream", True)
+        timed = call["streamed"] and said(exchange) != ""
+        assert (call["time_to_first_token"] is not None) is timed
         assert (call["response"] or "") == said(exchange)[:200]
         assert (call["options"] or {}).get("num_ctx") == request.get("options", {}).get("num_ctx")
     assert call["response_bytes"] == len(
