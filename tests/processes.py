@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Program:
 
 async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     """Run `ollama-proxy` to its end: (exit code, standard output, standard error)."""
-    process = await _start(*arguments, **environ)
+    process = await _start(arguments, environ)
     try:
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     finally:
@@ -60,7 +60,9 @@ async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def _start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
+async def _start(
+    arguments: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None
+) -> asyncio.subprocess.Process:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -70,18 +72,18 @@ async def _start(*arguments: str, **environ: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**inherited, **environ},
+        cwd=cwd,
     )
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, upstream: str, *flags: str) -> AsyncIterator[Program]:
+async def serving(
+    data_dir: Path, upstream: str, *flags: str, cwd: Path | None = None, **environ: str
+) -> AsyncIterator[Program]:
     """The proxy on a port of its own; killed at the end if it still runs."""
-    process = await _start(
-        "serve",
-        *("--listen", "127.0.0.1:0", "--admin-listen", "off"),
-        *("--data-dir", str(data_dir), "--upstream", upstream),
-        *flags,
-    )
+    own = ["--listen", "127.0.0.1:0", "--admin-listen", "off"]
+    own += ["--data-dir", str(data_dir), "--upstream", upstream]
+    process = await _start(["serve", *own, *flags], environ, cwd)
     assert process.stdout is not None and process.stderr is not None
     try:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from ollama_proxy.app import allow_many_files
 from tests.harness import PATIENCE, Connection, between, chunk
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -30,6 +31,39 @@ async def test_each_chunk_arrives_before_the_next_is_made(tmp_path: Path) -> Non
             assert await client.read_until(b"\n\r\n") == chunk(b"%d\n" % number)
             seen.put_nowait(number)
         assert await client.read(5) == b"0\r\n\r\n"
+
+
+async def test_a_thousand_streams_run_at_once(tmp_path: Path) -> None:
+    """No stream gets its second chunk before each of them has its first."""
+    allow_many_files()
+    count, started, all_started = 1000, 0, asyncio.Event()
+
+    async def script(upstream: Connection) -> None:
+        nonlocal started
+        await upstream.read_head()
+        await upstream.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"first\n")
+        )
+        started += 1
+        if started == count:
+            all_started.set()
+        await all_started.wait()
+        await upstream.send(chunk(b"last\n") + b"0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+
+        async def stream() -> bytes:
+            client = await proxy.client()
+            await client.send(GET)
+            async with asyncio.timeout(60):
+                answer = await client.reader.readuntil(b"0\r\n\r\n")
+            await client.close()
+            return answer
+
+        answers = await asyncio.gather(*(stream() for _ in range(count)))
+        status = await proxy.get("status")
+    assert len(set(answers)) == 1
+    assert (status["completed_requests"], status["failed_requests"]) == (count, 0)
 
 
 async def test_an_upload_is_passed_on_before_it_is_whole(tmp_path: Path) -> None:
