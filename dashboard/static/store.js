@@ -48,15 +48,22 @@ export class Store {
       for (const part of data) this.progress(part);
     } else if (kind === "started") {
       if (!this.has(data.id)) this.active.set(data.id, data);
+      this.countActive();
       return true;
     } else if (kind === "finished") {
       const ran = this.active.delete(data.id);
       if (ran) this.lingering.set(data.id, { call: data, until: this.now() + LINGER });
       this.ended += 1;
+      this.countActive();
       this.merge([data]);
       return true;
     }
     return false;
+  }
+
+  /** The status comes once a second; what runs is known at once. */
+  countActive() {
+    this.status = { ...this.status, active_requests: this.active.size };
   }
 
   progress(part) {
