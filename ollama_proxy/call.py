@@ -275,11 +275,13 @@ class ForwardedCall:
                 return
             if not data:
                 break
+            if upstream.lost:
+                return
             upstream.transport.write(_chunk(data) if chunked else data)
             if self._tap.request_piece(data):
                 self._understood()
             await upstream.writable()
-        if chunked:
+        if chunked and not upstream.lost:
             upstream.transport.write(b"0\r\n\r\n")
         upstream.uploading = False
         self._understood()

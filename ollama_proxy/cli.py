@@ -18,6 +18,7 @@ from ollama_proxy import __version__
 from ollama_proxy.app import App, StartError, allow_many_files, is_loopback
 from ollama_proxy.config import Config, ConfigError, load, misspelt
 from ollama_proxy.demo import show
+from ollama_proxy.logs import OneLine
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.settings import SETTINGS, Address, Setting
 from ollama_proxy.storage.base import StoreError
@@ -207,14 +208,6 @@ def refuse(message: str, code: int) -> int:
     """Say on standard error, in one line, why nothing happens; returns the exit code."""
     print(f"ollama-proxy: {message}", file=sys.stderr)
     return code
-
-
-class OneLine(logging.Formatter):
-    """A log event is one line, whatever a client or a model put into it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _log_to_stderr() -> None:

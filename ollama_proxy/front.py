@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from ollama_proxy.live import where
+from ollama_proxy.logs import where
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

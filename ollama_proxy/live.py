@@ -1,4 +1,4 @@
-"""What runs now, what ended lately, and who is told: running calls, the recent ring, the event bus.
+"""What runs now, what ended lately, and who is told of it: running calls, the recent ring, sinks.
 
 `Live.start` and `Live.finish` are on each call's path, so they only note, and work for an audience
 only when there is one; nothing is done for each chunk. All of it belongs to one event loop.
@@ -7,26 +7,23 @@ Not here: HTTP, storage, totals.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import json
 import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import msgspec
-
+from ollama_proxy.bus import EventBus, Subscription, unspoken
 from ollama_proxy.exchange import Call, Exchange, Reason, State
+from ollama_proxy.logs import where
+from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
-
-_encoder = msgspec.json.Encoder()
 
 
 class Sink(Protocol):
@@ -40,169 +37,6 @@ class Sink(Protocol):
         return
 
     def finished(self, call: Call) -> None: ...
-
-
-def encode(value: Any) -> bytes:
-    """JSON in one line, of whatever clients and models sent.
-
-    A lone surrogate, which has no UTF-8 (RFC 8259 section 8.2), becomes a question mark.
-    """
-    try:
-        return _encoder.encode(value)
-    except UnicodeEncodeError:
-        plain = msgspec.to_builtins(value, str_keys=True)
-        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def unspoken(call: Call) -> Call:
-    """The call without what was said in it: as events and lists may carry it."""
-    return msgspec.structs.replace(call, prompt=None, response=None, options=None)
-
-
-def where(error: BaseException) -> str:
-    """An error's type and place. Its text is left out: it may quote a prompt or a key."""
-    place, step = "", error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        place, step = f" in {code.co_qualname} line {step.tb_lineno}", step.tb_next
-    return type(error).__name__ + place
-
-
-class Ticker:
-    """Calls `work` each `interval` seconds from `wake()` on, until it returns False.
-
-    Work that takes long is done less often: at most a tenth of the loop's time goes to it.
-    """
-
-    def __init__(self, interval: float, work: Callable[[], bool]) -> None:
-        self._interval, self._work = interval, work
-        self._timer: asyncio.TimerHandle | None = None
-        self._failing = False
-
-    def wake(self) -> None:
-        if self._timer is None:
-            self._sleep(self._interval)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-
-    def _sleep(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._run)
-
-    def _run(self) -> None:
-        self._timer = None
-        began = time.perf_counter()
-        try:
-            again, self._failing = self._work(), False
-        except Exception as error:  # noqa: BLE001 - guard: background loop
-            if not self._failing:
-                log.error("what is told to listeners failed: %s", where(error))
-            again = self._failing = True
-        if again:
-            self._sleep(max(self._interval, 9 * (time.perf_counter() - began)))
-
-
-class Subscription:
-    """One listener's share of the event bus: `wait`, then `take`; or, when `lost`, `renew`."""
-
-    def __init__(self, bus: EventBus) -> None:
-        self.lost = False
-        self._bus = bus
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
-        self._wake = asyncio.Event()
-        self._closed = False
-
-    def put(self, event: bytes) -> None:
-        """Queue an event, or, past the limit, drop the whole queue: a snapshot then stands in."""
-        if self.lost:
-            return
-        full = len(self._waiting) >= self._bus.queue
-        if full or (self._waiting and self._size + len(event) > self._bus.queue_bytes):
-            self.renew()
-            self.lost = True
-        else:
-            self._waiting.append(event)
-            self._size += len(event)
-        self._wake.set()
-
-    async def wait(self) -> bool:
-        """Until there is something to do. False: the bus or the subscription is closed."""
-        if not self._closed:
-            await self._wake.wait()
-        return not self._closed
-
-    def take(self) -> bytes:
-        """All that waits, joined."""
-        joined = b"".join(self._waiting)
-        self.renew()
-        return joined
-
-    def renew(self) -> None:
-        """Forget what waits: the caller takes a snapshot before it lets the loop go on."""
-        self._waiting.clear()
-        self._size = 0
-        self._wake.clear()
-        self.lost = False
-
-    def close(self) -> None:
-        self._closed = True
-        self._bus.leave(self)
-        self._wake.set()
-
-
-class TooManySubscribers(Exception):
-    """The bus takes no more listeners."""
-
-
-class EventBus:
-    """Events to all that listen, each event encoded once (as server-sent events, WHATWG HTML 9.2).
-
-    It never waits for a listener: one that is slow loses events, and is told so.
-    """
-
-    def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 100) -> None:
-        self.queue, self.queue_bytes = queue, queue_bytes
-        self._limit = limit
-        self._closed = False
-        self._subscriptions: set[Subscription] = set()
-        self._numbers = itertools.count(1)
-
-    @property
-    def subscribers(self) -> int:
-        return len(self._subscriptions)
-
-    def subscribe(self) -> Subscription:
-        """Raises TooManySubscribers, also once closed."""
-        if self._closed or len(self._subscriptions) >= self._limit:
-            raise TooManySubscribers
-        subscription = Subscription(self)
-        self._subscriptions.add(subscription)
-        return subscription
-
-    def leave(self, subscription: Subscription) -> None:
-        self._subscriptions.discard(subscription)
-
-    def event(self, kind: str, data: Any) -> bytes:
-        """One event as it goes over the wire, under the next number."""
-        head = f"id: {next(self._numbers)}\nevent: {kind}\ndata: "
-        return head.encode() + encode(data) + b"\n\n"
-
-    def publish(self, kind: str, data: Any) -> None:
-        if self._subscriptions:
-            self.send(self.event(kind, data))
-
-    def send(self, event: bytes) -> None:
-        for subscription in self._subscriptions:
-            subscription.put(event)
-
-    def close(self) -> None:
-        """Ends every stream, and takes no new one."""
-        self._closed = True
-        for subscription in list(self._subscriptions):
-            subscription.close()
 
 
 class Endings:

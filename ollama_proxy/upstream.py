@@ -191,7 +191,7 @@ class Upstream(asyncio.Protocol):
             self._raise(Signal.MALFORMED)
             return False
         if self._interim_allowed:
-            self._client.write(head.raw)
+            self._write(head.raw)
         return True
 
     def _final_head(self, head: ResponseHead, rest: bytes) -> None:
@@ -245,7 +245,8 @@ class Upstream(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         assert self._client is not None
-        if data:
+        # A client that has just left is still ours until its handler is cancelled.
+        if data and not self._client.is_closing():
             self.sent += len(data)
             self._client.write(data)
 

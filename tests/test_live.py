@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 
 from ollama_proxy import live as live_module
+from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import (
-    Endings,
-    EventBus,
-    Live,
-    Sink,
-    Subscription,
-    Ticker,
-    TooManySubscribers,
-    encode,
-)
+from ollama_proxy.live import Endings, Live, Sink
+from ollama_proxy.ticker import Ticker
 
 PATIENCE = 5.0
 

@@ -31,8 +31,10 @@ from ollama_proxy.admin.query import (
     spellings,
     without_secrets,
 )
+from ollama_proxy.bus import encode, unspoken
 from ollama_proxy.exchange import Call, State, iso
-from ollama_proxy.live import Live, encode, unspoken, where
+from ollama_proxy.live import Live
+from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
 

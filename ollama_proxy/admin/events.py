@@ -13,7 +13,10 @@ from typing import Any
 
 from aiohttp import web
 
-from ollama_proxy.live import EventBus, Live, Subscription, Ticker, TooManySubscribers, where
+from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers
+from ollama_proxy.live import Live
+from ollama_proxy.logs import where
+from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from ollama_proxy.bus import encode
 from ollama_proxy.headers import host_allowed
-from ollama_proxy.live import encode
 
 METHODS = ("GET", "HEAD")
 HEADERS = {

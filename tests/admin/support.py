@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.security import secure
+from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
-from ollama_proxy.live import EventBus, Live, Sink
+from ollama_proxy.live import Live, Sink
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.stats import Statistics
 

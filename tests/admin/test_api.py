@@ -11,8 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin import api as api_module
 from ollama_proxy.admin.api import json_errors
+from ollama_proxy.bus import encode
 from ollama_proxy.exchange import Call, State, iso, new_id
-from ollama_proxy.live import encode
 from ollama_proxy.records import ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
 from tests.admin.support import World, got, served

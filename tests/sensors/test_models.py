@@ -271,7 +271,7 @@ async def test_a_model_without_a_proper_name_is_left_out(entry: Any) -> None:
     assert health.error is None
 
 
-@pytest.mark.parametrize("odd", ["text", -1, 2**63, 1.5, True, None, [], {}])
+@pytest.mark.parametrize("odd", ["text", "", -1, 2**63, 1.5, True, None, [], {}])
 async def test_fields_of_the_wrong_kind_are_unknown(odd: Any) -> None:
     async with watched() as (ollama, sensor):
         ollama.answers[TAGS] = {"models": [{"name": "m", "size": odd, "details": odd}]}
@@ -294,7 +294,7 @@ async def test_fields_of_the_wrong_kind_are_unknown(odd: Any) -> None:
     ("answer", "error"),
     [
         (b"<html>", "the answer to /api/version is not JSON"),
-        (b"\xff\xfe", "the answer to /api/version is not JSON"),
+        (b'{"version": "\xff"}', "the answer to /api/version is not JSON"),
         (b'{"version":' * 100_000, "the answer to /api/version is not JSON"),
         (b"[]", "it does not tell a version"),
         (b'{"version": 5}', "it does not tell a version"),
@@ -322,13 +322,19 @@ async def test_another_server_is_up_but_not_followed(status: int) -> None:
     assert (health.up, health.error) == (True, f"/api/version is answered with {status}")
 
 
+async def squeezed(request: web.BaseRequest) -> web.Response:
+    """Compressed, though nobody asked for it: it might unfold to gigabytes."""
+    body = gzip.compress(b'{"models": []}')
+    return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "error"),
     [
         (TAGS, b"no", "the answer to /api/tags is not JSON"),
         (PS, {"models": "many"}, "the answer to /api/ps lists no models"),
         (TAGS, b"[" + b" " * 5000, "the answer to /api/tags is too large"),
-        (TAGS, gzip.compress(b"[]"), "the answer to /api/tags is not JSON"),
+        (TAGS, squeezed, "the answer to /api/tags is not JSON"),
     ],
 )
 async def test_the_models_known_stay_when_the_list_is_odd(
@@ -407,6 +413,13 @@ async def test_an_impossible_address_is_down(upstream: str) -> None:
     await sensor.stop()
 
 
+async def test_an_error_of_its_own_is_told_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models_module, "_merged", None)
+    async with watched() as (_, sensor):
+        health = await sensor.look()
+    assert (health.up, health.error) == (False, "looking failed: TypeError")
+
+
 async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
@@ -460,10 +473,21 @@ async def test_poked_it_looks_soon_but_not_for_each_poke(monkeypatch: pytest.Mon
             await asyncio.sleep(0)
         assert asyncio.get_running_loop().time() - began >= 0.03
         assert pokes > 10
+        await until(lambda: not sensor._poked.is_set())
+        async with sensor._one_look:
+            looks = ollama.looks
+        await asyncio.sleep(0.05)
+        assert ollama.looks == looks
 
 
 async def test_two_looks_at_once_are_one_after_the_other() -> None:
+    async def slow(request: web.BaseRequest) -> web.Response:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return web.Response(body=b'{"version": "1"}')
+
     async with watched() as (ollama, sensor):
+        ollama.answers[VERSION] = slow
         await asyncio.gather(*(sensor.look() for _ in range(5)))
         assert ollama.most_at_once == 1
         assert ollama.looks == 5
