@@ -82,6 +82,7 @@ class Live:
         self,
         *,
         recent: int = 1000,
+        recent_text: int = RECENT_TEXT,
         sinks: Sequence[Sink] = (),
         clock: Callable[[], float] = time.monotonic,
         bus: EventBus | None = None,
@@ -92,7 +93,7 @@ class Live:
         self.endings = Endings(clock)
         self.last_started: float | None = None  # seconds since 1970
         self.last_busy: float | None = None  # by `clock`: when a call last began or ended
-        self._limit, self._clock = recent, clock
+        self._limit, self._text_limit, self._clock = recent, recent_text, clock
         self._running: dict[str, _Running] = {}
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
@@ -202,7 +203,7 @@ class Live:
     def _remember(self, call: Call) -> None:
         self._recent[call.id] = call
         self._recent_text += _text(call)
-        while len(self._recent) > self._limit or self._recent_text > RECENT_TEXT:
+        while len(self._recent) > self._limit or self._recent_text > self._text_limit:
             self._recent_text -= _text(self._recent.popitem(last=False)[1])
 
     def _guarded(self, told: Callable[..., None], *arguments: Any) -> None:

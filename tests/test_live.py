@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy import live as live_module
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.exchange import Call, Exchange, Reason, State
 from ollama_proxy.live import Endings, Live, Sink
@@ -146,9 +145,8 @@ def test_the_ring_keeps_the_last_thousand() -> None:
     assert live.call(ids[0]) is None
 
 
-def test_the_ring_is_bounded_by_its_text_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "RECENT_TEXT", 100)
-    live = Live()
+def test_the_ring_is_bounded_by_its_text_too() -> None:
+    live = Live(recent_text=100)
     for _ in range(5):
         ended_call(live, prompt="p" * 20, response="r" * 20)
     assert len(live.recent_calls()) == 2
