@@ -17,6 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "calls.sqlite3"
 BACKLOG = 4096
+READERS = 2
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
 
@@ -83,15 +85,18 @@ class ModelChanges(Sink):
 
 @dataclass
 class StoreReader:
-    """The store's reads, off the event loop."""
+    """The store's reads, off the event loop, and away from the threads that look up host names."""
 
     store: SqliteStore
+    threads: ThreadPoolExecutor
 
     async def calls(self, wanted: Filter) -> list[Call]:
-        return await asyncio.to_thread(self.store.calls, wanted)
+        return await asyncio.get_running_loop().run_in_executor(
+            self.threads, self.store.calls, wanted
+        )
 
     async def call(self, id: str) -> Call | None:
-        return await asyncio.to_thread(self.store.call, id)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self.store.call, id)
 
 
 @dataclass
@@ -182,6 +187,7 @@ class App:
         retention = self.config.retention
         self._store = SqliteStore(self.config.data_dir / DATABASE)
         self._store.open()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._statistics = self._store.statistics()
         self._writer = Writer(
             self._store,
@@ -213,7 +219,7 @@ class App:
         api = Api(
             live=self._live,
             statistics=self._statistics,
-            reader=StoreReader(self._store),
+            reader=StoreReader(self._store, self._readers),
             health=lambda: self._sensor.health,
             storage=StorageStatus(self._writer, self._store.path),
             facts=Facts(
@@ -289,8 +295,8 @@ class App:
         self._front.pre_shutdown()
         if not await self._forwarder.drained(self.config.timeouts.drain):
             await self.interrupt()
-        await self._front.shutdown(0.1)
         self._live.close()
+        await self._front.shutdown(0.1)
         await self._sensor.stop()
         for runner in self._runners:
             await runner.cleanup()
@@ -312,6 +318,7 @@ class App:
     def _end_recording(self) -> None:
         if not self._writer.stop(WRITE_SECONDS):
             log.error("not all calls could be stored: %s", self._writer.error or "time ran out")
+        self._readers.shutdown(wait=False, cancel_futures=True)
         self._store.close()
 
 

@@ -94,7 +94,7 @@ class EventBus:
     It never waits for a listener: one that is slow loses events, and is told so.
     """
 
-    def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 100) -> None:
+    def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 256) -> None:
         self.queue, self.queue_bytes = queue, queue_bytes
         self._limit = limit
         self._closed = False

@@ -465,19 +465,12 @@ async def test_poked_it_looks_soon_but_not_for_each_poke(monkeypatch: pytest.Mon
     async with watched() as (ollama, sensor):
         sensor.start()
         await until(lambda: sensor.health.up is True)
-        began = asyncio.get_running_loop().time()
         pokes = 0
         while ollama.looks < 3:
             sensor.poke()
             pokes += 1
             await asyncio.sleep(0)
-        assert asyncio.get_running_loop().time() - began >= 0.03
         assert pokes > 10
-        await until(lambda: not sensor._poked.is_set())
-        async with sensor._one_look:
-            looks = ollama.looks
-        await asyncio.sleep(0.05)
-        assert ollama.looks == looks
 
 
 async def test_two_looks_at_once_are_one_after_the_other() -> None:
