@@ -216,7 +216,7 @@ class App:
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
         """The admin below its path, for the proxy's port, and at the root of its own."""
         config = self.config
-        api = Api(
+        self._api = api = Api(
             live=self._live,
             statistics=self._statistics,
             reader=StoreReader(self._store, self._readers),
@@ -295,7 +295,7 @@ class App:
         self._front.pre_shutdown()
         if not await self._forwarder.drained(self.config.timeouts.drain):
             await self.interrupt()
-        self._live.close()
+        self._api.events.close()
         await self._front.shutdown(0.1)
         await self._sensor.stop()
         for runner in self._runners:
