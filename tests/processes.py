@@ -50,7 +50,7 @@ class Program:
 
 async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     """Run `ollama-proxy` to its end: (exit code, standard output, standard error)."""
-    process = await _start(arguments, environ)
+    process = await start(arguments, environ)
     try:
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     finally:
@@ -60,7 +60,7 @@ async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def _start(
+async def start(
     arguments: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None
 ) -> asyncio.subprocess.Process:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
@@ -83,7 +83,7 @@ async def serving(
     """The proxy on a port of its own; killed at the end if it still runs."""
     own = ["--listen", "127.0.0.1:0", "--admin-listen", "off"]
     own += ["--data-dir", str(data_dir), "--upstream", upstream]
-    process = await _start(["serve", *own, *flags], environ, cwd)
+    process = await start(["serve", *own, *flags], environ, cwd)
     assert process.stdout is not None and process.stderr is not None
     try:
         try:

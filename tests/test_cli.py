@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from ollama_proxy import __version__
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
-from tests.processes import run, serving
+from tests.processes import run, serving, start
 
 
 async def fake_ollama(upstream: Connection) -> None:
@@ -134,3 +136,46 @@ async def test_output_into_a_closed_pipe_is_no_traceback() -> None:
     )
     _, err = await asyncio.wait_for(shell.communicate(), PATIENCE)
     assert b"Traceback" not in err
+
+
+async def test_the_default_admin_port_in_use_is_a_warning(tmp_path: Path) -> None:
+    """Taken by this test, or by whatever else runs on this machine: it is in use either way."""
+    with contextlib.suppress(OSError), socket.socket() as taken:
+        taken.bind(("127.0.0.1", 8080))
+        taken.listen()
+        await serve_beside_a_taken_port(tmp_path)
+        return
+    await serve_beside_a_taken_port(tmp_path)
+
+
+async def serve_beside_a_taken_port(folder: Path) -> None:
+    process = await start(
+        ["serve", "--listen", "127.0.0.1:0", "--data-dir", str(folder)],
+        {"OLLAMA_PROXY_UPSTREAM": "http://127.0.0.1:9"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            welcome = await process.stdout.readuntil(b"export OLLAMA_HOST=")
+            warning = await process.stderr.readline()
+    finally:
+        process.kill()
+        await process.communicate()
+    assert b"WARNING port 8080 on 127.0.0.1 is in use" in warning
+    assert b":8080" not in welcome
+    assert b"/admin/" in welcome
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, "http://127.0.0.1:9") as program:
+        assert await program.stop() == 0
+    with sqlite3.connect(tmp_path / "calls.sqlite3") as database:
+        database.execute("PRAGMA user_version = 99")
+    code, out, err = await run(
+        *("serve", "--listen", "127.0.0.1:0", "--admin-listen", "off"),
+        *("--data-dir", str(tmp_path)),
+    )
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "calls.sqlite3" in err
+    assert "99" in err

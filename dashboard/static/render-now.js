@@ -9,7 +9,7 @@ import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 import { laneBar } from "./bars.js";
 
-const RANGE = 120; // seconds
+const RANGE = 60; // seconds; over two minutes an ordinary call was a speck
 const MOST = 12;
 
 export class NowView {
