@@ -8,6 +8,8 @@ told for all this to hold (`front.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +20,15 @@ from ollama_proxy.exchange import Exchange, Reason, State
 from ollama_proxy.headers import HeadError, client_name, host_allowed, recorded_path, request_head
 from ollama_proxy.limits import Limits, Watchdog
 from ollama_proxy.live import Live
+from ollama_proxy.logs import where
 from ollama_proxy.observers import dialect_of, error_body, observer_for
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,15 @@ class ForwardedCall:
             self._send(upstream, head)
             return await self._relayed(upstream)
         except Refusal as refusal:
-            self.exchange.end(refusal.state, refusal.reason, refusal.message)
             return self._refused(refusal)
         except asyncio.CancelledError:
             self.exchange.end(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
             raise
+        except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
+            log.error("a call failed in the proxy itself: %s", where(error))
+            return self._refused(
+                Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
+            )
 
     def _checked_head(self) -> bytes:
         """The head to send upstream. Raises Refusal for what must not be sent."""
@@ -119,13 +128,17 @@ class ForwardedCall:
         try:
             return request_head(
                 self._method,
-                parts.target.path + self._target,
+                self._target_for(parts.target.path),
                 request.raw_headers,
                 http_10=self._http_10,
                 authority=None if parts.target.pass_host else parts.target.authority,
             )
         except HeadError as error:
             raise Refusal(501, State.FAILED, Reason.REFUSED, str(error)) from None
+
+    def _target_for(self, prefix: bytes) -> bytes:
+        """The request's target below the upstream's path; `*` and absolute ones stay so."""
+        return prefix + self._target if self._target.startswith(b"/") else self._target
 
     def _came_from_here(self) -> bool:
         """Whether this request is one that this proxy sent upstream.
@@ -154,24 +167,16 @@ class ForwardedCall:
         self._register()
         limit = self._parts.limits.connect
         try:
-            async with asyncio.timeout(limit or None):
+            async with asyncio.timeout(limit or None) as timer:
                 self._upstream = await self._connecting
-        except TimeoutError:
-            self._noticed(False)
-            raise Refusal(
-                504,
-                State.TIMEOUT,
-                Reason.CONNECT_TIMEOUT,
-                f"Ollama at {self._where} did not accept a connection within {limit:g} s",
-            ) from None
         except OSError as error:
             self._noticed(False)
-            raise Refusal(
-                502,
-                State.FAILED,
-                Reason.UPSTREAM_UNREACHABLE,
-                f"Ollama at {self._where} cannot be reached: {_cause(error)}. Is it running?",
-            ) from None
+            # TimeoutError is an OSError, and the kernel's own: only ours has expired.
+            if timer.expired():
+                text = f"Ollama at {self._where} did not accept a connection within {limit:g} s"
+                raise Refusal(504, State.TIMEOUT, Reason.CONNECT_TIMEOUT, text) from None
+            text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
+            raise Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text) from None
         self._noticed(True)
         return self._upstream
 
@@ -181,6 +186,9 @@ class ForwardedCall:
         client = request.transport
         if client is None:
             raise asyncio.CancelledError
+        if not upstream.usable:
+            text = f"Ollama at {self._where} closed a new connection at once"
+            raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
         upstream.begin(
             method=self._method,
             http_10=self._http_10,
@@ -196,6 +204,7 @@ class ForwardedCall:
             upstream.transport.write(head + _chunk(body) + b"0\r\n\r\n")
         else:
             upstream.transport.write(head + body if body else head)
+        upstream.sent_at = asyncio.get_running_loop().time()
         if whole:
             self._tap.request_piece(body)
             self._understood()
@@ -210,8 +219,7 @@ class ForwardedCall:
         writer = self._request.writer
         try:
             while (signal := await upstream.next_signal()) is Signal.DRAIN:
-                await writer.drain()
-                upstream.resume()
+                await upstream.client_caught_up(writer.drain())
         finally:
             # From here on aiohttp may not put an answer of its own behind ours.
             writer.output_size += upstream.sent
@@ -284,6 +292,7 @@ class ForwardedCall:
         if chunked and not upstream.lost:
             upstream.transport.write(b"0\r\n\r\n")
         upstream.uploading = False
+        upstream.sent_at = asyncio.get_running_loop().time()
         self._understood()
 
     def _understood(self) -> None:
@@ -352,11 +361,22 @@ class ForwardedCall:
         return "the client left while the answer was on its way"
 
     def _refused(self, refusal: Refusal) -> web.StreamResponse:
-        """Answer ourselves, in the client's dialect."""
-        self.exchange.status_code = refusal.status
+        """Answer ourselves, in the client's dialect, unless an answer has already begun."""
         message = refusal.message
+        self.exchange.end(refusal.state, refusal.reason, message)
+        if self._request.writer.output_size:
+            return Answered(False)
+        self.exchange.status_code = refusal.status
+        self._read_request()
         body = error_body(self._dialect, message, refusal.status) if message else b""
         return write_refusal(self._request, refusal, body)
+
+    def _read_request(self) -> None:
+        """What a call wanted is worth knowing, too, when it never reached the upstream."""
+        content = self._request.content
+        if self._pump is None and self._upstream is None and content.is_eof():
+            self._tap.request_piece(content.read_nowait())
+            self._tap.request_end()
 
     def _noticed(self, reachable: bool) -> None:
         """A connection to the upstream was made, or could not be."""
@@ -379,7 +399,9 @@ def _chunk(data: bytes) -> bytes:
 
 
 def _cause(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS as expected; is it http rather than https?"
+    return f"{error.strerror or error or type(error).__name__}. Is it running?"
 
 
 def _abandon(connecting: asyncio.Task[Upstream]) -> None:

@@ -67,7 +67,7 @@ class ResponseHead:
         if not lengths:
             return UntilClose()
         length = lengths.pop()
-        if lengths or not length.isdigit():
+        if lengths or not length.isdigit() or len(length) > 18:
             raise HeadError("Content-Length is not one number")
         return None if int(length) == 0 else Length(int(length))
 
@@ -97,9 +97,12 @@ class ResponseHead:
 def _status_line(raw: bytes) -> tuple[int, bool]:
     line = raw[: raw.index(b"\r\n")]
     version, _, rest = line.partition(b" ")
-    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(rest) < 3 or not rest[:3].isdigit():
+    code = rest.partition(b" ")[0]
+    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(code) != 3 or not code.isdigit():
         raise HeadError("not an HTTP/1.1 status line")
-    return int(rest[:3]), version == b"HTTP/1.1"
+    if code < b"100":
+        raise HeadError("not a status code")
+    return int(code), version == b"HTTP/1.1"
 
 
 def _lines(raw: bytes) -> list[tuple[bytes, bytes, int, int]]:
@@ -230,7 +233,12 @@ def own_answer(
 
 
 def recorded_path(path: str) -> str:
-    """A path, without its query, as it may be stored and shown: no control characters, bounded."""
+    """A path, without its query, as it may be stored and shown: no control characters, bounded.
+
+    An absolute target loses its scheme and authority, which may hold a password.
+    """
+    if "://" in path and not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:2048])
 
 

@@ -60,9 +60,9 @@ class Watchdog:
         if limits.total:
             due.append((self._began + limits.total, Reason.TOTAL_TIMEOUT, limits.total))
         if limits.first_byte and upstream.head is None:
-            due.append(
-                (self._began + limits.first_byte, Reason.FIRST_BYTE_TIMEOUT, limits.first_byte)
-            )
+            # Nobody answers before the request is there: it counts from its end.
+            since = self._loop.time() if upstream.uploading else upstream.sent_at
+            due.append((since + limits.first_byte, Reason.FIRST_BYTE_TIMEOUT, limits.first_byte))
         if limits.idle:
             # While nobody is to send, before the head or with a slow client, the limit stands off.
             counting = upstream.head is not None and not upstream.paused

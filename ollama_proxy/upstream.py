@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Protocol, cast
 
@@ -31,8 +31,8 @@ class Signal(Enum):
 
     DRAIN = "the client reads too slowly"
     DONE = "the answer is whole"
-    ABORTED = "the upstream broke off"
-    MALFORMED = "the upstream sent what is not HTTP"
+    ABORTED = "Ollama broke off"
+    MALFORMED = "Ollama sent what is not HTTP"
     STOPPED = "this side ended the call"
 
 
@@ -67,13 +67,14 @@ class Upstream(asyncio.Protocol):
         self._tap: Tap | None = None
         self._method = ""
         self._keep_alive = False
-        self._interim_allowed = False
+        self._http_10 = False
         self.interims = 0
         self._buffer = b""
         self._scanner: Scanner | None = None
         self._signal: Signal | None = None
         self.head: ResponseHead | None = None
         self.last_piece = 0.0
+        self.sent_at = 0.0
         self.client_kept = False
         self.uploading = False
         self.paused = False
@@ -86,7 +87,7 @@ class Upstream(asyncio.Protocol):
     ) -> None:
         """Take up a call: its answer goes to `client`, kept alive afterwards if that can be."""
         self._method = method
-        self._interim_allowed = not http_10
+        self._http_10 = http_10
         self._client = client
         self._keep_alive = keep_alive
         self._tap = tap
@@ -105,14 +106,32 @@ class Upstream(asyncio.Protocol):
         return signal
 
     def stop(self) -> None:
-        """End the call from this side."""
+        """End the call from this side: the model is freed now, whatever the client does."""
         self._raise(Signal.STOPPED)
+        if not self.lost:
+            self.transport.abort()
 
-    def resume(self) -> None:
-        """Read on: the client has caught up."""
+    @property
+    def usable(self) -> bool:
+        """Whether a call can be sent: a new connection may be closed before its first."""
+        return not self.lost and not self.transport.is_closing()
+
+    async def client_caught_up(self, drained: Awaitable[None]) -> None:
+        """Wait for a slow client, but not beyond the call's end; then read on."""
+        draining = asyncio.ensure_future(drained)
+        try:
+            while not draining.done() and not self._over:
+                self._waiter = self._loop.create_future()
+                await asyncio.wait((draining, self._waiter), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiter = None
+            draining.cancel()
+        self._resume()
+
+    def _resume(self) -> None:
         self.paused = False
         self.last_piece = self._loop.time()
-        if not self.lost and self._client is not None:
+        if self.usable:
             self.transport.resume_reading()
 
     def release(self) -> bool:
@@ -190,14 +209,15 @@ class Upstream(asyncio.Protocol):
         if head.status == 101 or self.interims > INTERIM_LIMIT or self._client is None:
             self._raise(Signal.MALFORMED)
             return False
-        if self._interim_allowed:
-            self._write(head.raw)
+        if not self._http_10 and not self._client.is_closing():
+            # Not counted as sent: an error of ours may still follow it.
+            self._client.write(head.raw)
         return True
 
     def _final_head(self, head: ResponseHead, rest: bytes) -> None:
         assert self._client is not None and self._tap is not None
         scanner = head.scanner
-        if not self._interim_allowed and head.header(b"transfer-encoding"):
+        if self._http_10 and head.header(b"transfer-encoding"):
             # An HTTP/1.0 client cannot read chunks, and the bytes are not to be re-made.
             self._raise(Signal.MALFORMED)
             return
@@ -301,7 +321,7 @@ class Upstream(asyncio.Protocol):
         A call is never sent twice, so a connection that the upstream may be closing is not used:
         neither one with something to read (its end, or what nobody asked for) nor an old one.
         """
-        if self.lost or self.transport.is_closing() or now - self.idle_since > idle_limit:
+        if not self.usable or now - self.idle_since > idle_limit:
             return False
         connection = self.transport.get_extra_info("socket")
         if connection is None or not hasattr(select, "poll"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Connection, between
+from tests.harness import Connection, ScriptedUpstream, between, running_proxy
 
 TARGETS = [
     b"/a%2Fb//c/../d;p=1?q=a+b&&x=%zz%",
@@ -50,6 +50,29 @@ async def test_an_absolute_target_reaches_the_upstream_and_nobody_else(tmp_path:
         await client.send(b"GET http://evil.example/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
         assert (await client.read_head()).startswith(b"HTTP/1.1 403")
     assert seen.startswith(b"GET http://evil.example/x HTTP/1.1\r\n")
+
+
+async def test_an_upstream_with_a_path_gets_it_before_each_target(tmp_path: Path) -> None:
+    seen = []
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            seen.append((await upstream.read_head()).partition(b" HTTP/1.1")[0])
+            await upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with (
+        ScriptedUpstream(script) as upstream,
+        running_proxy(f"{upstream.url}/pre/", tmp_path, models_interval="3600") as proxy,
+    ):
+        client = await proxy.client()
+        for line in (b"GET /api/tags", b"OPTIONS *", b"GET http://u:pw@localhost/api/x"):
+            await client.send(line + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await client.read_head()
+        calls = await proxy.calls(3)
+    wanted = [one for one in seen if b"/api/version" not in one and b"/api/ps" not in one]
+    assert b"GET /pre/api/tags" in wanted
+    assert wanted[-2:] == [b"OPTIONS *", b"GET http://u:pw@localhost/api/x"]
+    assert calls[0]["path"] == "/api/x"
 
 
 async def test_connect_is_refused(tmp_path: Path) -> None:

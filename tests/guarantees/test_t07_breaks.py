@@ -97,10 +97,25 @@ async def test_surplus_bytes_never_reach_a_client(answer: bytes, tmp_path: Path)
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabcde",
+        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
         b"",
     ],
-    ids=["nonsense", "status", "no-colon", "two-lengths", "both", "plus", "101", "nothing"],
+    ids=[
+        "nonsense",
+        "status",
+        "no-colon",
+        "two-lengths",
+        "both",
+        "plus",
+        "huge",
+        "2000",
+        "099",
+        "101",
+        "nothing",
+    ],
 )
 async def test_what_is_not_one_clear_answer_is_a_502(answer: bytes, tmp_path: Path) -> None:
     async def script(upstream: Connection) -> None:
