@@ -31,6 +31,10 @@ class Answered(web.StreamResponse):
         super().__init__()
         self._stays_open = keep_alive
 
+    def then_close(self) -> None:
+        """End the connection after this answer, whatever was said before."""
+        self._stays_open = False
+
     @property
     def keep_alive(self) -> bool:
         return self._stays_open

@@ -1,25 +1,22 @@
 """Builds the whole program, starts it in order and stops it in the other: knows every part.
 
-Start: store, writer, statistics warmed from the store, model sensor, admin, the proxy's port last.
-Stop: the port first, running calls drained, then the rest. Not here: any part's own work.
+Start: the ports are bound, then store, writer, statistics warmed from the store, model sensor,
+admin; the proxy's port is served last. Stop: that port first, running calls drained, then the rest
+in the other order. Not here: any part's own work.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
-import os
-import resource
 import secrets
 import socket
 import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
@@ -27,12 +24,13 @@ from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
-from ollama_proxy.call import Parts, Target
+from ollama_proxy.call import Parts
 from ollama_proxy.config import Config
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder
-from ollama_proxy.front import make_front
+from ollama_proxy.front import FrontError, make_front
 from ollama_proxy.limits import Limits
+from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.pool import Pool
@@ -42,18 +40,13 @@ from ollama_proxy.settings import Address
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
+from ollama_proxy.target import Target
 
 log = logging.getLogger(__name__)
 
 DATABASE = "calls.sqlite3"
-BACKLOG = 4096
-READERS = 2
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
-
-
-class StartError(Exception):
-    """The program cannot start; the text is one line with the cause and the remedy."""
 
 
 @dataclass
@@ -101,10 +94,10 @@ class StoreReader:
 
 @dataclass
 class StorageStatus:
-    """How the writing goes; the file's size is read at most each ten seconds."""
+    """How the writing goes; the files' size is read at most each ten seconds."""
 
     writer: Writer
-    path: Path
+    store: SqliteStore
     _size: int | None = None
     _read_at: float = float("-inf")
 
@@ -126,7 +119,7 @@ class StorageStatus:
         if now - self._read_at > 10:
             self._read_at = now
             try:
-                self._size = self.path.stat().st_size
+                self._size = self.store.size_bytes()
             except OSError:
                 self._size = None
         return self._size
@@ -139,8 +132,8 @@ class App:
         self.config = config
         self.port = 0
         self.admin_address: Address | None = None
-        self._servers: list[asyncio.Server] = []
-        self._runners: list[web.AppRunner] = []
+        self.on_loopback = True
+        self._started = AsyncExitStack()
 
     @property
     def health(self) -> UpstreamHealth:
@@ -155,18 +148,23 @@ class App:
 
     async def start(self) -> None:
         """Raises StartError or StoreError, each with one line for the user."""
-        config = self.config
-        listener = _bind(config.listen, "--listen")
         try:
-            self.port = listener.getsockname()[1]
-            admin_listener = self._bind_admin()
-            self._start_recording()
-            self._start_watching()
-            admin = await self._start_admin(admin_listener)
-            await self._start_forwarding(listener, admin)
+            await self._start()
         except BaseException:
-            listener.close()
+            await self._started.aclose()
             raise
+
+    async def _start(self) -> None:
+        listener = bind(self.config.listen, "--listen")
+        self._started.callback(listener.close)
+        self.port = listener.getsockname()[1]
+        # By what was bound: a name may stand for any address.
+        self.on_loopback = is_loopback(listener.getsockname()[0])
+        admin_listener = self._bind_admin()
+        self._start_recording()
+        self._start_watching()
+        admin = await self._start_admin(admin_listener)
+        await self._start_forwarding(listener, admin)
 
     def _bind_admin(self) -> socket.socket | None:
         """The admin's own port; where the default one is taken, the page is on the proxy's."""
@@ -174,12 +172,13 @@ class App:
         if wanted is None:
             return None
         try:
-            listener = _bind(wanted, "--admin-listen")
+            listener = bind(wanted, "--admin-listen")
         except StartError as error:
             if self.config.admin_listen_given:
                 raise
             log.warning("%s", error)
             return None
+        self._started.callback(listener.close)
         self.admin_address = Address(wanted.host, listener.getsockname()[1])
         return listener
 
@@ -187,7 +186,10 @@ class App:
         retention = self.config.retention
         self._store = SqliteStore(self.config.data_dir / DATABASE)
         self._store.open()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._started.callback(self._store.close)
+        # One thread: reads share a connection, and must not wait with the look-ups of host names.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._started.callback(self._reader.shutdown, wait=False, cancel_futures=True)
         self._statistics = self._store.statistics()
         self._writer = Writer(
             self._store,
@@ -195,6 +197,7 @@ class App:
             max_bytes=retention.megabytes * 1_000_000 or None,
         )
         self._writer.start()
+        self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._live = Live(
             recent=retention.recent,
             sinks=[
@@ -212,6 +215,7 @@ class App:
             interval_down=min(2.0, self.config.models_interval),
         )
         self._sensor.start()
+        self._started.push_async_callback(self._sensor.stop)
 
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
         """The admin below its path, for the proxy's port, and at the root of its own."""
@@ -219,9 +223,9 @@ class App:
         self._api = api = Api(
             live=self._live,
             statistics=self._statistics,
-            reader=StoreReader(self._store, self._readers),
+            reader=StoreReader(self._store, self._reader),
             health=lambda: self._sensor.health,
-            storage=StorageStatus(self._writer, self._store.path),
+            storage=StorageStatus(self._writer, self._store),
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),
@@ -241,30 +245,18 @@ class App:
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
-        self._runners.append(runner)
+        self._started.push_async_callback(runner.cleanup)
         return runner
 
     async def _start_forwarding(self, listener: socket.socket, admin: web.Server) -> None:
         config = self.config
         upstream, times = config.upstream, config.timeouts
         tls = ssl.create_default_context() if upstream.scheme == "https" else None
-        here = is_loopback(config.listen.host)
-        pass_host = here and is_loopback(upstream.host)
-        default_port = 443 if tls else 80
-        authority = (
-            str(Address(upstream.host, upstream.port))
-            if upstream.port != default_port
-            else str(Address(upstream.host, 0)).removesuffix(":0")
-        )
         self._pool = Pool(upstream.host, upstream.port, tls=tls, idle_limit=times.pool_idle)
+        self._started.callback(self._pool.close)
         self._forwarder = Forwarder(
             Parts(
-                target=Target(
-                    path=upstream.path.encode(),
-                    authority=authority.encode(),
-                    pass_host=pass_host,
-                    check_host=here and not pass_host,
-                ),
+                target=Target.of(upstream, self.on_loopback, is_loopback(upstream.host)),
                 pool=self._pool,
                 live=self._live,
                 limits=Limits(
@@ -282,44 +274,46 @@ class App:
                 on_surprise=self._sensor.poke,
             )
         )
-        self._front = make_front(self._forwarder.handle, admin, config.admin_path)
-        loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self._front, sock=listener, backlog=BACKLOG))
+        try:
+            self._front = make_front(self._forwarder.handle, admin, config.admin_path)
+        except FrontError as error:
+            raise StartError(str(error)) from error
+        self._server = await asyncio.get_running_loop().create_server(
+            self._front, sock=listener, backlog=BACKLOG
+        )
 
     # -- stop -------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Let running calls end, within `timeouts.drain`, then end everything and write it down."""
-        for server in self._servers:
-            server.close()
-        self._front.pre_shutdown()
+        self._server.close()
+        self._forwarder.close(self._front.connections)
         if not await self._forwarder.drained(self.config.timeouts.drain):
-            await self.interrupt()
+            await self.interrupt("the time to end by themselves was over")
         self._api.events.close()
         await self._front.shutdown(0.1)
-        await self._sensor.stop()
-        for runner in self._runners:
-            await runner.cleanup()
-        self._pool.close()
-        await asyncio.to_thread(self._end_recording)
+        await self._started.aclose()
 
-    async def interrupt(self) -> None:
+    async def interrupt(self, why: str) -> None:
         """End running calls now; they are recorded as interrupted."""
         count = self._forwarder.interrupt(Reason.SHUTDOWN)
         if count:
-            log.warning("ended %d running calls: the stop's time limit passed", count)
+            log.warning("ended %d running %s: %s", count, "call" if count == 1 else "calls", why)
         await self._forwarder.drained(2.0)
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to Ollama."""
+        return self._pool
 
     @property
     def running(self) -> int:
         """Calls on their way now."""
         return self._forwarder.running
 
-    def _end_recording(self) -> None:
+    def _end_writing(self) -> None:
         if not self._writer.stop(WRITE_SECONDS):
             log.error("not all calls could be stored: %s", self._writer.error or "time ran out")
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        self._store.close()
 
 
 def _admin_app(api: Api, pages: Pages) -> web.Application:
@@ -328,52 +322,3 @@ def _admin_app(api: Api, pages: Pages) -> web.Application:
     api.add_routes(app)
     pages.add_routes(app)
     return app
-
-
-def _bind(address: Address, flag: str) -> socket.socket:
-    """A bound socket that does not listen yet. Raises StartError."""
-    try:
-        family, kind, protocol, _, name = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise StartError(f"{flag} {address}: the host is not known ({error.strerror})") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(name)
-        # Taken only while something listens there: with SO_REUSEADDR a bind alone may succeed.
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartError(_bind_failure(address, flag, error)) from None
-    return listener
-
-
-def _bind_failure(address: Address, flag: str, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {address.port} on {address.host} is in use: stop what listens there "
-            f"(ss -ltnp 'sport = :{address.port}' names it) or choose another with {flag}"
-        )
-    if error.errno == errno.EACCES:
-        return f"port {address.port} needs root: choose one above 1023 with {flag}"
-    return f"{flag} {address}: cannot listen there ({error.strerror})"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name to listen on, or to connect to, is this machine's loopback."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def allow_many_files() -> None:
-    """Raise the soft limit of open files to the hard one: each stream takes two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -122,10 +122,9 @@ class EventBus:
         return head.encode() + encode(data) + b"\n\n"
 
     def publish(self, kind: str, data: Any) -> None:
-        if self._subscriptions:
-            self.send(self.event(kind, data))
-
-    def send(self, event: bytes) -> None:
+        if not self._subscriptions:
+            return
+        event = self.event(kind, data)
         for subscription in self._subscriptions:
             subscription.put(event)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestHandler
 
 from ollama_proxy.answers import Answered, Refusal, write_refusal
 from ollama_proxy.exchange import Exchange, Reason, State
@@ -26,24 +27,10 @@ from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
+from ollama_proxy.target import Target
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where calls go: `path` is put before each request's own.
-
-    Host: where listener and upstream are both on loopback, Ollama applies its own table and Host
-    passes unchanged (`pass_host`). Otherwise the upstream gets its own `authority`, and a loopback
-    listener applies the table first (`check_host`).
-    """
-
-    path: bytes
-    authority: bytes
-    pass_host: bool
-    check_host: bool
 
 
 @dataclass(frozen=True)
@@ -90,7 +77,7 @@ class ForwardedCall:
 
     # -- the straight way -------------------------------------------------------------------
 
-    async def run(self) -> web.StreamResponse:
+    async def run(self) -> Answered:
         try:
             head = self._checked_head()
             upstream = await self._connected()
@@ -128,17 +115,13 @@ class ForwardedCall:
         try:
             return request_head(
                 self._method,
-                self._target_for(parts.target.path),
+                parts.target.prefixed(self._target),
                 request.raw_headers,
                 http_10=self._http_10,
                 authority=None if parts.target.pass_host else parts.target.authority,
             )
         except HeadError as error:
             raise Refusal(501, State.FAILED, Reason.REFUSED, str(error)) from None
-
-    def _target_for(self, prefix: bytes) -> bytes:
-        """The request's target below the upstream's path; `*` and absolute ones stay so."""
-        return prefix + self._target if self._target.startswith(b"/") else self._target
 
     def _came_from_here(self) -> bool:
         """Whether this request is one that this proxy sent upstream.
@@ -189,17 +172,18 @@ class ForwardedCall:
         if not upstream.usable:
             text = f"Ollama at {self._where} closed a new connection at once"
             raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
+        chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         upstream.begin(
             method=self._method,
             http_10=self._http_10,
             client=client,
-            keep_alive=request.keep_alive and not self._http_10,
+            # aiohttp takes a chunked body's trailers for headers of the connection's next request.
+            keep_alive=request.keep_alive and not self._http_10 and not chunked,
             tap=self._tap,
         )
         content = request.content
         whole = content.is_eof()
         body = content.read_nowait() if whole else b""
-        chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         if whole and chunked:
             upstream.transport.write(head + _chunk(body) + b"0\r\n\r\n")
         else:
@@ -214,7 +198,7 @@ class ForwardedCall:
         self._register()
         self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
 
-    async def _relayed(self, upstream: Upstream) -> web.StreamResponse:
+    async def _relayed(self, upstream: Upstream) -> Answered:
         """Wait for the answer's end; the bytes pass meanwhile without this task."""
         writer = self._request.writer
         try:
@@ -243,7 +227,7 @@ class ForwardedCall:
         else:
             exchange.end(State.COMPLETED)
 
-    def _broken(self, upstream: Upstream, signal: Signal) -> web.StreamResponse:
+    def _broken(self, upstream: Upstream, signal: Signal) -> Answered:
         """The answer will not become whole. Before its head: say so; after it: break off too."""
         self._stop_upload(upstream)
         if upstream.head is None:
@@ -255,7 +239,7 @@ class ForwardedCall:
             reset_on_close(client)
         return Answered(False)
 
-    def _broken_before_head(self, signal: Signal) -> web.StreamResponse:
+    def _broken_before_head(self, signal: Signal) -> Answered:
         exchange = self.exchange
         if exchange.state is State.TIMEOUT and exchange.reason and exchange.error:
             raise Refusal(504, exchange.state, exchange.reason, exchange.error)
@@ -273,13 +257,14 @@ class ForwardedCall:
         while True:
             try:
                 async with asyncio.timeout(limit):
+                    await upstream.writable()
                     data = await content.readany()
             except TimeoutError:
                 self._time_out(Reason.UPLOAD_TIMEOUT, limit or 0.0)
                 return
             except (web.RequestPayloadError, OSError):
                 # The client broke its own upload; aiohttp ends the connection.
-                self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
+                self.client_left()
                 return
             if not data:
                 break
@@ -288,7 +273,6 @@ class ForwardedCall:
             upstream.transport.write(_chunk(data) if chunked else data)
             if self._tap.request_piece(data):
                 self._understood()
-            await upstream.writable()
         if chunked and not upstream.lost:
             upstream.transport.write(b"0\r\n\r\n")
         upstream.uploading = False
@@ -302,6 +286,23 @@ class ForwardedCall:
             self._parts.live.describe(self.exchange)
 
     # -- ends -------------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> RequestHandler:
+        """The client's connection, as aiohttp's server knows it."""
+        return self._request.protocol
+
+    @property
+    def socket(self) -> int:
+        """The client's socket as a file descriptor, -1 if it is closed."""
+        transport = self._request.transport
+        found = transport.get_extra_info("socket") if transport is not None else None
+        descriptor: int = found.fileno() if found is not None else -1
+        return descriptor
+
+    def client_left(self) -> None:
+        """The client was seen to be gone where aiohttp, which reads no more, does not see it."""
+        self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
 
     def stop(self, state: State, reason: Reason, error: str | None = None) -> None:
         """End the call from this side; the client sees its answer break off."""
@@ -360,7 +361,7 @@ class ForwardedCall:
             return f"the client left {when}"
         return "the client left while the answer was on its way"
 
-    def _refused(self, refusal: Refusal) -> web.StreamResponse:
+    def _refused(self, refusal: Refusal) -> Answered:
         """Answer ourselves, in the client's dialect, unless an answer has already begun."""
         message = refusal.message
         self.exchange.end(refusal.state, refusal.reason, message)

@@ -11,13 +11,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+import tempfile
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ollama_proxy import __version__
-from ollama_proxy.app import App, StartError, allow_many_files, is_loopback
+from ollama_proxy.app import App
 from ollama_proxy.config import Config, ConfigError, load, misspelt
-from ollama_proxy.demo import show
+from ollama_proxy.demo import sample_programs, simulated_ollama
+from ollama_proxy.listening import StartError, allow_many_files
 from ollama_proxy.logs import OneLine
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.settings import SETTINGS, Address, Setting
@@ -119,8 +122,17 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     _log_to_stderr()
-    with show(_flags(options), os.environ) as config:
-        return _run(_served(config))
+    with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
+        return _run(_demonstrated(_flags(options), folder))
+
+
+async def _demonstrated(flags: Mapping[str, str], folder: str) -> int:
+    async with simulated_ollama() as upstream:
+        # At the end nobody waits for the answers that are still on their way.
+        ours = {"timeouts.drain": "0", **flags, "upstream": upstream, "data_dir": folder}
+        config = load(ours, os.environ)
+        print("This is a demonstration: the model is simulated and its text is made up.\n")
+        return await _served(config, sample_programs)
 
 
 def _run(program: Coroutine[Any, Any, int]) -> int:
@@ -133,13 +145,18 @@ def _run(program: Coroutine[Any, Any, int]) -> int:
         return runner.run(program)
 
 
-async def _served(config: Config) -> int:
-    """Serve until a signal says to stop; a second one ends running calls at once."""
+async def _served(
+    config: Config, beside: Callable[[str], AbstractContextManager[None]] | None = None
+) -> int:
+    """Serve until a signal says to stop; a second one ends running calls at once.
+
+    `beside` is entered with the proxy's URL once it serves, and left before it stops.
+    """
     allow_many_files()
     app = App(config)
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     try:
         await app.start()
@@ -154,15 +171,17 @@ async def _served(config: Config) -> int:
             USAGE_ERROR,
         )
     print(_welcome(app, config, health), flush=True)
-    await stop.wait()
+    with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
+        await stop.wait()
     await _stopped(app, hurry)
     return 0
 
 
 async def _stopped(app: App, hurry: asyncio.Event) -> None:
     if app.running and app.config.timeouts.drain:
+        calls = "1 running call" if app.running == 1 else f"{app.running} running calls"
         print(
-            f"stopping: {app.running} running calls may end first (once more to end them now)",
+            f"stopping: {calls} may end first (once more to end them now)",
             file=sys.stderr,
             flush=True,
         )
@@ -170,20 +189,25 @@ async def _stopped(app: App, hurry: asyncio.Event) -> None:
     hurrying = asyncio.create_task(hurry.wait())
     await asyncio.wait((stopping, hurrying), return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
-        await app.interrupt()
+        await app.interrupt("asked for by a second signal")
     hurrying.cancel()
     await stopping
 
 
+def _own_address(app: App, config: Config) -> Address:
+    """Where programs of this machine reach the proxy."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.listen.host, config.listen.host)
+    return Address(host, app.port)
+
+
 def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
-    host = config.listen.host
-    own = Address("127.0.0.1" if host in ("0.0.0.0", "::") else host, app.port)
+    own = _own_address(app, config)
     page = f"http://{own}{config.admin_path}/"
     if app.admin_address is not None:
         page = f"http://{app.admin_address}/   and {page}"
     lines = [
         f"ollama-proxy {__version__}",
-        f"  listens on    http://{Address(host, app.port)}",
+        f"  listens on    http://{Address(config.listen.host, app.port)}",
         f"  forwards to   {config.upstream}   ({_state(health)})",
         f"  page          {page}",
         f"  records in    {config.data_dir}",
@@ -191,7 +215,7 @@ def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
         "Point your programs here (not the Ollama service itself, which reads the same variable):",
         f"  export OLLAMA_HOST=http://{own}",
     ]
-    if not is_loopback(host):
+    if not app.on_loopback:
         lines.insert(
             2, "                other machines can reach this port: whoever can may use the model"
         )
@@ -199,8 +223,10 @@ def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
 
 
 def _state(health: UpstreamHealth) -> str:
+    if health.up and health.version is None:
+        return f"what answers there is not Ollama: {health.error}; check upstream"
     if health.up:
-        return f"Ollama {health.version or 'of unknown version'} answers"
+        return f"Ollama {health.version} answers"
     return f"no answer: {health.error}; calls get 502 until it is back, which is noticed by itself"
 
 

@@ -67,6 +67,7 @@ class Observation(msgspec.Struct, kw_only=True):
     error: str | None = None
     error_in_stream: bool = False
     incomplete: bool = False
+    not_understood: int = 0
 
     @property
     def queue(self) -> float | None:
@@ -92,6 +93,8 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
 
     `started_at` is ISO 8601 in UTC with milliseconds; durations are seconds; unknown is None.
     `output_chunks` counts the pieces of text that passed, exactly; it is not a token count.
+    `not_understood` counts pieces of the call, the request or lines of the answer, that were looked
+    at and could not be read; 0 is the rule.
     """
 
     id: str
@@ -121,6 +124,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     response_bytes: int = 0
     output_chunks: int | None = None
     options: dict[str, Any] | None = None
+    not_understood: int = 0
 
 
 class Exchange:
@@ -231,6 +235,7 @@ class Exchange:
             response_bytes=self.response_bytes,
             output_chunks=seen.output_chunks,
             options=seen.options,
+            not_understood=seen.not_understood,
         )
 
 
@@ -239,7 +244,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _last_milliseconds = 0
 _last_random = 0
 
@@ -257,4 +262,4 @@ def new_id(now: float) -> str:
     else:
         _last_random += 1
     value = _last_milliseconds << 80 | _last_random
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join(ID_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))

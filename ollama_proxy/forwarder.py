@@ -6,11 +6,17 @@ Not here: the way of a call (`call.py`).
 from __future__ import annotations
 
 import asyncio
+import select
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from ollama_proxy.call import ForwardedCall, Parts
 from ollama_proxy.exchange import Reason, State
+from ollama_proxy.ticker import Ticker
+
+DEPARTED_SECONDS = 0.5
+"""How often clients are looked for that left unnoticed."""
 
 
 class Forwarder:
@@ -21,6 +27,8 @@ class Forwarder:
         self._running: set[ForwardedCall] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closing = False
+        self._ticker = Ticker(DEPARTED_SECONDS, self._end_departed)
 
     @property
     def running(self) -> int:
@@ -31,14 +39,29 @@ class Forwarder:
         call = ForwardedCall(self._parts, request)
         self._running.add(call)
         self._idle.clear()
+        self._ticker.wake()
         try:
-            return await call.run()
+            answer = await call.run()
         finally:
             # Without an await: what is cancelled here would never be recorded.
             call.finish()
             self._running.discard(call)
             if not self._running:
                 self._idle.set()
+        if self._closing:
+            answer.then_close()
+        return answer
+
+    def close(self, connections: list[RequestHandler]) -> None:
+        """Take no more requests: idle connections end now, the others after their answer.
+
+        Closing a busy one would throw away what is still to come of its upload.
+        """
+        self._closing = True
+        busy = {call.connection for call in self._running}
+        for connection in connections:
+            if connection not in busy:
+                connection.close()
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing runs; False if that takes longer."""
@@ -54,3 +77,18 @@ class Forwarder:
         for call in self._running:
             call.stop(State.INTERRUPTED, reason)
         return len(self._running)
+
+    def _end_departed(self) -> bool:
+        """End calls whose client has left while nothing was read from it, so that nobody noticed.
+
+        That is so while an upload waits for a slow upstream, or many requests wait behind a call.
+        """
+        if hasattr(select, "POLLRDHUP"):
+            sockets = {call.socket: call for call in self._running}
+            sockets.pop(-1, None)
+            poll = select.poll()
+            for descriptor in sockets:
+                poll.register(descriptor, select.POLLRDHUP)
+            for descriptor, _ in poll.poll(0):
+                sockets[descriptor].client_left()
+        return bool(self._running)

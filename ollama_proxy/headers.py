@@ -8,6 +8,7 @@ case and duplicates stay as they were. Not here: sockets, bodies.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -25,6 +26,10 @@ HOP_BY_HOP = frozenset(
 # Named in Connection these would be dropped by the letter of the RFC; a client could so remove
 # what decides who may ask, or where the body ends (the Go issue 50580 and CVE-2022-31813 family).
 NEVER_DROPPED = frozenset({b"host", b"content-length", b"authorization", b"transfer-encoding"})
+
+
+TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What a header's name may be made of (RFC 9110 section 5.6.2)."""
 
 
 class HeadError(ValueError):
@@ -47,7 +52,8 @@ class ResponseHead:
                 connection.update(_tokens(value))
         dropped = (HOP_BY_HOP | connection) - NEVER_DROPPED
         self._cut = [(start, end) for name, _, start, end in self.lines if name in dropped]
-        self._keep_alive_line = connection == {b"keep-alive"}
+        names = [name for name, _, _, _ in self.lines if name in dropped]
+        self._keep_alive_line = names == [b"connection"] and connection == {b"keep-alive"}
         self.scanner = self._framing(method)
         self.reusable = (
             version_11 and b"close" not in connection and not isinstance(self.scanner, UntilClose)
@@ -111,12 +117,21 @@ def _lines(raw: bytes) -> list[tuple[bytes, bytes, int, int]]:
     stop = len(raw) - 2
     while start < stop:
         end = raw.index(b"\r\n", start) + 2
-        name, colon, value = raw[start : end - 2].partition(b":")
-        if not colon or not name or name[0] in b" \t" or name[-1] in b" \t":
+        line = raw[start : end - 2]
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name.translate(None, TOKEN):
             raise HeadError("a header line without a proper name")
+        if any(odd in line for odd in (b"\r", b"\n", b"\0")):
+            raise HeadError("a control character in a header line")
         lines.append((name.lower(), value.strip(b" \t"), start, end))
         start = end
     return lines
+
+
+def may_become_head(data: bytes) -> bool:
+    """Whether these first bytes can still become a response head; False as early as can be told."""
+    start = b"HTTP/1."
+    return data[: len(start)] == start[: len(data)] and b"\n\n" not in data
 
 
 def _tokens(value: bytes) -> list[bytes]:
@@ -235,10 +250,12 @@ def own_answer(
 def recorded_path(path: str) -> str:
     """A path, without its query, as it may be stored and shown: no control characters, bounded.
 
-    An absolute target loses its scheme and authority, which may hold a password.
+    An absolute target loses its scheme and authority, and every path what may be parameters by
+    another spelling: all of these may hold a password or a key.
     """
     if "://" in path and not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
+    path = re.split(r"[?#;]|%3[fb]|%23", path, maxsplit=1, flags=re.IGNORECASE)[0]
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:2048])
 
 

@@ -69,10 +69,16 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def _host(text: str) -> str:
-    """A host name or IP address, the latter in brackets if IPv6; returned without them."""
+    """A host name or IP address, the latter in brackets if IPv6; returned without them.
+
+    A name's lengths are those of RFC 1035 section 2.3.4: of others getaddrinfo raises UnicodeError.
+    """
     if text.startswith("[") and text.endswith("]"):
         return str(ipaddress.IPv6Address(text[1:-1]))
     if re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text) is None:
+        raise ValueError
+    name = text.removesuffix(".")
+    if len(name) > 253 or not all(0 < len(label) <= 63 for label in name.split(".")):
         raise ValueError
     return text
 
@@ -183,8 +189,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("timeouts.idle", SECONDS, 0, "Seconds between two pieces of an answer. 0: no limit."),
     Setting("timeouts.total", SECONDS, 0, "Seconds of a whole call. 0: no limit."),
     Setting("timeouts.upload", SECONDS, 300, "Seconds between pieces of a request. 0: no limit."),
-    Setting("timeouts.drain", SECONDS, 30, "Seconds that running calls get to end at a stop."),
-    Setting("timeouts.pool_idle", SECONDS, 30, "Seconds an idle connection to Ollama is kept."),
+    Setting("timeouts.drain", SECONDS, 30, "Seconds that running calls get at a stop. 0: none."),
+    Setting("timeouts.pool_idle", SECONDS, 30, "Seconds an idle connection stays open. 0: none."),
     Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
     Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
     Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),

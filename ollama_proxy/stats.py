@@ -62,12 +62,11 @@ class Histogram(msgspec.Struct):
     def mean(self) -> float | None:
         return self.sum / self.count if self.count else None
 
-    def percentile(self, q: float) -> float | None:
-        """The value that the share `q` (0 to 1) of all values does not pass, by nearest rank."""
-        return self.percentiles(q)[0]
-
     def percentiles(self, *rising: float) -> list[float | None]:
-        """Several at once, in one walk: a page may show those of 500 models."""
+        """For each share (0 to 1) the value that it of all values does not pass, by nearest rank.
+
+        Several at once, in one walk: a page may show those of 500 models.
+        """
         if not self.count:
             return [None] * len(rising)
         told: list[float | None] = []
@@ -225,14 +224,6 @@ class Statistics(msgspec.Struct):
         """Mean seconds of the completed calls that ran a model; 0 when there is none."""
         return self.all.answered_seconds / self.all.answered if self.all.answered else 0.0
 
-    def to_bytes(self) -> bytes:
-        return msgspec.msgpack.encode(self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Statistics:
-        """Raises msgspec.MsgspecError where `data` are no statistics."""
-        return _statistics_decoder.decode(data)
-
     def _key(self, model: str, completed: bool) -> str:
         room = MAX_MODELS if completed else MAX_MODELS // 2
         own = model in self.models or (len(self.models) < room and len(model) <= MAX_NAME)
@@ -262,4 +253,3 @@ def _seconds(value: float | None) -> float:
 _HISTOGRAMS = ("duration", "time_to_first_token", "tokens_per_second")
 _SUMS = tuple(name for name in Summary.__struct_fields__ if name not in (*_HISTOGRAMS, "last_used"))
 _summary_decoder = msgspec.msgpack.Decoder(Summary)
-_statistics_decoder = msgspec.msgpack.Decoder(Statistics)

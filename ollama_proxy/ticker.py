@@ -45,7 +45,8 @@ class Ticker:
             again, self._failing = self._work(), False
         except Exception as error:  # noqa: BLE001 - guard: background loop
             if not self._failing:
-                log.error("what is told to listeners failed: %s", where(error))
+                name = getattr(self._work, "__qualname__", type(self._work).__name__)
+                log.error("%s failed: %s", name, where(error))
             again = self._failing = True
         if again:
             self._sleep(max(self._interval, 9 * (time.perf_counter() - began)))

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Protocol, cast
 
 from ollama_proxy.framing import FramingError, Scanner
-from ollama_proxy.headers import HeadError, ResponseHead
+from ollama_proxy.headers import HeadError, ResponseHead, may_become_head
 
 HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client above which the upstream is no longer read."""
@@ -140,7 +140,9 @@ class Upstream(asyncio.Protocol):
             self._signal is Signal.DONE
             and self.head is not None
             and self.head.reusable
-            and not self.lost
+            # What is missing of this request would be taken from the next one.
+            and not self.uploading
+            and self.usable
         )
         self._reset()
         return reusable
@@ -187,7 +189,7 @@ class Upstream(asyncio.Protocol):
             end = data.find(b"\r\n\r\n")
             if end < 0:
                 self._buffer = data
-                if len(data) > HEAD_LIMIT:
+                if len(data) > HEAD_LIMIT or not may_become_head(data):
                     self._raise(Signal.MALFORMED)
                 return
             try:

@@ -199,6 +199,16 @@ class TestAddresses:
             f"listen = {json.dumps(text)} (flag --listen): expected host:port"
         )
 
+    @pytest.mark.parametrize("host", ["a..b", "a..", "x" * 64, f"a.{'x' * 64}.", "ab." * 84 + "ab"])
+    def test_host_that_no_resolver_takes(self, host: str) -> None:
+        assert "expected host:port" in refused({"listen": f"{host}:1"})
+        assert "expected http or https" in refused({"upstream": f"http://{host}:1"})
+
+    @pytest.mark.parametrize("host", ["a.", "x" * 63, "ab." * 83 + "abcd"])
+    def test_longest_host(self, host: str) -> None:
+        host.encode("idna")
+        assert load({"upstream": f"http://{host}:1"}, {}).upstream.host == host
+
     @pytest.mark.parametrize(
         ("text", "expected"),
         [

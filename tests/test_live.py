@@ -453,6 +453,7 @@ async def test_a_ticker_goes_on_after_an_error_and_logs_it_once(
     async with asyncio.timeout(PATIENCE):
         await done.wait()
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert f"{work.__qualname__} failed: ValueError" in caplog.records[0].getMessage()
     assert ticker._timer is None
 
 

@@ -1,4 +1,4 @@
-// What a call's row says. The same rules as in pages.py, which writes the first rows.
+// What a call's row says. The same rules as in rows.py, which writes the first rows.
 
 import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
 import { t } from "./i18n.js";

@@ -1,8 +1,8 @@
-// What the page says of the proxy and of each model. The same rules as in pages.py.
+// What the page says of the proxy and of each model. The same rules as in rows.py.
 
 import { percentile } from "./calls.js";
-import { ago, clock, compact, epoch, n, name, none, number, percent, seconds, since, size, speed, unknown, visible, when } from "./format.js";
-import { t } from "./i18n.js";
+import { ago, at, clock, compact, epoch, n, name, none, number, percent, seconds, since, size, speed, unknown, visible } from "./format.js";
+import { around, t } from "./i18n.js";
 
 const YEAR = 365 * 86400;
 const BAD = ["failed", "timeout", "interrupted"];
@@ -29,7 +29,7 @@ function expires(model, now) {
   if (left > YEAR) return t("expires.never");
   if (left < 60) return t("expires.soon");
   if (left < 5400) return t("expires.min", { n: Math.floor(left / 60) });
-  return t("expires.at", { time: when(now + left, now).slice(0, -3) });
+  return t("expires.at", { at: at(now + left, now) });
 }
 
 export function modelRow(model, now) {
@@ -124,25 +124,25 @@ export function statusLine(status, now) {
 
 const downSince = (status) => epoch(status.upstream_since ?? status.started_at);
 
-/** What must be said above everything: [id, text, what to do]. */
+function caused(key, cause, values) {
+  if (!cause) return { text: t(key, { ...values, reason: t("cause.unknown") }), cause: "", end: "" };
+  const [text, end] = around(key, "reason", values);
+  return { text, cause: visible(cause), end };
+}
+
+/** What must be said above everything. A cause is English: it stands apart in its sentence. */
 export function notices(status, now) {
   const said = [];
   if (status.status === "down") {
-    const told = {
-      address: visible(status.upstream),
-      since: since(downSince(status), now),
-      reason: visible(status.upstream_error ?? t("cause.unknown")),
-    };
-    said.push(["down", t("notice.down", told), t("notice.down_check")]);
+    const told = { address: visible(status.upstream), since: since(downSince(status), now) };
+    const row = caused("notice.down", status.upstream_error, told);
+    said.push({ id: "down", ...row, advice: t("notice.down_check") });
   }
   if (status.storage_error) {
-    const told = {
-      since: since(epoch(status.storage_error_since ?? status.started_at), now),
-      reason: visible(status.storage_error),
-    };
-    said.push(["storage", t("notice.not_saved", told), ""]);
+    const told = { since: since(epoch(status.storage_error_since ?? status.started_at), now) };
+    said.push({ id: "storage", ...caused("notice.not_saved", status.storage_error, told) });
   }
-  if (status.records_dropped) said.push(["dropped", n("notice.dropped", status.records_dropped), ""]);
+  if (status.records_dropped) said.push({ id: "dropped", text: n("notice.dropped", status.records_dropped) });
   return said;
 }
 

@@ -1,4 +1,4 @@
-// How numbers and times are written. pages.py writes the first page with the same rules.
+// How numbers and times are written. words.py writes the first page with the same rules.
 
 import { plural, t } from "./i18n.js";
 
@@ -85,6 +85,11 @@ export function ago(moment, now) {
   if (passed < 5) return t("ago.now");
   if (passed < 60) return t("ago.s", { n: Math.floor(passed / 5) * 5 });
   if (passed < 3600) return t("ago.min", { n: Math.floor(passed / 60) });
+  return at(moment, now);
+}
+
+/** A moment with its preposition; without seconds. */
+export function at(moment, now) {
   const date = when(moment, now);
   return sameDay(moment, now) ? t("ago.at", { time: date.slice(0, 5) }) : t("ago.on", { date });
 }

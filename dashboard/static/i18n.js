@@ -8,10 +8,21 @@ export function speak(language, words) {
   rules = new Intl.PluralRules(language);
 }
 
-export function t(key, values = {}) {
+function word(key) {
   const text = catalogue[key];
   if (text === undefined) throw new Error(`no word for ${key}`);
-  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  return text;
+}
+
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+
+export function t(key, values = {}) {
+  return filled(word(key), values);
+}
+
+/** What stands before and after one place of a text, where an element of its own goes. */
+export function around(key, place, values) {
+  return word(key).split(`{${place}}`).map((text) => filled(text, values));
 }
 
 /** "one" or "other": the catalogues have no further forms (Italian's "many" reads as "other"). */

@@ -18,13 +18,12 @@ export class StatusView {
     this.tryNow.addEventListener("click", () => stream.tryNow());
     this.notices = new Rows(
       document.getElementById("notices"),
-      ([id]) => {
+      ({ id }) => {
         const notice = copy("t-notice");
         notice.className = `notice ${id === "down" ? "bad" : "attention"}`;
         return notice;
       },
-      (row, [, text, advice]) => fill(row, { text, advice }),
-      ([id]) => id,
+      (row, notice) => fill(row, notice),
     );
     this.health = store.status.status;
     this.spoke = 0;

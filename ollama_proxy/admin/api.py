@@ -21,7 +21,6 @@ from aiohttp.typedefs import Handler
 from ollama_proxy.admin.events import Events, Snapshot
 from ollama_proxy.admin.query import (
     FILTERS,
-    MAX_LIMIT,
     ParameterError,
     is_id,
     matches,
@@ -29,7 +28,6 @@ from ollama_proxy.admin.query import (
     parse_filter,
     single,
     spellings,
-    without_secrets,
 )
 from ollama_proxy.bus import encode, unspoken
 from ollama_proxy.exchange import Call, State, iso
@@ -37,6 +35,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
+from ollama_proxy.storage.base import MAX_LIMIT
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Storage(Protocol):
 
 
 class Facts(msgspec.Struct, kw_only=True, frozen=True):
-    """What stays as it is while the proxy runs. Of `upstream`, a URL, no secret is told."""
+    """What stays as it is while the proxy runs. `upstream` is a URL that holds no secret."""
 
     listen: str
     upstream: str
@@ -141,7 +140,7 @@ class Api:
             "input_tokens": totals.input_tokens,
             "output_tokens": totals.output_tokens,
             "models_available": len(health.models) if known else None,
-            "upstream": without_secrets(self._facts.upstream),
+            "upstream": self._facts.upstream,
             "upstream_up": health.up,
             "upstream_version": health.version,
             "upstream_error": health.error,
@@ -152,6 +151,7 @@ class Api:
             "started_at": self._started_at,
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
+            "sink_errors": self._live.sink_errors,
             "storage_error": storage.error,
             "storage_error_since": storage.error_since,
             "database_bytes": storage.size_bytes,

@@ -20,8 +20,6 @@ from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = b": still here\n\n"
-HEARTBEAT_EACH = 15  # statuses
 STUCK_SECONDS = 60.0
 
 Snapshot = Callable[[], dict[str, Any]]
@@ -45,7 +43,6 @@ class Events:
         self._prepare = prepare
         self._status = status
         self._ticker = Ticker(interval, self._tick)
-        self._ticks = 0
 
     @property
     def _bus(self) -> EventBus:
@@ -102,13 +99,10 @@ class Events:
         return self._bus.event("snapshot", snapshot())
 
     def _tick(self) -> bool:
-        """Tell the status, and now and then a heartbeat. False: nobody listens."""
+        """Tell the status. False: nobody listens."""
         if not self._bus.subscribers:
             return False
-        self._ticks += 1
         self._bus.publish("status", self._status())
-        if self._ticks % HEARTBEAT_EACH == 0:
-            self._bus.send(HEARTBEAT)
         return True
 
 

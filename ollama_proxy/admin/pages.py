@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +37,8 @@ from ollama_proxy.admin.rows import (
     summary_row,
     title,
 )
-from ollama_proxy.admin.words import LANGUAGES, Words, epoch, name
+from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
+from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import Call
 
 log = logging.getLogger(__name__)
@@ -50,16 +52,12 @@ THEMES = ("system", "light", "dark")
 ROWS = 50  # recent calls in the first page; the live page keeps 200
 LANES = 12
 
-SECURITY_HEADERS = {
+POLICY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
         "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 ICONS = {"failing": "attention", "down": "down"}
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -73,6 +71,22 @@ class PageState(Protocol):
     def models(self) -> list[dict[str, Any]]: ...
     def active(self) -> list[Call]: ...
     async def recent(self, limit: int) -> list[Call]: ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one page shows, as it was `now`."""
+
+    now: float
+    status: dict[str, Any]
+    stats: dict[str, Any]
+    models: list[dict[str, Any]]
+    active: list[Call]
+    recent: list[Call]  # finished, the last first
+    unread: bool  # the store could not be read
+
+
+Rows = dict[str, dict[str, Text]]  # each model's row by its name
 
 
 def address(listen: str | None, host: str) -> str:
@@ -146,83 +160,45 @@ class Pages:
         theme = request.cookies.get("ollama_proxy_theme", "")
         html = await self.render(language, theme if theme in THEMES else THEMES[0], request.host)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
-        return web.Response(text=html, content_type="text/html", headers=SECURITY_HEADERS | headers)
+        return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
 
     async def render(self, language: str, theme: str, host: str) -> str:
-        status, stats, models = self.state.status(), self.state.stats(), self.state.models()
-        active = self.state.active()
-        unread = False
+        seen = await self._read()
+        # In a thread, so that calls pass while a page of 20 ms is made.
+        return await asyncio.to_thread(self._html, self.words[language], theme, host, seen)
+
+    async def _read(self) -> Seen:
+        state, unread = self.state, False
+        status, stats, models, active = (
+            state.status(),
+            state.stats(),
+            state.models(),
+            state.active(),
+        )
         try:
-            recent = [call for call in await self.state.recent(ROWS) if call.state != "running"]
+            ended = [call for call in await state.recent(ROWS) if call.state != "running"]
         except Exception:  # a store that fails must not take the page with it
             log.warning("recent calls could not be read", exc_info=True)
-            recent, unread = [], True
-        # In a thread, so that calls pass while a page of 20 ms is made.
-        told = (status, stats, models, active, recent, unread)
-        return await asyncio.to_thread(self._html, language, theme, host, *told)
+            ended, unread = [], True
+        ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
+        return Seen(time.time(), status, stats, models, active, ended, unread)
 
-    def _html(
-        self,
-        language: str,
-        theme: str,
-        host: str,
-        status: dict[str, Any],
-        stats: dict[str, Any],
-        models: list[dict[str, Any]],
-        active: list[Call],
-        recent: list[Call],
-        unread: bool,
-    ) -> str:
-        w, now = self.words[language], time.time()
-        recent.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
-        rows = {model["name"]: model_row(w, model, now) for model in models}
-        known = {model_key(model): row for model, row in rows.items()}
-        groups: dict[str, list[Call]] = {}
-        for call in active[:LANES]:
-            groups.setdefault(model_key(call.model) if call.model else "", []).append(call)
+    def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
+        rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
         return self.template.render(
             w=w,
             theme=theme,
             version=self.version,
             files=[file for file in self.files if file.endswith(".js")],
             product=PRODUCT,
-            title=title(w, status),
-            icon=ICONS.get(status["status"], "ok"),
-            address=address(status["listen"], host),
-            first=not (status["total_requests"] or active or recent or unread),
-            status=status,
-            line=status_line(w, status, now),
-            notices=notices(w, status, now),
-            numbers=numbers(w, status, models, now),
-            summary=summary_row(w, stats["all"]),
-            groups=[
-                {
-                    "model": model,
-                    "label": name(calls[0].model or w.t("now.no_model")),
-                    "facts": facts(w, known.get(model)),
-                    "rows": [(call.id, running_row(w, call)) for call in calls],
-                }
-                for model, calls in groups.items()
-            ],
-            models=[(m, model_kind(m), rows[m["name"]]) for m in models if _shown(m)],
-            on_disk=[name(m["name"]) for m in models if not _shown(m)],
-            more=len(active) - LANES,
-            recent=[(call, call_row(w, call, now)) for call in recent],
-            unread=unread,
-            moment=now,
-            ago=w.ago(epoch(status["last_call_at"]), now) if status["last_call_at"] else "",
+            address=address(seen.status["listen"], host),
             zone=time.strftime("%Z"),
-            data={
-                "language": language,
-                "words": w.catalogue,
-                "product": PRODUCT,
-                "now": now,
-                "status": status,
-                "stats": stats,
-                "models": models,
-                "active": [_bare(call) for call in active],
-                "recent": [_bare(call) for call in recent],
-            },
+            data=_data(w, seen),
+            **_top(w, seen),
+            **_now(w, seen, rows),
+            **_models(seen, rows),
+            recent=[(call, call_row(w, call, seen.now)) for call in seen.recent],
+            unread=seen.unread,
         )
 
     async def favicon(self, request: web.Request) -> web.Response:
@@ -231,11 +207,11 @@ class Pages:
     async def static(self, request: web.Request) -> web.Response:
         file = request.match_info["file"]
         if request.match_info["version"] != self.version or file not in self.files:
-            return web.json_response({"error": "not found"}, status=404, headers=SECURITY_HEADERS)
+            return web.json_response({"error": "not found"}, status=404, headers=POLICY)
         return self._file(request, file, "public, max-age=31536000, immutable")
 
     def _file(self, request: web.Request, file: str, caching: str) -> web.Response:
-        headers = SECURITY_HEADERS | {
+        headers = POLICY | {
             "Cache-Control": caching,
             "Content-Type": _TYPES[Path(file).suffix] + "; charset=utf-8",
             "ETag": f'"{self.version}"',
@@ -255,16 +231,70 @@ def _choose(request: web.Request, key: str, value: str) -> web.Response:
     The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
     """
     rest = request.rel_url.without_query_params(key).raw_query_string
-    headers = SECURITY_HEADERS | {"Location": f"./?{rest}" if rest else "./"}
+    headers = POLICY | {"Location": f"./?{rest}" if rest else "./"}
     answer = web.Response(status=303, headers=headers)
     answer.headers["Set-Cookie"] = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
     return answer
 
 
-def _bare(call: Call) -> dict[str, Any]:
-    """A call without its texts: no list holds a prompt or an answer."""
-    bare: dict[str, Any] = msgspec.to_builtins(call)
-    return bare | {"prompt": None, "response": None, "options": None}
+def _top(w: Words, seen: Seen) -> dict[str, Any]:
+    """The tab, the status line, the notices, the general numbers."""
+    status, now = seen.status, seen.now
+    last = status["last_call_at"]
+    return {
+        "title": title(w, status),
+        "icon": ICONS.get(status["status"], "ok"),
+        "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
+        "status": status,
+        "line": status_line(w, status, now),
+        "notices": notices(w, status, now),
+        "numbers": numbers(w, status, seen.models, now),
+        "summary": summary_row(w, seen.stats["all"]),
+        "moment": now,
+        "ago": w.ago(epoch(last), now) if last else "",
+    }
+
+
+def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
+    """What runs, by model."""
+    known = {model_key(model): row for model, row in rows.items()}
+    groups: dict[str, list[Call]] = {}
+    for call in seen.active[:LANES]:
+        groups.setdefault(model_key(call.model) if call.model else "", []).append(call)
+    return {
+        "groups": [
+            {
+                "model": model,
+                "label": name(calls[0].model or w.t("now.no_model")),
+                "facts": facts(w, known.get(model)),
+                "rows": [(call.id, running_row(w, call)) for call in calls],
+            }
+            for model, calls in groups.items()
+        ],
+        "more": len(seen.active) - LANES,
+    }
+
+
+def _models(seen: Seen, rows: Rows) -> dict[str, Any]:
+    return {
+        "models": [(m, model_kind(m), rows[m["name"]]) for m in seen.models if _shown(m)],
+        "on_disk": [name(m["name"]) for m in seen.models if not _shown(m)],
+    }
+
+
+def _data(w: Words, seen: Seen) -> dict[str, Any]:
+    """What the script starts with. No list holds a prompt or an answer."""
+    return {
+        "language": w.language,
+        "words": w.catalogue,
+        "product": PRODUCT,
+        "now": seen.now,
+        "status": seen.status,
+        "stats": seen.stats,
+        "models": seen.models,
+        "active": msgspec.to_builtins([unspoken(call) for call in seen.active]),
+        "recent": msgspec.to_builtins([unspoken(call) for call in seen.recent]),
+    }
 
 
 def _shown(model: dict[str, Any]) -> bool:

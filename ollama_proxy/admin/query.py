@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from urllib.parse import urlsplit
 
-from ollama_proxy.exchange import Call, State
+from ollama_proxy.exchange import ID_ALPHABET, Call, State
 from ollama_proxy.records import Filter
+from ollama_proxy.storage.base import MAX_LIMIT
 
-MAX_LIMIT = 1000
 FILTERS = ("limit", "before", "model", "state")
-_ID = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_ID = frozenset(ID_ALPHABET)
 _NUMBER = re.compile("[0-9]{1,9}").fullmatch
 _SHOWN = 100  # characters of a wrong value that the answer repeats
 
@@ -89,9 +88,3 @@ def spellings(name: str | None) -> list[str | None]:
         return [None]
     key = model_key(name)
     return list(dict.fromkeys([name, key, key.removesuffix(":latest")]))
-
-
-def without_secrets(url: str) -> str:
-    """A URL to show: no user, no password, no query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

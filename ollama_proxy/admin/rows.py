@@ -142,12 +142,11 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
             if 0 < part < 99.95:
                 row["share"] = w.t("share.part", p=w.percent(part))
     if model["loaded"] and (left := _left(model["expires_at"], now)) is not None:
-        minutes = str(max(1, int(left // 60)))
         key = "expires.soon" if left < 60 else "expires.min" if left < 5400 else "expires.at"
         if left > YEAR:
             key = "expires.never"
-        at = w.moment(now + left, now)[:-3] if key == "expires.at" else ""
-        row["expires"] = w.t(key, n=minutes, time=at)
+        at = w.at(now + left, now) if key == "expires.at" else ""
+        row["expires"] = w.t(key, n=str(int(left // 60)), at=at)
     context = model["context_length"]
     bad = sum(summary.get(key, 0) for key in ("failed", "timeout", "interrupted"))
     return row | {
@@ -255,33 +254,27 @@ def _down_since(status: dict[str, Any]) -> float:
     return epoch(status["upstream_since"] or status["started_at"])
 
 
-def notices(w: Words, status: dict[str, Any], now: float) -> list[tuple[str, str, str]]:
-    """What must be said above everything: (id, text, what to do)."""
+def notices(w: Words, status: dict[str, Any], now: float) -> list[dict[str, str]]:
+    """What must be said above everything. A cause is English: it stands apart in its sentence."""
     said = []
     if status["status"] == "down":
-        said.append(
-            (
-                "down",
-                w.t(
-                    "notice.down",
-                    address=visible(status["upstream"]),
-                    since=w.since(_down_since(status), now),
-                    reason=visible(status["upstream_error"] or w.t("cause.unknown")),
-                ),
-                w.t("notice.down_check"),
-            )
-        )
+        told = {"address": visible(status["upstream"]), "since": w.since(_down_since(status), now)}
+        row = _caused(w, "notice.down", status["upstream_error"], **told)
+        said.append(row | {"id": "down", "advice": w.t("notice.down_check")})
     if status["storage_error"]:
-        since = status["storage_error_since"] or status["started_at"]
-        text = w.t(
-            "notice.not_saved",
-            since=w.since(epoch(since), now),
-            reason=visible(status["storage_error"]),
-        )
-        said.append(("storage", text, ""))
+        since = w.since(epoch(status["storage_error_since"] or status["started_at"]), now)
+        row = _caused(w, "notice.not_saved", status["storage_error"], since=since)
+        said.append(row | {"id": "storage"})
     if status["records_dropped"]:
-        said.append(("dropped", w.n("notice.dropped", status["records_dropped"]), ""))
+        said.append({"id": "dropped", "text": w.n("notice.dropped", status["records_dropped"])})
     return said
+
+
+def _caused(w: Words, key: str, cause: str | None, **values: str) -> dict[str, str]:
+    if not cause:
+        return {"text": w.t(key, reason=w.t("cause.unknown"), **values)}
+    text, end = w.around(key, "reason", **values)
+    return {"text": text, "cause": visible(cause), "end": end}
 
 
 def title(w: Words, status: dict[str, Any]) -> str:

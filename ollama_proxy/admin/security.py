@@ -9,7 +9,7 @@ import ipaddress
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from ollama_proxy.bus import encode
 from ollama_proxy.headers import host_allowed
@@ -24,15 +24,15 @@ HEADERS = {
 _PORTS = {"http": ":80", "https": ":443"}
 
 
-def secure(app: web.Application, *, remote: bool = False) -> None:
-    """Put the checks in front of all that `app` serves. `remote`: other machines may ask too."""
-    app.middlewares.insert(0, _checks(remote))
+def secure(app: web.Application) -> None:
+    """Put the checks in front of all that `app` serves."""
+    app.middlewares.insert(0, _checked)
     app.on_response_prepare.append(_add_headers)
 
 
-def refusal(request: web.BaseRequest, *, remote: bool = False) -> str | None:
+def refusal(request: web.BaseRequest) -> str | None:
     """Why this request gets no answer, or None if it does."""
-    if not remote and not is_local(_peer(request)):
+    if not is_local(_peer(request)):
         return "the admin answers to this machine only: open it there, or through an SSH tunnel"
     hosts = request.headers.getall("Host", [])
     # A page of another site whose name was made to point here sends that name (CVE-2024-28224).
@@ -80,19 +80,16 @@ def _site_allowed(request: web.BaseRequest) -> bool:
     return request.headers.get("Sec-Fetch-Mode") == "navigate" and "/api/" not in request.path
 
 
-def _checks(remote: bool) -> Middleware:
-    @web.middleware
-    async def checked(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refused = refusal(request, remote=remote)
-        if refused is not None:
-            return _refused(403, refused)
-        if request.method not in METHODS:
-            answer = _refused(405, "the admin only reads: use GET")
-            answer.headers["Allow"] = ", ".join(METHODS)
-            return answer
-        return await handler(request)
-
-    return checked
+@web.middleware
+async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse:
+    refused = refusal(request)
+    if refused is not None:
+        return _refused(403, refused)
+    if request.method not in METHODS:
+        answer = _refused(405, "the admin only reads: use GET")
+        answer.headers["Allow"] = ", ".join(METHODS)
+        return answer
+    return await handler(request)
 
 
 def _refused(status: int, error: str) -> web.Response:

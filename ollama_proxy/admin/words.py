@@ -48,6 +48,10 @@ def epoch(iso: str) -> float:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", iso)).timestamp()
 
 
+def _filled(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], text)
+
+
 def _half_up(value: float) -> int:
     return math.floor(value + 0.5)  # as the script rounds, not half to even
 
@@ -65,8 +69,12 @@ class Words:
         self.unknown = Said(NONE, catalogue["unknown"])
 
     def t(self, key: str, **values: str) -> str:
-        text = self.catalogue[key]
-        return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], text)
+        return _filled(self.catalogue[key], values)
+
+    def around(self, key: str, place: str, **values: str) -> tuple[str, str]:
+        """What stands before and after one place of a text, where a mark-up of its own goes."""
+        before, _, after = self.catalogue[key].partition(f"{{{place}}}")
+        return _filled(before, values), _filled(after, values)
 
     def n(self, key: str, count: int, **values: str) -> str:
         """The form of `key` for `count`: both languages have "one" for 1 and "other"."""
@@ -149,6 +157,10 @@ class Words:
             return self.t("ago.s", n=str(int(passed // 5) * 5))
         if passed < 3600:
             return self.t("ago.min", n=str(int(passed // 60)))
+        return self.at(moment, now)
+
+    def at(self, moment: float, now: float) -> str:
+        """A moment with its preposition; without seconds."""
         if _same_day(moment, now):
             return self.t("ago.at", time=self.clock(moment)[:5])
         return self.t("ago.on", date=self.day(moment, now))

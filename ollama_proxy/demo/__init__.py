@@ -1,72 +1,51 @@
-"""The demo's surroundings: the simulator, sample programs that call the proxy, a passing folder.
+"""The demo's surroundings: a simulated Ollama, and sample programs that call the proxy.
 
-The sample programs (`scripts/`) are ordinary ones that only read OLLAMA_HOST. Not here: the proxy
-itself, which is started as always.
+The sample programs (`scripts/`) are ordinary ones that only read OLLAMA_HOST; they end by
+themselves when nobody answers there. Not here: the proxy, which is started as always.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from ollama_proxy.config import Config, load
+from ollama_proxy.simulator import Simulator
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
 
 
+@asynccontextmanager
+async def simulated_ollama() -> AsyncIterator[str]:
+    """An Ollama without a model, on a port of its own; gives its URL."""
+    simulator = Simulator()
+    try:
+        yield await simulator.start()
+    finally:
+        await simulator.stop()
+
+
 @contextmanager
-def show(flags: Mapping[str, str], environ: Mapping[str, str]) -> Iterator[Config]:
-    """Start simulator and sample programs; gives the configuration to serve with, and cleans up."""
-    with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
-        port = _free_port()
-        fixed = {"upstream": f"http://127.0.0.1:{port}", "data_dir": folder}
-        # At the end nobody waits for the answers that are still on their way.
-        config = load({"timeouts.drain": "0", **flags, **fixed}, environ)
-        print("This is a demonstration: the model is simulated and its text is made up.\n")
-        programs = [_start("-m", "ollama_proxy.simulator", "--listen", f"127.0.0.1:{port}")]
-        try:
-            _await_port(port)
-            own = f"http://127.0.0.1:{config.listen.port}"
-            programs += [_start(str(script), OLLAMA_HOST=own) for script in SCRIPTS]
-            yield config
-        finally:
-            for program in programs:
-                program.terminate()
-            for program in programs:
-                program.wait()
-
-
-def _start(*arguments: str, **environ: str) -> subprocess.Popen[bytes]:
-    """A program of ours; it does not see Ctrl-C, which is for the proxy to handle."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _await_port(port: int) -> None:
-    """Wait until something listens there, for a few seconds at most."""
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def sample_programs(host: str) -> Iterator[None]:
+    """The sample programs, each a process of its own with OLLAMA_HOST set to `host`."""
+    programs = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, "OLLAMA_HOST": host},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the proxy to handle
+        )
+        for script in SCRIPTS
+    ]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.terminate()
+        for program in programs:
+            program.wait()

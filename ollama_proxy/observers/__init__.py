@@ -8,7 +8,12 @@ from __future__ import annotations
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 from ollama_proxy.observers.errors import Dialect, dialect_of, error_body
-from ollama_proxy.observers.generic import ModelObserver, ProgressObserver
+from ollama_proxy.observers.generic import (
+    ManagingObserver,
+    ModelObserver,
+    ProgressObserver,
+    TransferObserver,
+)
 from ollama_proxy.observers.ollama import ChatObserver, EmbedObserver, GenerateObserver
 from ollama_proxy.observers.privacy import Mode, Privacy
 
@@ -29,12 +34,12 @@ ROUTES: dict[tuple[str, str], type[Observer]] = {
     ("POST", "/api/chat"): ChatObserver,
     ("POST", "/api/embed"): EmbedObserver,
     ("POST", "/api/embeddings"): EmbedObserver,
-    ("POST", "/api/pull"): ProgressObserver,
-    ("POST", "/api/push"): ProgressObserver,
+    ("POST", "/api/pull"): TransferObserver,
+    ("POST", "/api/push"): TransferObserver,
     ("POST", "/api/create"): ProgressObserver,
-    ("POST", "/api/show"): ModelObserver,
-    ("POST", "/api/copy"): ModelObserver,
-    ("DELETE", "/api/delete"): ModelObserver,
+    ("POST", "/api/show"): ManagingObserver,
+    ("POST", "/api/copy"): ManagingObserver,
+    ("DELETE", "/api/delete"): ManagingObserver,
     ("POST", "/v1/"): ModelObserver,
 }
 """A path that ends in a slash stands for every path below it."""

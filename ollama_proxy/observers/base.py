@@ -7,12 +7,17 @@ Not here: lines (`lines.py`), what a route's fields mean (`ollama.py`, `generic.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.errors import error_text
 from ollama_proxy.observers.inflate import Inflate, Plain, Refused, opener
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.reading import Form
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 REQUEST_LIMIT = 256 * 1024
 ERROR_BODY_LIMIT = 64 * 1024
@@ -28,12 +33,14 @@ class Observer:
     waits_for_text = False
     """Whether `text_seen` may become True: then the time of the first piece matters."""
 
+    carries_prompt = True
+    """Whether the request may hold text that an error could quote. Unknown routes: who knows."""
+
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         self.observation = observation
         self.privacy = privacy
         self.text_seen = False
         self.deaf = False
-        self.not_understood = 0
         self.status = 0
         self.content_type = ""
         self._body: Plain | Inflate = Plain()
@@ -71,7 +78,7 @@ class Observer:
         except Refused:
             self.deaf = True
         except Exception:  # noqa: BLE001  one of the four guards
-            self.not_understood += 1
+            self.observation.not_understood += 1
             self.deaf = True
 
     def _head(self, status: int, content_type: str, content_encoding: str) -> None:
@@ -96,7 +103,15 @@ class Observer:
 
     def _fail(self, message: str | None) -> None:
         if message is not None:
+            if self.carries_prompt:
+                message = self.privacy.unquoted(message, self.observation.model)
             self.observation.error = self.privacy.error(message)
+
+    def _read_request(self, form: Form[T], body: bytes, whole: bool) -> tuple[T, bool]:
+        """A request's fields, and whether it was read as a whole; a broken one is counted."""
+        fields, sure = form.read(body, whole)
+        self.observation.not_understood += whole and bool(body) and not sure
+        return fields, sure
 
     def _request(self, body: bytes, whole: bool) -> None:
         """Hook: the request's body."""

@@ -35,9 +35,8 @@ _REQUEST = Form(Request)
 _FAILURE = msgspec.json.Decoder(Failure)
 
 
-def keep_request(body: bytes, whole: bool, observation: Observation, default: bool) -> None:
+def keep_request(request: Request, sure: bool, observation: Observation, default: bool) -> None:
     """Model, and whether a stream was asked for; `default` is what an absent `stream` means."""
-    request, sure = _REQUEST.read(body, whole)
     observation.model = name(request.model) or name(request.name) or name(request.source)
     observation.streamed = flag(request.stream)
     if request.stream is msgspec.UNSET and sure:
@@ -45,25 +44,39 @@ def keep_request(body: bytes, whole: bool, observation: Observation, default: bo
 
 
 class ModelObserver(Observer):
-    """Which model, and the error text of a refusal: /v1, /api/show, copy, delete."""
+    """Which model, and the error text of a refusal: /v1."""
 
     def _request(self, body: bytes, whole: bool) -> None:
-        keep_request(body, whole, self.observation, default=False)
+        request, sure = self._read_request(_REQUEST, body, whole)
+        keep_request(request, sure, self.observation, default=False)
+
+
+class ManagingObserver(ModelObserver):
+    """/api/show, copy, delete: the same, and no prompt."""
+
+    carries_prompt = False
 
 
 class ProgressObserver(LineObserver):
-    """/api/pull, push, create: lines of progress, one of which may be an error after a 200."""
+    """/api/create: lines of progress, one of which may be an error after a 200."""
 
     marks = (b'"error"',)
 
     def _request(self, body: bytes, whole: bool) -> None:
-        keep_request(body, whole, self.observation, default=True)
+        request, sure = self._read_request(_REQUEST, body, whole)
+        keep_request(request, sure, self.observation, default=True)
 
     def _line(self, line: bytes) -> bool:
         failure = decode(_FAILURE, line)
         if failure is None:
-            self.not_understood += 1
+            self.observation.not_understood += 1
         elif failure.error:
             self.observation.error_in_stream = True
             self._fail(message_of(failure.error))
         return True
+
+
+class TransferObserver(ProgressObserver):
+    """/api/pull, push: the same, and no prompt; a create may bring system text and messages."""
+
+    carries_prompt = False

@@ -99,7 +99,7 @@ class AnswerObserver(LineObserver):
         raise NotImplementedError
 
     def _request(self, body: bytes, whole: bool) -> None:
-        request, sure = _REQUEST.read(body, whole)
+        request, sure = self._read_request(_REQUEST, body, whole)
         keep_request(request, self.observation, self.privacy)
         streamed = flag(request.stream)
         if request.stream is msgspec.UNSET and sure:
@@ -130,7 +130,7 @@ class AnswerObserver(LineObserver):
     def _line(self, line: bytes) -> bool:
         answer = decode(_ANSWER, line)
         if answer is None:
-            self.not_understood += 1
+            self.observation.not_understood += 1
             return False
         if answer.error:
             self.observation.error_in_stream = True
@@ -196,7 +196,7 @@ class EmbedObserver(Observer):
         self._size = 0
 
     def _request(self, body: bytes, whole: bool) -> None:
-        request, _ = _REQUEST.read(body, whole)
+        request, _ = self._read_request(_REQUEST, body, whole)
         keep_request(request, self.observation, self.privacy)
         self.observation.streamed = False
         first = request.input[0] if isinstance(request.input, list) and request.input else None
@@ -213,7 +213,7 @@ class EmbedObserver(Observer):
         body = bytes(self._start) if self._size <= _HEAD_LIMIT else after_numbers(self._tail)
         answer = decode(_ANSWER, body)
         if answer is None:
-            self.not_understood += bool(self._size)
+            self.observation.not_understood += bool(self._size)
         elif answer.error:
             self.observation.error_in_stream = True
             self._fail(message_of(answer.error))

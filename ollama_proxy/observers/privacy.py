@@ -2,6 +2,9 @@
 
 Not here: where in the bytes a text is found (the other observers), where it is stored. Redaction
 comes before cutting: a secret that lies across the cut is replaced whole, never cut in two.
+
+An error of the upstream's may quote the prompt, in any part and any spelling. So in the modes
+`none` and `hash`, where a request may carry one, only errors that are known by heart are kept.
 """
 
 from __future__ import annotations
@@ -30,6 +33,34 @@ _SECRETS = tuple(
         r"\bapi[_-]?key\b[\"']?\s*[:=]\s*[^\s,;]+",
         r"[?&](?:key|token)=[^&\s\"']+",
         r"(?<=//)[^/\s@\"']+@",
+    )
+)
+
+NOT_KEPT = "(not kept in this privacy mode)"
+_NAMED = r"[\"'](?P<model>[^\s\"']+)[\"']"
+_ABILITY = "chat|completion|embeddings|embedding|generate|insert|thinking|tools|vision"
+_SIZE = r"\(\d{1,4}(?:\.\d)? [KMGT]?i?B\)"
+# As Ollama words them; nothing in them but the model's name and numbers is the client's.
+_KNOWN_ERRORS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"model {_NAMED} not found(?:, try pulling it first)?",
+        rf"{_NAMED} does not support (?:{_ABILITY})",
+        r"model is required",
+        r"missing request body",
+        r"unexpected EOF",
+        r"an error was encountered while running the model(?:: unexpected EOF)?",
+        r"llama runner process (?:has terminated|no longer running)",
+        rf"model requires more system memory(?: {_SIZE} than is available(?: {_SIZE})?)?",
+        r"server busy, please try again\.  ?maximum pending requests exceeded",
+        r"request \(\d{1,9} tokens\) exceeds the available context size \(\d{1,9} tokens\)"
+        r"(?:, try increasing it)?",
+        r"(?:the )?input length exceeds (?:the|maximum) context length",
+        r"This server does not support embeddings\. Start it with `--embeddings`",
+        r"timed out waiting for llama runner to start",
+        r"unauthorized",
+        r"404 page not found",
+        r"405 method not allowed",
     )
 )
 
@@ -87,6 +118,20 @@ class Privacy(msgspec.Struct, frozen=True):
         seen = text[: ERROR_LIMIT + 2 * LOOKAHEAD]
         end = len(seen) if seen == text else len(seen) - LOOKAHEAD
         return readable(redacted(seen, self.redact + _SECRETS, end))[:ERROR_LIMIT]
+
+    def unquoted(self, text: str, model: str | None) -> str:
+        """What may be kept of an error to a request that may carry a prompt and names `model`.
+
+        In the modes `none` and `hash` that is no more than a known error at its beginning.
+        """
+        if self.mode not in (Mode.NONE, Mode.HASH):
+            return text
+        for pattern in _KNOWN_ERRORS:
+            found = pattern.match(text)
+            if found and found.groupdict().get("model", model) == model:
+                known = found.group()
+                return known if known == text else f"{known} {NOT_KEPT}"
+        return NOT_KEPT
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""

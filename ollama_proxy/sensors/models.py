@@ -1,7 +1,7 @@
 """Looks at the upstream now and then: is it there, which models has it, which are loaded.
 
 An answer is taken field by field: what has the wrong type or size counts as not told. Not here:
-calls of clients, and what follows from a change (`on_change`).
+calls of clients, and what follows from a change.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ import aiohttp
 import msgspec
 
 from ollama_proxy.exchange import iso
-from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 
 log = logging.getLogger(__name__)
 
-PROBE_HEADER = "X-Ollama-Proxy-Probe"
 MAX_BYTES = 8 << 20
 MAX_MODELS = 5000
 MAX_TEXT = 600  # characters: Ollama's longest model name, with host and tag
 SHORTEST_PAUSE = 0.5  # seconds between two looks, however often it is poked
-
-Change = Callable[[UpstreamHealth, UpstreamHealth], None]
 
 
 class Misunderstood(Exception):
@@ -45,7 +42,6 @@ class ModelSensor:
     """Keeps `health` up to date between `start` and `stop`.
 
     `instance` names this proxy: a probe that comes back to it is answered 508, and so tells a loop.
-    `on_change(old, new)` is called when the upstream goes, comes, or turns out to be this proxy.
     """
 
     def __init__(
@@ -57,7 +53,6 @@ class ModelSensor:
         interval_down: float = 2.0,
         timeout: float = 5.0,
         max_bytes: int = MAX_BYTES,
-        on_change: Change | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.health = UpstreamHealth()
@@ -66,7 +61,6 @@ class ModelSensor:
         self._interval, self._interval_down = interval, interval_down
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._max_bytes = max_bytes
-        self._on_change = on_change
         self._now = now
         self._poked = asyncio.Event()
         self._one_look = asyncio.Lock()
@@ -101,7 +95,7 @@ class ModelSensor:
                 new = self._down(f"looking failed: {type(error).__name__}")
             old, self.health = self.health, new
             if (old.up, old.loop) != (new.up, new.loop):
-                self._changed(old, new)
+                self._tell(new)
             return new
 
     async def _run(self) -> None:
@@ -198,17 +192,12 @@ class ModelSensor:
             loop=loop,
         )
 
-    def _changed(self, old: UpstreamHealth, new: UpstreamHealth) -> None:
-        where = self._upstream.partition("://")[2].rpartition("@")[2]
-        if new.up:
-            log.info("Ollama at %s is up, version %s", where, new.version or "unknown")
+    def _tell(self, health: UpstreamHealth) -> None:
+        where = self._upstream.partition("://")[2]
+        if health.up:
+            log.info("Ollama at %s is up, version %s", where, health.version or "unknown")
         else:
-            log.warning("Ollama at %s is down: %s", where, new.error)
-        try:
-            if self._on_change is not None:
-                self._on_change(old, new)
-        except Exception as error:  # noqa: BLE001 - guard: sink call
-            log.error("what follows from this failed: %s", type(error).__name__)
+            log.warning("Ollama at %s is down: %s", where, health.error)
 
 
 def _merged(tags: list[dict[str, Any]], loaded: list[dict[str, Any]]) -> list[ModelInfo]:

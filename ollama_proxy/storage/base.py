@@ -53,7 +53,8 @@ MIGRATIONS: Migrations = {
             request_bytes INTEGER NOT NULL,
             response_bytes INTEGER NOT NULL,
             output_chunks INTEGER,
-            options TEXT
+            options TEXT,
+            not_understood INTEGER NOT NULL
         )
         """,
         "CREATE INDEX calls_by_model ON calls (model, id)",

@@ -30,7 +30,7 @@ class Writer:
     """Writes calls to an open store. `start`, then `put` at any time, then `stop`, once.
 
     `dropped` counts finished calls that were lost: the queue was full, or the row could not be
-    stored. `skipped` counts running rows left out for want of room: only a crash would show it.
+    stored. Running rows that were left out are not counted: only a crash would show it.
     `error` and `error_since` say what fails and since when (ISO), until it works again.
     """
 
@@ -46,7 +46,6 @@ class Writer:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.dropped = 0
-        self.skipped = 0
         self.error: str | None = None
         self.error_since: str | None = None
         self._store = store
@@ -107,14 +106,11 @@ class Writer:
             return
         if call.id in self._running or self._has_room():
             self._running[call.id] = call
-        else:
-            self.skipped += 1
 
     def _put_finished(self, call: Call) -> None:
         self._running.pop(call.id, None)
         if self._running and not self._has_room():
             self._running.popitem()
-            self.skipped += 1
         if call.id in self._finished or self._has_room():
             self._finished.setdefault(call.id, call)
         else:
@@ -178,13 +174,13 @@ class Writer:
         except StoreError:
             raise
         except Exception:
-            if len(calls) == 1:
+            if len(calls) > 1:
+                for call in calls:
+                    self._write([call])
+            elif calls[0].state != State.RUNNING:  # else the row that counts is yet to come
                 log.exception("call %s cannot be stored", calls[0].id)
                 with self._changed:
                     self.dropped += 1
-            else:
-                for call in calls:
-                    self._write([call])
         self._settle(calls)
 
     def _settle(self, calls: Sequence[Call]) -> None:

@@ -161,20 +161,17 @@ class Event:
 
 
 class EventReader:
-    """Reads a stream of events; comments are kept apart."""
+    """Reads a stream of events. It has no comments in it."""
 
     def __init__(self, response: ClientResponse) -> None:
         self._response = response
-        self.comments = 0
 
     async def next(self) -> Event:
         fields: dict[str, str] = {}
         async with asyncio.timeout(PATIENCE):
             while True:
                 line = (await self._response.content.readuntil(b"\n")).decode().rstrip("\n")
-                if line.startswith(":"):
-                    self.comments += 1
-                elif line:
+                if line:
                     name, _, value = line.partition(": ")
                     fields[name] = value
                 elif fields:

@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
-from ollama_proxy.admin.pages import DASHBOARD, SECURITY_HEADERS, Pages, address, preferred
-from ollama_proxy.admin.rows import call_row, percentile, phases
+from ollama_proxy.admin.pages import DASHBOARD, POLICY, Pages, address, preferred
+from ollama_proxy.admin.rows import call_row, model_row, percentile, phases
+from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.words import LANGUAGES, Said, name
-from ollama_proxy.exchange import Reason, State
+from ollama_proxy.exchange import Reason, State, iso
 from tests.browser.fake import Fake, call, model, serve, spread
 from tests.browser.scene import busy
 
@@ -190,7 +191,7 @@ async def test_page_keeps_its_own_policy(client: ClientSession, url: str, fake: 
     async with client.get(url) as answer:
         html = await answer.text()
         assert answer.status == 200
-        for key, value in SECURITY_HEADERS.items():
+        for key, value in (HEADERS | POLICY).items():
             assert answer.headers[key] == value
         assert answer.headers["Cache-Control"] == "no-store"
     reader = Reader()
@@ -209,6 +210,22 @@ async def test_hostile_text_stays_text(client: ClientSession, url: str, fake: Fa
     assert "<script>alert" not in html
     assert "49" not in re.findall(r"alert\(1\)[^<]{0,40}", html)
     assert "\u202e" not in html.split('id="data"')[0]
+
+
+async def test_an_english_cause_says_so_in_an_italian_notice(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.changes = {"status": "down", "upstream_error": "<b>refused"}
+    fake.changes |= {"storage_error": "disk full"}
+    async with client.get(url, headers={"Accept-Language": "it"}) as answer:
+        html = await answer.text()
+    cause = '<span data-f="cause" lang="en">'
+    assert re.search(rf">Ollama non risponde su [^<]+: </span>{cause}&lt;b&gt;refused</span>", html)
+    assert re.search(rf"non vengono salvate: </span>{cause}disk full</span><[^>]+>\.</span>", html)
+    fake.changes = {"status": "down"}
+    async with client.get(url, headers={"Accept-Language": "it"}) as answer:
+        html = await answer.text()
+    assert f": causa sconosciuta.</span>{cause}</span>" in html
 
 
 async def test_no_body_in_the_page(client: ClientSession, url: str, fake: Fake) -> None:
@@ -240,6 +257,7 @@ async def test_a_time_that_ollama_garbled_leaves_the_page(
         model("a", loaded=True, expires_at="soon"),
         model("b", loaded=True, expires_at="0001-01-01T00:00:00Z"),
         model("c", loaded=True, expires_at="2318-03-04T10:00:00.123456789+01:00"),
+        model("d", loaded=True, expires_at="9999-12-31T23:59:59-12:00"),
     ]
     fake.ended = [call()]
     async with client.get(url) as answer:
@@ -306,4 +324,30 @@ def test_calls_of_other_days_have_a_date() -> None:
     assert w.moment(now.timestamp(), now.timestamp()) == "14:02:11"
     yesterday = now - timedelta(days=1)
     assert w.moment(yesterday.timestamp(), now.timestamp()) == "22 nov, 14:02"
-    assert w.ago(yesterday.timestamp(), now.timestamp()) == "il 22 nov, 14:02"
+    assert w.ago(yesterday.timestamp(), now.timestamp()) == "il giorno 22 nov, 14:02"
+
+
+@pytest.mark.parametrize(
+    ("language", "since", "ago"),
+    [
+        ("en", "since 8 Mar, 14:02", "on 8 Mar, 14:02"),
+        ("it", "dal giorno 8 mar, 14:02", "il giorno 8 mar, 14:02"),  # not "dal 8", "il 8"
+    ],
+)
+def test_a_day_needs_no_other_word_before_a_vowel(language: str, since: str, ago: str) -> None:
+    w = Pages(Fake()).words[language]
+    now = datetime(2026, 3, 10, 9, 0).timestamp()
+    then = datetime(2026, 3, 8, 14, 2, 11).timestamp()
+    assert w.since(then, now) == since
+    assert w.ago(then, now) == ago
+
+
+def test_a_model_that_stays_till_tomorrow_says_the_day() -> None:
+    w = Pages(Fake()).words["en"]
+    now = datetime(2026, 11, 23, 14, 2, 11)
+    told = {}
+    for hours in (2, 24):
+        ends = iso((now + timedelta(hours=hours)).timestamp())
+        row = model_row(w, model("a", loaded=True, expires_at=ends), now.timestamp())
+        told[hours] = row["expires"]
+    assert told == {2: "unloads at 16:02", 24: "unloads on 24 Nov, 14:02"}

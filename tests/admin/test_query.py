@@ -1,10 +1,10 @@
-"""How Ollama compares model names, and what of a URL may be shown."""
+"""How Ollama compares model names, and what an id is."""
 
 from __future__ import annotations
 
 import pytest
 
-from ollama_proxy.admin.query import is_id, model_key, same_model, spellings, without_secrets
+from ollama_proxy.admin.query import is_id, model_key, same_model, spellings
 from ollama_proxy.exchange import new_id
 
 
@@ -36,15 +36,3 @@ def test_ids_are_recognised() -> None:
     assert is_id(new_id(0.0))
     for text in ("", "x" * 26, "0" * 25, "0" * 27, "I" * 26):
         assert not is_id(text)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://127.0.0.1:11434", "http://127.0.0.1:11434"),
-        ("https://me:pw@host/base?key=1#x", "https://host/base"),
-        ("http://[::1]:11434/", "http://[::1]:11434/"),
-    ],
-)
-def test_a_url_is_shown_without_secrets(url: str, shown: str) -> None:
-    assert without_secrets(url) == shown

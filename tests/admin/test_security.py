@@ -196,10 +196,3 @@ def test_another_machine_is_refused_in_one_line() -> None:
     assert refused.startswith("the admin answers to this machine only: ")
     assert "\n" not in refused
     assert refusal(request_of(("127.0.0.1", 5))) is None
-
-
-def test_another_machine_is_served_when_told_so() -> None:
-    assert refusal(request_of(("192.168.1.9", 5)), remote=True) is None
-    headers = {"Host": "evil.example"}
-    request = make_mocked_request("GET", "/", headers=headers, transport=Transport(("1.2.3.4", 5)))
-    assert refusal(request, remote=True) is not None

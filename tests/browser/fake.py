@@ -13,6 +13,8 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.pages import Pages
+from ollama_proxy.admin.security import secure
+from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import Call, iso, new_id
 
 Json = dict[str, Any]
@@ -136,7 +138,7 @@ class Fake:
 
     async def start(self, begun: Call) -> Call:
         self.running[begun.id] = begun
-        await self.send("started", _bare(begun))
+        await self.send("started", unspoken(begun))
         return begun
 
     async def progress(self, running: Call, **values: Any) -> Call:
@@ -150,7 +152,7 @@ class Fake:
         ended = msgspec.structs.replace(running, **({"state": "completed"} | values))
         self.running.pop(ended.id, None)
         self.ended.append(ended)
-        await self.send("finished", _bare(ended))
+        await self.send("finished", unspoken(ended))
         return ended
 
     async def change(self, **values: Any) -> None:
@@ -183,6 +185,7 @@ class Fake:
 
     def app(self) -> web.Application:
         app = web.Application()
+        secure(app)
         Pages(self).add_routes(app)
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
@@ -196,7 +199,7 @@ class Fake:
 
     async def _requests(self, request: web.Request) -> web.Response:
         found = await self.recent(int(request.query.get("limit", "50")))
-        return web.json_response([_bare(call) for call in found])
+        return web.json_response(msgspec.to_builtins([unspoken(call) for call in found]))
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):
@@ -212,8 +215,8 @@ class Fake:
         await stream.prepare(request)
         snapshot = {
             "status": self.status(),
-            "active": [_bare(call) for call in self.active()],
-            "recent": [_bare(call) for call in await self.recent(20)],
+            "active": [unspoken(call) for call in self.active()],
+            "recent": [unspoken(call) for call in await self.recent(20)],
         }
         await self._write(stream, "snapshot", snapshot)
         self.streams.add(stream)
@@ -234,11 +237,6 @@ class Fake:
         self._events += 1
         data = msgspec.json.encode(value).decode()
         await stream.write(f"id: {self._events}\nevent: {kind}\ndata: {data}\n\n".encode())
-
-
-def _bare(call: Call) -> Json:
-    bare: Json = msgspec.to_builtins(call)
-    return bare | {"prompt": None, "response": None, "options": None}
 
 
 async def serve(fake: Fake, prefix: str = "/admin") -> tuple[web.AppRunner, str]:

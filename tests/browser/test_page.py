@@ -162,14 +162,32 @@ async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
     await opened(page, fake)
     await fake.change(status="down", upstream_up=False, upstream_error="connection refused")
     await expect(page.locator("#line")).to_contain_text("Ollama down")
+    await expect(page.locator("#notices")).to_contain_text("Ollama has not answered at http")
     await expect(page.locator("#notices")).to_contain_text("connection refused. Check that it is")
     await expect(page).to_have_title("(4) ! Ollama down \u2013 Ollama Proxy")
     await expect(page.locator("#favicon")).to_have_attribute("href", re.compile("icon-down"))
     await expect(page.locator("#shout")).to_have_text("Ollama does not answer.")
     since = iso(time.time())
     await fake.change(status="working", storage_error="disk full", storage_error_since=since)
-    await expect(page.locator("#notices")).to_contain_text("Calls pass through, but are not saved")
+    await expect(page.locator("#notices")).to_contain_text(
+        re.compile("but have not been saved since [0-9:]{8}: disk full\\.")
+    )
     await expect(page.locator("#notices .notice")).to_have_count(1)
+
+
+async def test_an_english_cause_says_so(italian: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(italian, fake)
+    cause = italian.locator("#notices [lang=en]")
+    await fake.change(status="down", upstream_up=False, upstream_error=HOSTILE)
+    await expect(cause).to_have_text(SHOWN)
+    await expect(italian.locator("#notices .notice")).to_contain_text(f": {SHOWN}. Controlla")
+    assert await italian.locator("main img").count() == 0
+    await fake.change(upstream_error=None)
+    await expect(italian.locator("#notices .notice")).to_contain_text(": causa sconosciuta. Con")
+    await expect(cause).to_be_empty()
+    await fake.change(status="working", storage_error="disk full")
+    await expect(cause).to_have_text("disk full")
 
 
 async def test_pause_freezes_and_counts(page: Page, fake: Fake) -> None:
@@ -254,8 +272,10 @@ async def test_the_page_says_the_same_with_and_without_script(
     """The server's formatting and the script's are the same rules."""
     busy(fake)
     fake.running = {}
+    fake.changes |= {"status": "down", "upstream_error": "refused", "storage_error": HOSTILE}
     read = """() => Object.fromEntries([...document.querySelectorAll(
-      "#numbers [data-f], #models [data-f], #summary [data-f], #recent tbody [data-f]")]
+      "#notices [data-f], #numbers [data-f], #models [data-f], #summary [data-f], " +
+      "#recent tbody [data-f]")]
       .map((place, at) => [`${at} ${place.dataset.f}`, place.textContent]))"""
     plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
     await plain.goto(fake.url)
@@ -290,10 +310,11 @@ async def test_script_and_server_write_alike(page: Page, fake: Fake) -> None:
     values = [0, 0.0004, 0.0125, 0.25, 0.9995, 1.05, 9.949, 9.95, 59.5, 63, 3599.6, 7200, 90061]
     values += [12.5, 1000, 99_999, 100_000, 123_456, 999_999, 2_150_000, 9.6e9, 1.25e12]
     moments = [now - ago for ago in (0, 4, 5, 59, 61, 3599, 3700, 30 * 3600, 500 * 86400)]
+    ahead = [now + left for left in (3600, 30 * 3600, 500 * 86400)]
     names = ["a", "x" * 31, HOSTILE, "\u00e9\U0001f600" * 20, "\ufeff\x7f"]
     await opened(page, fake)
     ours = Pages(fake)
-    script = """async ([folder, language, words, now, values, moments, names]) => {
+    script = """async ([folder, language, words, now, values, moments, ahead, names]) => {
       const i18n = await import(folder + "i18n.js");
       const format = await import(folder + "format.js");
       i18n.speak(language, words);
@@ -303,19 +324,21 @@ async def test_script_and_server_write_alike(page: Page, fake: Fake) -> None:
         all(values, ["seconds", "number", "compact", "speed", "size", "percent"]),
         values.map((value) => format.seconds(value, true)),
         all(moments, ["ago", "since", "when"], now),
+        all(ahead, ["at"], now),
         all(names, ["name", "visible"]),
       ];
     }"""
     for language in ("en", "it"):
         w = ours.words[language]
         folder = f"{fake.url}static/{ours.version}/"
-        given = [folder, language, w.catalogue, now, values, moments, names]
+        given = [folder, language, w.catalogue, now, values, moments, ahead, names]
         theirs = await page.evaluate(script, given)
         kinds = (w.seconds, w.number, w.compact, w.speed, w.size, w.percent)
         assert theirs == [
             [[kind(value) for kind in kinds] for value in values],
             [w.seconds(value, running=True) for value in values],
             [[kind(at, now) for kind in (w.ago, w.since, w.moment)] for at in moments],
+            [[w.at(at, now)] for at in ahead],
             [[_pair(name(text)), visible(text)] for text in names],
         ]
 

@@ -93,7 +93,7 @@ async def test_a_stop_lets_running_calls_end_and_keeps_totals(tmp_path: Path) ->
             program.process.send_signal(signal.SIGTERM)
             assert program.process.stderr is not None
             async with asyncio.timeout(PATIENCE):
-                while b"1 running calls may end" not in await program.process.stderr.readline():
+                while b"1 running call may end" not in await program.process.stderr.readline():
                     pass
             go_on.set()
             _, body = await client.read_message()
@@ -123,9 +123,37 @@ async def test_a_second_signal_ends_running_calls_at_once(tmp_path: Path) -> Non
             program.process.send_signal(signal.SIGTERM)
             assert program.process.stderr is not None
             async with asyncio.timeout(PATIENCE):
-                while b"running calls may end" not in await program.process.stderr.readline():
+                while b"running call may end" not in await program.process.stderr.readline():
                     pass
             assert await program.stop() == 0
         async with serving(tmp_path, upstream.url) as program:
             (call,) = await program.get("requests")
     assert (call["state"], call["reason"]) == ("interrupted", "shutdown")
+
+
+async def test_a_stop_lets_an_upload_go_on_and_closes_idle_connections(tmp_path: Path) -> None:
+    started = asyncio.Event()
+    arrived = b""
+
+    async def script(upstream: Connection) -> None:
+        nonlocal arrived
+        while True:
+            head = await upstream.read_head()
+            if head.startswith(b"POST"):
+                started.set()
+                arrived = await upstream.read(10)
+            await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with ScriptedUpstream(script) as upstream, serving(tmp_path, upstream.url) as program:
+        idle = await program.client()
+        await idle.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await idle.read_message()
+        client = await program.client()
+        await client.send(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
+        await asyncio.wait_for(started.wait(), PATIENCE)
+        program.process.send_signal(signal.SIGTERM)
+        assert await idle.read_to_end() == b""
+        await client.send(b"defghij")
+        assert (await client.read_to_end()).endswith(b"\r\n\r\nok")
+        assert await asyncio.wait_for(program.process.wait(), PATIENCE) == 0
+    assert arrived == b"abcdefghij"

@@ -64,6 +64,8 @@ async def test_files_and_tasks_are_back_where_they_were(tmp_path: Path) -> None:
             ):
                 await asyncio.sleep(0.01)
         status = await proxy.get("status")
+        open_connections = len(proxy.app.pool)
+    assert open_connections <= 64  # those that are kept idle
     assert status["total_requests"] == 405
 
 

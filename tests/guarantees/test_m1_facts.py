@@ -92,6 +92,7 @@ async def test_the_record_equals_the_final_object(name: str, size: int, tmp_path
         "".join(part for _, part in exchange["response"]["chunks"]).encode()
     )
     assert call["request_bytes"] == len(exchange["request"]["body"].encode())
+    assert call["not_understood"] == (name == "chat_bad_json")
     rest = [final.get(f) for f in ("total_duration", "prompt_eval_duration", "eval_duration")]
     assert (call["queue"] is None) is (None in rest)
 
@@ -104,6 +105,8 @@ HOSTILE = {
     "split-utf8": '{"message":{"content":"€"},"done":false}\n'.encode(),
     "twice": b'{"done":false,"done":false,"message":{"content":"a"},"message":{"content":"b"}}\n',
 }
+
+UNDERSTOOD = ("wrong-types", "split-utf8", "twice")  # of these the rest of the line is read
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -127,4 +130,5 @@ async def test_what_is_not_understood_passes_and_is_recorded_as_not_understood(
         )
         assert await client.read(len(answer)) == answer
         (call,) = await proxy.calls(1)
+    assert call["not_understood"] == (name not in UNDERSTOOD)
     assert (call["state"], call["input_tokens"], call["output_tokens"]) == ("completed", 2, 3)

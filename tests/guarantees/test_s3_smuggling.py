@@ -57,3 +57,43 @@ async def test_an_ambiguous_request_is_never_two(name: str, tmp_path: Path) -> N
     assert b"/smuggled" not in arrived
     assert arrived.count(b"HTTP/1.") <= 1
     assert head.split(b" ")[1] in (b"400", b"501"), head
+
+
+async def test_trailers_of_an_upload_never_become_headers_of_the_next_request(
+    tmp_path: Path,
+) -> None:
+    """aiohttp's parser takes them for that; so nothing follows a chunked upload."""
+    heads = []
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            head, _ = await upstream.read_message()
+            heads.append(head)
+            await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(
+            b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+            b"0\r\nAuthorization: Bearer stolen\r\n\r\nGET /b HTTP/1.1\r\n" + HOST + b"\r\n"
+        )
+        assert b"\r\nConnection: close\r\n" in await client.read_head()
+        assert await client.read_to_end() == b""
+    assert len(heads) == 1
+    assert b"stolen" not in heads[0]
+
+
+@pytest.mark.parametrize(
+    "line", [b"X: a\nContent-Length: 1", b"X: a\x00b", b"X: a\rb", b"X\x0b: 1", b"Bad Name: 1"]
+)
+async def test_an_answer_with_control_characters_in_its_head_is_a_502(
+    line: bytes, tmp_path: Path
+) -> None:
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.send(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 502 ")

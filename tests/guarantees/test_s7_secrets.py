@@ -17,6 +17,30 @@ def everything_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/x?key=" + CANARY, "/x"),
+        ("/x#key=" + CANARY, "/x"),
+        ("/x;key=" + CANARY, "/x"),
+        ("/x%3Fkey=" + CANARY, "/x"),
+        ("http://user:" + CANARY + "@localhost/api/tags", "/api/tags"),
+    ],
+)
+async def test_no_key_in_a_target_is_kept(target: str, path: str, tmp_path: Path) -> None:
+    async def script(upstream: Connection) -> None:
+        assert CANARY.encode() in await upstream.read_head()
+        await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(head_bytes(f"GET {target} HTTP/1.1", [("Host", "localhost")]))
+        await client.read_message()
+        (call,) = await proxy.calls(1)
+    assert call["path"] == path
+    assert CANARY.encode() not in everything_in(tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["none", "truncate", "hash", "full"])
 async def test_no_key_and_no_text_past_the_mode_is_kept(mode: str, tmp_path: Path) -> None:
     prompt = "beginning " + "x" * 400 + SECRET_END
@@ -61,3 +85,40 @@ async def test_no_key_and_no_text_past_the_mode_is_kept(mode: str, tmp_path: Pat
     assert CANARY.encode() not in stored
     assert (SECRET_END in told) is (mode == "full")
     assert (SECRET_END.encode() in stored) is (mode == "full")
+
+
+@pytest.mark.parametrize("mode", ["none", "hash"])
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/v1/chat/completions"])
+async def test_no_error_tells_the_prompt_where_no_text_is_kept(
+    path: str, mode: str, tmp_path: Path
+) -> None:
+    """An upstream may quote what it refuses, whole or in part, in a 400 or within a stream."""
+    messages = [{"role": "user", "content": SECRET_END}]
+    body = json.dumps({"model": "m", "prompt": SECRET_END, "messages": messages}).encode()
+    error = json.dumps({"error": f"invalid prompt: {SECRET_END}"}).encode() + b"\n"
+    missing = json.dumps({"error": "model 'm' not found"}).encode()
+    answers = [("400 Bad Request", error), ("200 OK", error), ("404 Not Found", missing)]
+
+    async def script(upstream: Connection) -> None:
+        for status, answer in answers:
+            await upstream.read_message()
+            await upstream.send(
+                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n".encode()
+                + b"Content-Length: %d\r\n\r\n" % len(answer)
+                + answer
+            )
+
+    headers = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+    async with between(script, tmp_path, privacy_mode=mode) as proxy:
+        client = await proxy.client()
+        for _ in answers:
+            await client.send(head_bytes(f"POST {path} HTTP/1.1", headers) + body)
+            await client.read_message()
+        calls = await proxy.calls(len(answers))
+        told = json.dumps([await proxy.get(path) for path in ("requests", "stats", "models")])
+    assert SECRET_END not in told
+    assert SECRET_END.encode() not in everything_in(tmp_path)
+    assert [call["error"] for call in calls if call["status_code"] == 404] == [
+        "model 'm' not found"
+    ]
+    assert all(call["error"] for call in calls if call["status_code"] == 400)

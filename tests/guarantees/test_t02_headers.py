@@ -83,6 +83,15 @@ async def test_hop_by_hop_response_headers_stay_here(tmp_path: Path) -> None:
     assert head == b"HTTP/1.1 200 OK\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n"
 
 
+async def test_keep_alive_lines_of_another_connection_stay_here(tmp_path: Path) -> None:
+    answer = (
+        b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    _, head = await exchange(tmp_path, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", answer)
+    assert head == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
 async def test_a_client_that_wants_to_close_is_told_so(tmp_path: Path) -> None:
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     seen, head = await exchange(tmp_path, request, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")

@@ -57,7 +57,9 @@ async def test_an_upstream_with_a_path_gets_it_before_each_target(tmp_path: Path
 
     async def script(upstream: Connection) -> None:
         while True:
-            seen.append((await upstream.read_head()).partition(b" HTTP/1.1")[0])
+            head = await upstream.read_head()
+            if b"X-Ollama-Proxy-Probe" not in head:
+                seen.append(head.partition(b" HTTP/1.1")[0])
             await upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     async with (
@@ -69,9 +71,7 @@ async def test_an_upstream_with_a_path_gets_it_before_each_target(tmp_path: Path
             await client.send(line + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await client.read_head()
         calls = await proxy.calls(3)
-    wanted = [one for one in seen if b"/api/version" not in one and b"/api/ps" not in one]
-    assert b"GET /pre/api/tags" in wanted
-    assert wanted[-2:] == [b"OPTIONS *", b"GET http://u:pw@localhost/api/x"]
+    assert seen == [b"GET /pre/api/tags", b"OPTIONS *", b"GET http://u:pw@localhost/api/x"]
     assert calls[0]["path"] == "/api/x"
 
 

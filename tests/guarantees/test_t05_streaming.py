@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from ollama_proxy.app import allow_many_files
+from ollama_proxy.listening import allow_many_files
 from tests.harness import PATIENCE, Connection, between, chunk
 
 GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -100,6 +100,9 @@ async def test_surplus_bytes_never_reach_a_client(answer: bytes, tmp_path: Path)
         b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nabcde",
         b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+        b"220 mail.example ESMTP\r\n",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
         b"",
     ],
@@ -113,6 +116,9 @@ async def test_surplus_bytes_never_reach_a_client(answer: bytes, tmp_path: Path)
         "huge",
         "2000",
         "099",
+        "mail",
+        "ssh",
+        "bare-lf",
         "101",
         "nothing",
     ],
@@ -121,6 +127,8 @@ async def test_what_is_not_one_clear_answer_is_a_502(answer: bytes, tmp_path: Pa
     async def script(upstream: Connection) -> None:
         await upstream.read_head()
         await upstream.send(answer)
+        if answer:
+            await upstream.closed()  # it is for the proxy to see that this is no answer
 
     async with between(script, tmp_path) as proxy:
         client = await proxy.client()

@@ -17,11 +17,11 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_calls_at_random_gaps_around_the_idle_limit_all_succeed(tmp_path: Path) -> None:
-    """The upstream closes after 0.2 s of idleness; ours is half of that, as the docs say."""
+    """The upstream closes after 1 s of idleness; ours is half of that, as the docs say."""
 
     async def script(upstream: Connection) -> None:
         while True:
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(1.0):
                 await upstream.read_head()
             await upstream.send(OK)
 
@@ -32,16 +32,16 @@ async def test_calls_at_random_gaps_around_the_idle_limit_all_succeed(tmp_path: 
             return
 
     gaps = random.Random(9)
-    async with between(patient, tmp_path, timeouts_pool_idle="0.1") as proxy:
+    async with between(patient, tmp_path, timeouts_pool_idle="0.5") as proxy:
 
         async def caller(count: int) -> None:
             client = await proxy.client()
             for _ in range(count):
                 await client.send(GET)
                 assert (await client.read_head()) == OK
-                await asyncio.sleep(gaps.uniform(0, 0.3))
+                await asyncio.sleep(gaps.uniform(0, 1.5))
 
-        await asyncio.gather(*(caller(10) for _ in range(100)))
+        await asyncio.gather(*(caller(4) for _ in range(250)))
         calls = await proxy.get("requests?limit=1000&state=failed")
     assert calls == []
 

@@ -56,7 +56,7 @@ class TestCompressed:
     ) -> None:
         observer = Call(answer=body, content_encoding=encoding).watched()
         assert observer.deaf
-        assert observer.not_understood == 0
+        assert observer.observation.not_understood == 0
         assert not observer.observation.incomplete
         assert observer.observation.prompt == "hi"
 
@@ -64,7 +64,7 @@ class TestCompressed:
         body = bytearray(gzip.compress(ANSWER * 50))
         body[40] ^= 0xFF
         observer = Call(answer=bytes(body), content_encoding="gzip").watched()
-        assert observer.not_understood == 1
+        assert observer.observation.not_understood == 1
         assert not observer.observation.incomplete
 
     def test_bomb_is_not_inflated(self) -> None:
@@ -72,7 +72,7 @@ class TestCompressed:
         bomb = b"".join(packer.compress(b" " * 1024 * 1024) for _ in range(10)) + packer.flush()
         observer = Call(answer=bomb, content_encoding="gzip").watched(range(0, len(bomb), 1000))
         assert observer.deaf
-        assert observer.not_understood == 0
+        assert observer.observation.not_understood == 0
         assert not Call(answer=gzip.compress(ANSWER), content_encoding="gzip").watched().deaf
 
     def test_patient_bomb_stops_at_64_megabytes(self) -> None:
@@ -108,7 +108,7 @@ class TestEmbeddings:
         answer = b'{"embedding":[0.1,0.2]}'
         observer = Call(path="/api/embeddings", answer=answer).watched()
         assert observer.observation.input_tokens is None
-        assert observer.not_understood == 0
+        assert observer.observation.not_understood == 0
 
     def test_error_after_a_200(self) -> None:
         seen = Call(path="/api/embed", answer=b'{"error":"no"}').facts()

@@ -135,8 +135,8 @@ class TestCost:
     def test_lines_past_the_text_that_is_kept_are_not_parsed(self) -> None:
         """A broken line there goes unnoticed; where all text is kept it is read, and noticed."""
         answer = stream(*["word "] * 100, end=b"broken\n" + line("b") + FINAL)
-        assert Call(answer=answer).watched().not_understood == 0
-        assert Call(answer=answer, privacy=FULL).watched().not_understood == 1
+        assert Call(answer=answer).facts().not_understood == 0
+        assert Call(answer=answer, privacy=FULL).facts().not_understood == 1
         assert Call(answer=answer).facts().output_tokens == 3
 
 
@@ -151,8 +151,8 @@ class TestSizes:
 
     def test_line_just_within_the_limit_is_read(self) -> None:
         shell = len(line("")) - 1
-        assert Call(answer=line("x" * (LINE_LIMIT - shell))).watched().not_understood == 0
-        assert Call(answer=line("x" * (LINE_LIMIT - shell + 1))).watched().not_understood == 1
+        assert Call(answer=line("x" * (LINE_LIMIT - shell))).facts().not_understood == 0
+        assert Call(answer=line("x" * (LINE_LIMIT - shell + 1))).facts().not_understood == 1
 
     def test_answer_too_long_to_look_at_is_not_called_incomplete(self) -> None:
         answer = b'{"response": "' + b"x" * LINE_LIMIT + b'", "done": true}'
@@ -191,8 +191,8 @@ class TestTheGuard:
         observer.feed(b"x")
         observer.close(True)
         assert observer.deaf
-        assert observer.not_understood == 1
-        assert observer.observation == Observation()
+        assert observer.observation.not_understood == 1
+        assert observer.observation == Observation(not_understood=1)
 
     @pytest.mark.parametrize("step", ["_request", "_begin", "_end"])
     def test_every_step_is_guarded(self, step: str) -> None:
@@ -203,7 +203,7 @@ class TestTheGuard:
         observer.request(b"{}", True)
         observer.response(200, "", "")
         observer.close(True)
-        assert observer.not_understood == 1
+        assert observer.observation.not_understood == 1
 
     def test_closed_twice_and_fed_after(self) -> None:
         observer = Call(answer=stream("a")).watched()

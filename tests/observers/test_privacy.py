@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy.observers import Mode, Privacy
-from ollama_proxy.observers.privacy import FULL_LIMIT, LOOKAHEAD, MARK
-from tests.observers.watching import Call, line, stream
+from ollama_proxy.observers.privacy import FULL_LIMIT, LOOKAHEAD, MARK, NOT_KEPT
+from tests.observers.watching import RECORDINGS, Call, line, recording, stream
 
 SECRET = "card 4111-1111-1111-1111"
 PATTERN = r"\d{4}(-\d{4}){3}"
@@ -130,6 +130,78 @@ class TestErrors:
         body = json.dumps({"error": "upstream said: Bearer canary"}).encode() + b"\n"
         seen = Call(answer=body, status=status).facts()
         assert seen.error == f"upstream said: {MARK}"
+
+
+STRICT = [Privacy(Mode.NONE), Privacy(Mode.HASH)]
+
+
+@pytest.mark.parametrize("privacy", STRICT)
+class TestErrorsThatMayQuoteThePrompt:
+    @pytest.mark.parametrize("status", [200, 400])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("/api/generate", "/api/chat", "/api/embed", "/api/embeddings", "/api/create"),
+            *("/v1/chat/completions", "/v1/messages", "/api/of-tomorrow"),
+        ],
+    )
+    @pytest.mark.parametrize("text", ["invalid prompt: canary", "canary", "model canary not found"])
+    def test_unknown_errors_are_not_kept(
+        self, text: str, path: str, status: int, privacy: Privacy
+    ) -> None:
+        answer = json.dumps({"error": text}).encode() + b"\n"
+        body = b'{"model":"m","prompt":"canary"}'
+        seen = Call(path=path, body=body, status=status, answer=answer, privacy=privacy).facts()
+        assert "canary" not in msgspec.json.encode(seen).decode()
+        watched = status >= 400 or not path.startswith(("/v1", "/api/of-"))
+        assert seen.error == (NOT_KEPT if watched else None)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "model 'm' not found",
+            'model "m" not found, try pulling it first',
+            '"m" does not support thinking',
+            "model requires more system memory (12.3 GiB) than is available (4.0 GiB)",
+            "request (7610 tokens) exceeds the available context size (512 tokens)",
+            "an error was encountered while running the model: unexpected EOF",
+        ],
+    )
+    def test_known_errors_are_kept_and_what_follows_is_not(
+        self, text: str, privacy: Privacy
+    ) -> None:
+        def error(text: str) -> str | None:
+            answer = json.dumps({"error": text}).encode()
+            return Call(status=500, answer=answer, privacy=privacy).facts().error
+
+        assert error(text) == text
+        assert error(text + ": canary") == f"{text} {NOT_KEPT}"
+
+    def test_a_known_error_about_another_model_is_not_known(self, privacy: Privacy) -> None:
+        answer = b'{"error": "model \'canary\' not found"}'
+        assert Call(status=404, answer=answer, privacy=privacy).facts().error == NOT_KEPT
+
+    @pytest.mark.parametrize("route", ["pull", "push", "show", "copy", "delete"])
+    def test_routes_without_a_prompt_keep_the_servers_text(
+        self, route: str, privacy: Privacy
+    ) -> None:
+        method = "DELETE" if route == "delete" else "POST"
+        call = Call(
+            method=method,
+            path=f"/api/{route}",
+            status=500,
+            answer=b'{"error": "pull model manifest: no such host"}',
+            privacy=privacy,
+        )
+        assert call.facts().error == "pull model manifest: no such host"
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+@pytest.mark.parametrize("privacy", STRICT)
+def test_real_errors_stay_readable_but_for_a_few(name: str, privacy: Privacy) -> None:
+    real, kept = recording(name).facts().error, recording(name, privacy).facts().error
+    few = {"blob_bad_digest", "web_search_disabled"}
+    assert kept == (NOT_KEPT if name in few else real)
 
 
 @pytest.mark.parametrize("mode", list(Mode))

@@ -258,4 +258,15 @@ class TestModelRoutes:
     def test_form_upload_is_not_understood_and_does_no_harm(self) -> None:
         body = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--'
         seen = asked(body, "/v1/audio/transcriptions")
-        assert (seen.model, seen.streamed) == (None, None)
+        assert (seen.model, seen.streamed, seen.not_understood) == (None, None, 1)
+
+    @pytest.mark.parametrize("path", ["/api/chat", "/api/embed", "/api/pull", "/v1/messages"])
+    @pytest.mark.parametrize(
+        ("body", "whole", "misread"),
+        [(b'{"model": "m"}', True, 0), (b'{"model": "m', True, 1), (b'{"model', False, 0)],
+    )
+    def test_broken_ones_are_counted_and_cut_or_empty_ones_are_not(
+        self, body: bytes, whole: bool, misread: int, path: str
+    ) -> None:
+        assert asked(body, path, whole=whole).not_understood == misread
+        assert asked(b"", path).not_understood == 0

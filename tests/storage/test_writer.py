@@ -152,10 +152,10 @@ def test_beyond_the_bound_finished_calls_win_and_losses_are_counted(
     finished = [make_call() for _ in range(5)]
     for call in running:
         writer.put(call)
-    assert (writer.pending, writer.skipped, writer.dropped) == (4, 1, 0)
+    assert (writer.pending, writer.dropped) == (4, 0)
     for call in finished:
         writer.put(call)
-    assert (writer.pending, writer.skipped, writer.dropped) == (4, 5, 1)
+    assert (writer.pending, writer.dropped) == (4, 1)
     assert writer.flush(SOON)
     assert store.calls(Filter()) == finished[3::-1]
 
@@ -169,7 +169,7 @@ def test_at_the_bound_a_finished_call_still_takes_its_running_rows_place(
         writer.put(replace(call, state="running"))
     for call in (first, second):
         writer.put(call)
-    assert (writer.pending, writer.skipped, writer.dropped) == (2, 0, 0)
+    assert (writer.pending, writer.dropped) == (2, 0)
     assert writer.flush(SOON)
     assert store.calls(Filter()) == [second, first]
 
@@ -211,6 +211,16 @@ def test_a_row_that_cannot_be_stored_does_not_hold_back_the_others(
     assert writer.flush(SOON)
     assert store.calls(Filter()) == good[::-1]
     assert (writer.dropped, writer.pending) == (1, 0)
+
+
+def test_a_call_that_cannot_be_stored_is_dropped_once_whatever_rows_it_had(
+    make_writer: Callable[..., Writer],
+) -> None:
+    writer, bad = make_writer(), make_call(method=None)
+    for dropped, state in enumerate(["running", "running", "completed"]):
+        writer.put(replace(bad, state=state))
+        assert writer.flush(SOON)
+        assert (writer.dropped, writer.pending) == (dropped == 2, 0)
 
 
 def test_stop_writes_what_is_queued(

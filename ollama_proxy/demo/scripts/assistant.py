@@ -6,7 +6,6 @@ import json
 import os
 import random
 import time
-import urllib.error
 import urllib.request
 
 HOST = os.environ["OLLAMA_HOST"]
@@ -28,9 +27,6 @@ def loaded() -> list[str]:
 
 
 while True:
-    try:
-        ask(random.choice(["Plan my week.", "Why is the sky blue?", "Write a haiku on latency."]))
-        loaded()
-    except urllib.error.URLError:
-        time.sleep(2)  # nobody there yet
+    ask(random.choice(["Plan my week.", "Why is the sky blue?", "Write a haiku on latency."]))
+    loaded()
     time.sleep(random.uniform(6, 15))

@@ -39,6 +39,6 @@ while True:
     wanted = "llama3.2" if random.random() > 0.1 else "lama3.2"
     try:
         explain(day, wanted)
-    except urllib.error.URLError:
-        time.sleep(1)  # no such model, or nobody there yet
+    except urllib.error.HTTPError:
+        time.sleep(1)
     time.sleep(random.uniform(1, 5))

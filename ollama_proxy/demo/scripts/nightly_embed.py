@@ -6,7 +6,6 @@ import json
 import os
 import random
 import time
-import urllib.error
 import urllib.request
 
 HOST = os.environ["OLLAMA_HOST"]
@@ -23,8 +22,5 @@ def embed(texts: list[str]) -> int:
 
 
 while True:
-    try:
-        embed([f"Note {random.randint(1, 999)} on the market of the day" for _ in range(8)])
-    except urllib.error.URLError:
-        time.sleep(2)  # nobody there yet
+    embed([f"Note {random.randint(1, 999)} on the market of the day" for _ in range(8)])
     time.sleep(random.uniform(2, 6))

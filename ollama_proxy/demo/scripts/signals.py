@@ -9,7 +9,6 @@ import json
 import os
 import random
 import time
-import urllib.error
 import urllib.request
 
 HOST = os.environ["OLLAMA_HOST"]
@@ -35,8 +34,5 @@ def ask(symbol: str) -> str:
 
 
 while True:
-    try:
-        ask(random.choice(SYMBOLS))
-    except urllib.error.URLError:
-        time.sleep(2)  # nobody there yet
+    ask(random.choice(SYMBOLS))
     time.sleep(random.uniform(0.5, 4))
