@@ -61,7 +61,7 @@ class Forwarder:
         busy = {call.connection for call in self._running}
         for connection in connections:
             if connection not in busy:
-                connection.close()
+                connection.force_close()
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing runs; False if that takes longer."""
