@@ -175,6 +175,7 @@ SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float)
 INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
 CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
 AMOUNT = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int)
+DAYS = Kind("a whole number of days, 0 to 36500", _number(int, 0, 36_500), int)
 RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int)
 
 SETTINGS: tuple[Setting, ...] = (
@@ -194,7 +195,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
     Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
     Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),
-    Setting("retention.days", AMOUNT, 30, "Days that calls are kept. 0: no limit."),
+    Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),
     Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
 )

@@ -308,6 +308,7 @@ class TestMistakesInTheFile:
             ("[timeouts]\nidle = inf", "timeouts.idle = Infinity"),
             ("[timeouts]\nidle = true", "timeouts.idle = true"),
             ("[retention]\ndays = 1.5", "retention.days = 1.5"),
+            ("[retention]\ndays = 999999", "retention.days = 999999"),
             ("[retention]\nrecent = 0", "retention.recent = 0"),
             ("[retention]\ndays = 2026-01-01", 'retention.days = "2026-01-01"'),
             ("[privacy]\nmode = 'all'", 'privacy.mode = "all"'),

@@ -71,6 +71,7 @@ class LineObserver(Observer):
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         super().__init__(observation, privacy)
         self.pieces = 0
+        self.read_lines = 0
         self.lines = Lines()
         self._unread = b""
 
@@ -95,6 +96,7 @@ class LineObserver(Observer):
     def _read(self, line: bytes) -> None:
         if line and not line.isspace():
             self._unread = b""
+            self.read_lines += 1
             self.pieces += self._line(line)
 
     def _skim(self, lines: list[bytes], block: bytes) -> None:

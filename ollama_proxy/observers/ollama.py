@@ -57,6 +57,9 @@ class Answer(msgspec.Struct):
     debug: Any = msgspec.field(default=None, name="_debug_info")
 
 
+PATIENCE = 1000
+"""Lines without any text after which a stream's beginning is no longer waited for."""
+
 _REQUEST = Form(Request)
 _ANSWER = msgspec.json.Decoder(Answer)
 
@@ -125,7 +128,9 @@ class AnswerObserver(LineObserver):
             self.observation.output_chunks = self.pieces
 
     def _wants_lines(self) -> bool:
-        return not (self.text_seen and self._held.full)
+        if not self.text_seen:
+            return self.read_lines < PATIENCE
+        return not self._held.full
 
     def _line(self, line: bytes) -> bool:
         answer = decode(_ANSWER, line)

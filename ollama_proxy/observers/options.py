@@ -26,8 +26,9 @@ def asked(
     """The `options` object with `keep_alive`, `think`, `format` beside it; None if all are absent.
 
     Of `format` only its kind is kept, "json" or "schema". An object of more than 2 KiB, or with a
-    redaction pattern's match in it, is reduced to its keys. In the modes `none` and `hash` only
-    numbers and truth values are kept, since `stop` holds text of the client's own.
+    redaction pattern's match in it, is reduced to its keys. `stop` holds text of the client's own:
+    in the modes `none` and `hash` only numbers and truth values are kept, in `truncate` no value
+    that is longer than the mode's limit.
     """
     kept = _bounded(options, privacy) if isinstance(options, dict) else {}
     if _is_plain(keep_alive) or _matches(_DURATION, keep_alive):
@@ -40,8 +41,7 @@ def asked(
 
 
 def _bounded(options: dict[str, Any], privacy: Privacy) -> dict[str, Any]:
-    if privacy.mode in (Mode.NONE, Mode.HASH):
-        options = {key: value if _is_plain(value) else None for key, value in options.items()}
+    options = {key: value if _may_stay(value, privacy) else None for key, value in options.items()}
     try:
         encoded = msgspec.json.encode(options)
     except (ValueError, OverflowError, RecursionError):
@@ -54,6 +54,18 @@ def _bounded(options: dict[str, Any], privacy: Privacy) -> dict[str, Any]:
 def _keys_only(options: dict[str, Any], privacy: Privacy) -> dict[str, Any]:
     keys = [readable(str(key)[:_KEY_LIMIT]) for key in options]
     return {key: None for key in keys[:_KEYS] if not privacy.hits(key)}
+
+
+def _may_stay(value: object, privacy: Privacy) -> bool:
+    """Whether the mode allows it: text is kept no longer than a prompt's would be."""
+    if _is_plain(value) or value is None or privacy.mode is Mode.FULL:
+        return True
+    if privacy.mode is not Mode.TRUNCATE:
+        return False
+    try:
+        return len(msgspec.json.encode(value)) <= privacy.characters
+    except (ValueError, OverflowError, RecursionError):
+        return False
 
 
 def _is_plain(value: object) -> bool:

@@ -122,16 +122,16 @@ class Privacy(msgspec.Struct, frozen=True):
     def unquoted(self, text: str, model: str | None) -> str:
         """What may be kept of an error to a request that may carry a prompt and names `model`.
 
-        In the modes `none` and `hash` that is no more than a known error at its beginning.
+        Such an error may quote the prompt, from wherever in it. So of all that follows a known
+        error at its beginning no more is kept than the mode keeps of a prompt.
         """
-        if self.mode not in (Mode.NONE, Mode.HASH):
-            return text
+        end = {Mode.FULL: len(text), Mode.TRUNCATE: self.characters}.get(self.mode, 0)
         for pattern in _KNOWN_ERRORS:
             found = pattern.match(text)
             if found and found.groupdict().get("model", model) == model:
-                known = found.group()
-                return known if known == text else f"{known} {NOT_KEPT}"
-        return NOT_KEPT
+                end = max(end, found.end())
+                break
+        return text if end >= len(text) else f"{text[:end]} {NOT_KEPT}".lstrip()
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import Observer, Privacy
-from ollama_proxy.observers.lines import LINE_LIMIT
+from ollama_proxy.observers.lines import LINE_LIMIT, LineObserver
 from ollama_proxy.observers.ollama import Answer, GenerateObserver, Request
 from tests.observers.watching import FINAL, Call, line, stream
 
@@ -259,3 +259,12 @@ def finite(value: object) -> bool:
 def facts_of(observer: Observer) -> list[object]:
     seen = observer.observation
     return [seen.total, seen.load, seen.prefill, seen.decode, seen.input_tokens]
+
+
+def test_a_stream_that_never_says_anything_is_not_read_line_by_line_for_ever() -> None:
+    """Each line read on the relay's way delays other streams."""
+    call = Call(answer=b"{}\n" * 5000 + b'{"done":true,"eval_count":3}\n')
+    observer = call.watched()
+    assert isinstance(observer, LineObserver)
+    assert observer.read_lines < 1100
+    assert observer.observation.output_tokens == 3

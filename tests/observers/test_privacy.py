@@ -226,3 +226,10 @@ def test_no_byte_of_prompt_or_answer_past_the_mode(path: str, mode: Mode) -> Non
     allowed = {Mode.NONE: 0, Mode.HASH: 0, Mode.TRUNCATE: 41, Mode.FULL: 200}
     assert known <= allowed[mode]
     assert (known > 0) is (allowed[mode] > 0)
+
+
+def test_in_truncate_no_more_than_the_limit_is_kept() -> None:
+    text = "invalid prompt: " + "x" * 300 + "canary"
+    answer = json.dumps({"error": text}).encode()
+    seen = Call(status=400, answer=answer).facts()
+    assert seen.error == f"{text[:200]} {NOT_KEPT}"

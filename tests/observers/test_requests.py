@@ -207,10 +207,15 @@ class TestOptions:
 
     def test_large_object_is_reduced_to_its_keys(self) -> None:
         options = {"num_ctx": 1, "stop": ["s" * OPTIONS_LIMIT]}
-        assert asked({"options": options}).options == {"num_ctx": None, "stop": None}
+        full = Privacy.build("full")
+        assert asked({"options": options}, privacy=full).options == {"num_ctx": None, "stop": None}
         many = {f"{n}" * 200: n for n in range(500)}
         kept = asked({"options": many}).options
         assert len(msgspec.json.encode(kept)) <= 4096
+
+    def test_text_in_options_is_kept_no_longer_than_a_prompt(self) -> None:
+        options = {"stop": ["s" * 100, "s" * 100], "note": "short", "seed": 7}
+        assert asked({"options": options}).options == {"stop": None, "note": "short", "seed": 7}
 
     @pytest.mark.parametrize("mode", ["none", "hash"])
     def test_text_in_options_obeys_the_strict_modes(self, mode: str) -> None:
