@@ -72,13 +72,16 @@ class NoTap:
     def piece(self, data: bytes) -> None: ...
 
 
-async def idle_connection(pool: Pool, server: socket.socket) -> tuple[socket.socket, Upstream]:
-    """A pooled connection that has carried one call, and the server's end of it."""
+async def idle_connection(
+    pool: Pool, server: socket.socket, uploading: bool = False
+) -> tuple[socket.socket, Upstream]:
+    """A connection given back after one call, and the server's end of it."""
     ours, theirs = socket.socketpair()
     client, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     upstream = await pool.connect()
     accepted, _ = server.accept()
     upstream.begin(method="GET", http_10=False, client=client, keep_alive=True, tap=NoTap())
+    upstream.uploading = uploading
     accepted.sendall(OK)
     assert await upstream.next_signal() is Signal.DONE
     pool.give_back(upstream)
@@ -107,6 +110,16 @@ async def test_an_old_connection_is_not_used() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         pool = Pool("127.0.0.1", server.getsockname()[1], idle_limit=1e-9)
         accepted, _ = await idle_connection(pool, server)
+        assert pool.take_idle() is None
+        accepted.close()
+        pool.close()
+
+
+async def test_a_connection_whose_request_was_not_sent_whole_is_not_used() -> None:
+    """The next request would be taken for the rest of that one's body."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool("127.0.0.1", server.getsockname()[1])
+        accepted, _ = await idle_connection(pool, server, uploading=True)
         assert pool.take_idle() is None
         accepted.close()
         pool.close()
