@@ -106,10 +106,8 @@ class Upstream(asyncio.Protocol):
         return signal
 
     def stop(self) -> None:
-        """End the call from this side: the model is freed now, whatever the client does."""
+        """End the call from this side."""
         self._raise(Signal.STOPPED)
-        if not self.lost:
-            self.transport.abort()
 
     @property
     def usable(self) -> bool:
