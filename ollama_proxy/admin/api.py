@@ -35,7 +35,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
-from ollama_proxy.storage.base import MAX_LIMIT
+from ollama_proxy.storage.base import MAX_LIMIT, StoreError, page
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +96,11 @@ class Api:
     ) -> None:
         self._live, self._statistics, self._reader = live, statistics, reader
         self._health, self._storage, self._facts = health, storage, facts
-        self._clock = clock
+        self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
-        self._reading_failed = False
+        self._unread: str | None = None
+        self._unread_since: str | None = None
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval
         )
@@ -123,6 +124,7 @@ class Api:
 
     def status(self) -> dict[str, Any]:
         health, storage, totals = self._health(), self._storage, self._statistics.all
+        unsaved = storage.error
         known = bool(health.models) or (health.up is True and health.error is None)
         return {
             "status": self._word(health),
@@ -152,8 +154,8 @@ class Api:
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
             "sink_errors": self._live.sink_errors,
-            "storage_error": storage.error,
-            "storage_error_since": storage.error_since,
+            "storage_error": unsaved or self._unread,
+            "storage_error_since": storage.error_since if unsaved else self._unread_since,
             "database_bytes": storage.size_bytes,
         }
 
@@ -194,13 +196,16 @@ class Api:
         return self._recent(limit, await self._stored_recent(limit))
 
     async def calls(self, wanted: Filter) -> list[Call]:
-        """Running, just ended and stored calls that `wanted` describes, newest first."""
+        """One page of running, just ended and stored calls that `wanted` describes, newest first.
+
+        It may be shorter than its limit although more follow: see `storage.base.page`.
+        """
         # Only what runs here is running, and that is known without the store.
         stored = [] if wanted.state == State.RUNNING else await self._stored(wanted)
         found = {call.id: call for call in stored}
         live = [*self._live.recent_calls(), *self._live.active()]
         found.update((call.id, call) for call in live if matches(call, wanted))
-        return [found[id] for id in sorted(found, reverse=True)[: wanted.limit]]
+        return page((found[id] for id in sorted(found, reverse=True)), wanted.limit)
 
     async def call(self, id: str) -> Call | None:
         """One call, running or ended. Raises HTTPServiceUnavailable if the store does not say."""
@@ -257,8 +262,11 @@ class Api:
         return [ended[id] for id in sorted(ended, reverse=True)[:limit]]
 
     async def _stored_recent(self, limit: int) -> list[Call]:
-        """Nothing, where the ring has enough: a page that opens then does not touch the store."""
-        if len(self._live.recent_calls(limit)) >= limit:
+        """Nothing, where the ring has enough: a page that opens then does not touch the store.
+
+        But while reading fails each page tries again, so that what it says of it stays true.
+        """
+        if self._unread is None and len(self._live.recent_calls(limit)) >= limit:
             return []
         return await self._stored(Filter(limit=min(MAX_LIMIT, limit + self._live.running)))
 
@@ -272,17 +280,23 @@ class Api:
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             self._note_failure(error)
             return []
-        self._reading_failed = False
         return found
 
     async def _read(self, reading: Awaitable[T]) -> T:
         async with asyncio.timeout(READ_SECONDS):
-            return await reading
+            found = await reading
+        if self._unread is not None:
+            log.warning("the store can be read again")
+        self._unread = self._unread_since = None
+        return found
 
     def _note_failure(self, error: Exception) -> None:
-        if not self._reading_failed:
-            log.warning("the store could not be read: %s", where(error))
-        self._reading_failed = True
+        """For the status, and the first of a row for the log. Only a StoreError's text is told."""
+        told = str(error) if isinstance(error, StoreError) else None
+        if self._unread is None:
+            log.warning("the store could not be read: %s", told or where(error))
+            self._unread_since = iso(self._now())
+        self._unread = told or f"the store cannot be read ({type(error).__name__}): see the log"
 
     # -- how it is asked for ----------------------------------------------------------------
 

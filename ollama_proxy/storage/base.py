@@ -7,7 +7,7 @@ in `MIGRATIONS` (a test compares the two).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -17,8 +17,10 @@ from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
 
 COLUMNS: tuple[str, ...] = Call.__struct_fields__
-# A page of history, not an export: one answer stays well under 64 MB even with full prompts kept.
+# A page of history, not an export: with full prompts kept 1000 calls could be 2 GB, and an answer
+# is encoded on the event loop (a page this long in 10 to 70 ms).
 MAX_LIMIT = 1000
+PAGE_CHARACTERS = 8 << 20
 
 Migrations = Mapping[int, Sequence[str]]
 
@@ -93,7 +95,7 @@ class Store(Protocol):
         """The totals of every call ever stored, those since pruned included."""
 
     def calls(self, wanted: Filter) -> list[Call]:
-        """Newest first, at most `MAX_LIMIT`."""
+        """Newest first, one `page`, of at most `MAX_LIMIT`."""
 
     def call(self, id: str) -> Call | None: ...
 
@@ -104,6 +106,27 @@ class Store(Protocol):
         """What the store takes on disk."""
 
     def close(self) -> None: ...
+
+
+def text_size(call: Call) -> int:
+    """Characters of prompt and response: what a call's memory mostly is."""
+    return len(call.prompt or "") + len(call.response or "")
+
+
+def page(calls: Iterable[Call], limit: int) -> list[Call]:
+    """The first of `calls`: up to `limit`, or to the one whose texts fill `PAGE_CHARACTERS`.
+
+    That one is still in the page. So pages of several stores' calls, merged and cut like this once
+    more, end before any of them did.
+    """
+    taken: list[Call] = []
+    characters = 0
+    for call in calls:
+        if len(taken) >= limit or characters >= PAGE_CHARACTERS:
+            break
+        taken.append(call)
+        characters += text_size(call)
+    return taken
 
 
 def to_row(call: Call) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The database's folder: made private, and held by one proxy at a time.
+"""The database's folder: made private, held by one proxy at a time, and looked after.
 
 Not here: what is in the database. POSIX only (`flock`).
 """
@@ -12,6 +12,9 @@ import os
 from pathlib import Path
 
 from ollama_proxy.storage.base import StoreError
+
+Identities = dict[Path, tuple[int, int]]
+"""Device and inode of each file."""
 
 
 def claim(database: Path) -> int:
@@ -40,8 +43,40 @@ def release(lock: int) -> None:
 
 def files(database: Path) -> list[Path]:
     """The database and what SQLite keeps beside it, those that exist."""
-    every = [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
-    return [file for file in every if file.exists()]
+    return [file for file in _every(database) if file.exists()]
+
+
+def identities(database: Path) -> Identities:
+    """Which files the existing ones are. Raises StoreError."""
+    found: Identities = {}
+    for file in _every(database):
+        try:
+            status = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise unwritable(database, error) from error
+        found[file] = status.st_dev, status.st_ino
+    return found
+
+
+def check(database: Path, opened: Identities) -> None:
+    """Raise StoreError if a file is not the opened one any more: what is written is lost then.
+
+    SQLite in WAL mode goes on in files that have no name any more, and says nothing.
+    """
+    present = identities(database)
+    for file, identity in opened.items():
+        if file not in present:
+            raise StoreError(
+                f"{file} is gone, deleted or moved while in use: "
+                "put it back, or restart the proxy to begin a new one"
+            )
+        if present[file] != identity:
+            raise StoreError(
+                f"{file} was replaced by another file while in use: "
+                "restart the proxy to go on with that one"
+            )
 
 
 def unwritable(database: Path, error: OSError) -> StoreError:
@@ -49,6 +84,10 @@ def unwritable(database: Path, error: OSError) -> StoreError:
         f"cannot write {database}: {error.strerror}: "
         "give the user who runs the proxy access to this folder, or choose another data folder"
     )
+
+
+def _every(database: Path) -> list[Path]:
+    return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
 
 
 def _lock_file(database: Path) -> Path:

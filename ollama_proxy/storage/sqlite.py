@@ -29,6 +29,7 @@ from ollama_proxy.storage.base import (
     Migrations,
     StoreError,
     from_row,
+    page,
     to_row,
 )
 
@@ -81,6 +82,7 @@ class SqliteStore:
         self._migrations = migrations
         self._busy_seconds = busy_seconds
         self._claimed: int | None = None
+        self._files: folder.Identities = {}
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._writing = threading.Lock()
@@ -95,6 +97,7 @@ class SqliteStore:
                 _migrate(self._writer, self.path, self._migrations)
                 self._recover()
                 self._reader = self._connect("ro")
+            self._files = folder.identities(self.path)
         except BaseException:
             self.close()
             raise
@@ -109,6 +112,7 @@ class SqliteStore:
                 self._writing.release()
 
     def write(self, calls: Sequence[Call]) -> None:
+        """Looks after the commit whether the files are still there: then it was not in vain."""
         with self._transaction() as connection:
             batch = Statistics()
             for call in calls:
@@ -116,6 +120,7 @@ class SqliteStore:
                 if stored:
                     batch.add(call)
             _add_totals(connection, self.path, batch)
+        folder.check(self.path, self._files)
 
     def statistics(self) -> Statistics:
         with self._read() as connection:
@@ -127,8 +132,12 @@ class SqliteStore:
         where = f" WHERE {' AND '.join(given)}" if given else ""
         limit = max(0, min(wanted.limit, MAX_LIMIT))
         sql = f"{_SELECT}{where} ORDER BY id DESC LIMIT ?"
-        with self._read() as connection:
-            return [from_row(row) for row in connection.execute(sql, [*given.values(), limit])]
+        # Closed: a statement broken off in the middle would hold back every checkpoint.
+        with (
+            self._read() as connection,
+            contextlib.closing(connection.execute(sql, [*given.values(), limit])) as rows,
+        ):
+            return page(map(from_row, rows), limit)
 
     def call(self, id: str) -> Call | None:
         with self._read() as connection:
@@ -230,7 +239,10 @@ def _explained(path: Path) -> Iterator[None]:
     except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if not hasattr(error, "sqlite_errorcode"):
+            # Python's own, of a text that is not UTF-8: it quotes that text.
+            raise StoreError(f"{path} {_BROKEN} (a text in it is not UTF-8)") from None
+        code = error.sqlite_errorcode & 0xFF
         cause = _CAUSES.get(code, "cannot be used: see what SQLite says")
         raise StoreError(f"{path} {cause} ({error})") from error
 

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ollama_proxy.exchange import Call, State, iso
-from ollama_proxy.storage.base import Store, StoreError
+from ollama_proxy.storage.base import Store, StoreError, text_size
 
 CAPACITY = 20_000
+# Of prompts and responses: 64 to 256 MB, by the script they are in.
+CHARACTERS = 64 << 20
 INTERVAL = 0.5
 # One transaction: a few ten ms.
 BATCH = 1000
@@ -41,6 +43,7 @@ class Writer:
         max_age_days: float | None = None,
         max_bytes: int | None = None,
         capacity: int = CAPACITY,
+        characters: int = CHARACTERS,
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -50,7 +53,7 @@ class Writer:
         self.error_since: str | None = None
         self._store = store
         self._retention = (max_age_days, max_bytes)
-        self._capacity = capacity
+        self._capacity, self._characters = capacity, characters
         self._interval = interval
         self._clock = clock
         self._now = now
@@ -61,6 +64,7 @@ class Writer:
         # What waits, by id: a finished call takes the place of its running row.
         self._running: dict[str, Call] = {}
         self._finished: dict[str, Call] = {}
+        self._held = 0  # characters of both
         self._asked = 0
         self._answered = 0
         self._stopping = False
@@ -102,22 +106,37 @@ class Writer:
         return len(self._running) + len(self._finished)
 
     def _put_running(self, call: Call) -> None:
-        if call.id in self._finished:
-            return
-        if call.id in self._running or self._has_room():
-            self._running[call.id] = call
+        if call.id not in self._finished and self._fits(call):
+            self._take(self._running, call.id)
+            self._keep(self._running, call)
 
     def _put_finished(self, call: Call) -> None:
-        self._running.pop(call.id, None)
-        if self._running and not self._has_room():
-            self._running.popitem()
-        if call.id in self._finished or self._has_room():
-            self._finished.setdefault(call.id, call)
+        if call.id in self._finished:
+            return
+        self._take(self._running, call.id)
+        while self._running and not self._stopping and not self._fits(call):
+            self._take(self._running, next(reversed(self._running)))
+        if self._fits(call):
+            self._keep(self._finished, call)
         else:
             self.dropped += 1
 
-    def _has_room(self) -> bool:
-        return self.pending < self._capacity and not self._stopping
+    def _fits(self, call: Call) -> bool:
+        """Whether there is room, where the call's running row gives up its own."""
+        pending, held = self.pending + 1, self._held + text_size(call)
+        if call.id in self._running:
+            pending, held = pending - 1, held - text_size(self._running[call.id])
+        room = pending <= self._capacity and held <= self._characters
+        return room and not self._stopping
+
+    def _keep(self, waiting: dict[str, Call], call: Call) -> None:
+        waiting[call.id] = call
+        self._held += text_size(call)
+
+    def _take(self, waiting: dict[str, Call], id: str) -> None:
+        call = waiting.pop(id, None)
+        if call is not None:
+            self._held -= text_size(call)
 
     def _run(self) -> None:
         last = False
@@ -190,7 +209,7 @@ class Writer:
             for call in calls:
                 for waiting in (self._running, self._finished):
                     if waiting.get(call.id) is call:
-                        del waiting[call.id]
+                        self._take(waiting, call.id)
 
     def _prune(self) -> None:
         if not self._store.prune(*self._retention):

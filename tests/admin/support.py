@@ -19,6 +19,7 @@ from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.stats import Statistics
+from ollama_proxy.storage.base import StoreError, page
 
 PATIENCE = 5.0
 NEVER = 3600.0
@@ -35,12 +36,13 @@ class Clock:
 
 @dataclass
 class Stored:
-    """A store's reader over a list; `broken` raises, `hung` never answers."""
+    """A store's reader over a list; `broken` and `refusal` raise, `hung` never answers."""
 
     rows: list[Call] = field(default_factory=list)
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
     hung: bool = False
+    refusal: str | None = None
 
     async def calls(self, wanted: Filter) -> list[Call]:
         self.asked.append(wanted)
@@ -52,7 +54,7 @@ class Stored:
             and wanted.model in (None, row.model)
             and wanted.state in (None, row.state)
         ]
-        return sorted(rows, key=lambda row: row.id, reverse=True)[: wanted.limit]
+        return page(sorted(rows, key=lambda row: row.id, reverse=True), wanted.limit)
 
     async def call(self, id: str) -> Call | None:
         await self._answer()
@@ -61,6 +63,8 @@ class Stored:
     async def _answer(self) -> None:
         if self.broken:
             raise OSError("disk gone, key=hunter2")
+        if self.refusal is not None:
+            raise StoreError(self.refusal)
         if self.hung:
             await asyncio.Event().wait()
 

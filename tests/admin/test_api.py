@@ -13,8 +13,9 @@ from ollama_proxy.admin import api as api_module
 from ollama_proxy.admin.api import json_errors
 from ollama_proxy.bus import encode
 from ollama_proxy.exchange import Call, State, iso, new_id
-from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
+from ollama_proxy.storage.base import PAGE_CHARACTERS
 from tests.admin.support import World, got, served
 from tests.storage.calls import NOON, make_call
 
@@ -120,6 +121,11 @@ MODEL = [
 
 def ids(calls: list[dict[str, Any]]) -> list[str]:
     return [call["id"] for call in calls]
+
+
+def storage_error(world: World) -> tuple[Any, Any]:
+    status = world.api.status()
+    return status["storage_error"], status["storage_error_since"]
 
 
 # -- status ---------------------------------------------------------------------------------
@@ -364,6 +370,26 @@ async def test_requests_are_fifty_by_default() -> None:
         assert len(await got(client, "/api/requests")) == 50
 
 
+@pytest.mark.parametrize("query", ["", "&model=llama3"])
+async def test_a_page_ends_where_its_texts_are_too_long_and_the_next_goes_on(query: str) -> None:
+    world = World()
+    text = "x" * (PAGE_CHARACTERS // 4)
+    # Of the second spelling there is little text: its page from the store reaches further back.
+    for number in range(20):
+        name, response = ("llama3", text) if number % 3 else ("llama3:latest", "short")
+        world.stored.rows.append(make_call(at=NOON + number, model=name, response=response))
+    made = [row.id for row in world.stored.rows]
+    made += [world.ended(model="llama3", response=text) for _ in range(3)]
+    found: list[str] = []
+    async with served(world) as client:
+        before = ""
+        while page := await got(client, f"/api/requests?limit=1000{query}{before}"):
+            assert sum(len(call["response"]) for call in page[:-1]) < PAGE_CHARACTERS
+            found += ids(page)
+            before = f"&before={found[-1]}"
+    assert found == made[::-1]
+
+
 async def test_requests_by_state() -> None:
     world = World()
     failed, _ = world.ended(State.FAILED), world.ended()
@@ -438,6 +464,35 @@ async def test_a_broken_store_leaves_the_recent_calls(caplog: pytest.LogCaptureF
     assert "hunter2" not in caplog.text
 
 
+async def test_why_the_store_cannot_be_read_is_told_until_it_can(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    recent = world.ended()
+    world.stored.refusal = "calls.db is damaged: move it away"
+    async with served(world) as client:
+        await got(client, f"/api/requests/{new_id(NOON)}", 503)
+        for _ in range(2):
+            assert ids(await got(client, "/api/requests")) == [recent]
+            assert storage_error(world) == (world.stored.refusal, iso(1_790_000_000.0))
+        world.storage.error, world.storage.error_since = "the disk is full", "then"
+        assert storage_error(world) == ("the disk is full", "then")
+        world.storage.error = world.storage.error_since = None
+        assert caplog.messages == [f"the store could not be read: {world.stored.refusal}"]
+        world.stored.refusal = None
+        # The ring has enough for this, but a page looks whether the store is well again.
+        assert [call.id for call in await world.api.recent(1)] == [recent]
+        assert storage_error(world) == (None, None)
+    assert caplog.messages[1:] == ["the store can be read again"]
+
+
+async def test_of_another_error_the_status_tells_its_kind_only() -> None:
+    world = World()
+    world.stored.broken = True
+    await world.api.calls(Filter())
+    assert storage_error(world)[0] == "the store cannot be read (OSError): see the log"
+
+
 async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "READ_SECONDS", 0.01)
     world = World()
@@ -446,6 +501,7 @@ async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     async with served(world) as client:
         assert ids(await got(client, "/api/requests")) == [recent]
         await got(client, f"/api/requests/{new_id(NOON)}", 503)
+    assert "TimeoutError" in storage_error(world)[0]
 
 
 async def test_recent_calls_for_a_page_have_ended() -> None:

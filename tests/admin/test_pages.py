@@ -15,11 +15,11 @@ import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
 from ollama_proxy.admin.pages import DASHBOARD, POLICY, Pages, address, preferred
-from ollama_proxy.admin.rows import call_row, model_row, percentile, phases
+from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.words import LANGUAGES, Said, name
 from ollama_proxy.exchange import Reason, State, iso
-from tests.browser.fake import Fake, call, model, serve, spread
+from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
 
 CATALOGUES: dict[str, dict[str, str]] = {
@@ -129,6 +129,44 @@ def test_few_calls_have_no_percentile() -> None:
     assert percentile(w, spread(5, 1, 2, 3, 4), "p50") == 1
     assert isinstance(percentile(w, spread(19, 1, 2, 3, 4), "p95"), Said)
     assert isinstance(percentile(w, spread(99, 1, 2, 3, 4), "p99"), Said)
+
+
+def test_the_share_that_succeeded_and_the_count_that_failed_are_of_the_same_calls() -> None:
+    fake = Fake()
+    w = Pages(fake).words["en"]
+    counts = {"completed": 37, "failed": 6, "timeout": 2, "cancelled": 2, "interrupted": 3}
+    fake.ended = [call(state) for state, count in counts.items() for _ in range(count)]
+    strip = numbers(w, fake.status(), [], 0.0)
+    assert (strip["success"], strip["success_note"]) == ("82.2\u00a0%", "8 of 45 failed")
+    row = summary_row(w, summary(requests=50, **counts))
+    assert (row["failed"], row["failed_note"]) == ("8", "17.8\u00a0% of 45")
+    assert (row["requests"], row["cancelled"], row["interrupted"]) == ("50", "2", "3")
+    assert model_row(w, model("a", stats=summary(**counts)), 0.0)["failed"] == "8 failed"
+    fake.ended = [call("cancelled")]
+    assert numbers(w, fake.status(), [], 0.0)["success_note"] == ""
+
+
+def test_a_call_that_only_names_a_model_shows_what_it_asked() -> None:
+    w = Pages(Fake()).words["en"]
+    told = {path: call_row(w, call(path=path, model="smollm2"), 0.0)["model"]
+            for path in ("/api/show", "/api/chat", "/api/embed")}  # fmt: skip
+    assert told == {
+        "/api/show": "smollm2 · /api/show",
+        "/api/chat": "smollm2",
+        "/api/embed": "smollm2",
+    }
+    long = call_row(w, call(path="/api/show", model="m" * 60), 0.0)["model"]
+    assert isinstance(long, Said) and long.shown.endswith("… · /api/show")
+
+
+def test_a_call_whose_end_nobody_saw_has_no_times() -> None:
+    w = Pages(Fake()).words["en"]
+    killed = call("interrupted", reason="crash", duration=None)
+    assert phases(killed) == []
+    row = call_row(w, killed, 0.0)
+    why = Said("\u2013", w.t("unknown.end"))
+    assert [row[key] for key in ("ended", "total", "first", "tokens")] == [why] * 4
+    assert row["phases"] == ""
 
 
 def test_long_names_are_shortened_in_the_middle() -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, StoreError
+from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS, StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import make_call
 
@@ -90,6 +90,37 @@ def test_newest_first_a_page_at_a_time(store: SqliteStore) -> None:
     assert ids(store, Filter(limit=3)) == newest[:3]
     assert ids(store, Filter(limit=3, before=newest[2])) == newest[3:6]
     assert ids(store, Filter(limit=3, before=newest[5])) == newest[6:]
+
+
+@pytest.mark.parametrize(("quarters", "expected"), [(1, 4), (3, 2), (5, 1)])
+def test_a_page_of_long_texts_is_shorter_but_never_empty(
+    store: SqliteStore, quarters: int, expected: int
+) -> None:
+    half = "x" * (quarters * PAGE_CHARACTERS // 8)
+    calls = [make_call(prompt=half, response=half) for _ in range(5)]
+    store.write(calls)
+    newest = [call.id for call in reversed(calls)]
+    assert ids(store, Filter(limit=1000)) == newest[:expected]
+    assert ids(store, Filter(limit=1, before=newest[expected - 1])) == [newest[expected]]
+
+
+def test_a_page_cut_short_holds_back_no_checkpoint(store: SqliteStore, path: Path) -> None:
+    store.write([make_call(prompt="x" * PAGE_CHARACTERS) for _ in range(2)])
+    assert len(store.calls(Filter())) == 1
+    store.write([make_call()])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert row == (0, 0, 0)
+
+
+def test_a_damaged_text_is_not_quoted(store: SqliteStore, path: Path) -> None:
+    store.write([make_call()])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE calls SET prompt = CAST(x'ff' || 'hunter2' AS TEXT)")
+        connection.commit()
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        store.calls(Filter())
+    assert "hunter2" not in str(caught.value)
 
 
 def test_filters_by_model_and_state(store: SqliteStore) -> None:

@@ -174,6 +174,43 @@ def test_at_the_bound_a_finished_call_still_takes_its_running_rows_place(
     assert store.calls(Filter()) == [second, first]
 
 
+def test_texts_that_wait_are_bounded_too(
+    make_writer: Callable[..., Writer], store: ScriptedStore
+) -> None:
+    writer, half = make_writer(characters=4000), "x" * 1000
+    store.failure = StoreError("locked")
+    long = [make_call(prompt=half, response=half) for _ in range(4)]
+    short = make_call()
+    for call in [*long, long[0], short]:
+        writer.put(call)
+    assert not writer.flush(SOON)
+    assert (writer.pending, writer.dropped) == (3, 2)
+    store.failure = None
+    assert writer.flush(SOON)
+    assert store.calls(Filter()) == [short, *long[1::-1]]
+    for call in long[2:]:
+        writer.put(call)
+    assert (writer.pending, writer.dropped) == (2, 2)
+
+
+def test_at_the_bound_of_texts_a_finished_call_takes_the_place_of_running_rows(
+    make_writer: Callable[..., Writer], store: ScriptedStore
+) -> None:
+    writer, text = make_writer(characters=3000), "x" * 1000
+    running = [make_call(state="running", prompt=text) for _ in range(4)]
+    for call in [*running, running[0]]:
+        writer.put(call)
+    assert (writer.pending, writer.dropped) == (3, 0)
+    finished = replace(running[0], state="completed", response=2 * text)
+    writer.put(finished)
+    assert (writer.pending, writer.dropped) == (1, 0)
+    assert writer.flush(SOON)
+    assert store.calls(Filter()) == [finished]
+    writer.put(make_call(prompt=3 * text))
+    assert writer.flush(SOON)
+    assert writer.dropped == 0
+
+
 def test_an_error_is_told_with_its_time_until_it_is_over(
     make_writer: Callable[..., Writer], store: ScriptedStore, clock: Clock
 ) -> None:
