@@ -24,7 +24,6 @@ from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
-from ollama_proxy.call import Parts
 from ollama_proxy.config import Config
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder
@@ -33,6 +32,7 @@ from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.models import ModelSensor

@@ -10,45 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
+from ollama_proxy.admission import admitted_head
 from ollama_proxy.answers import Answered, Refusal, write_refusal
 from ollama_proxy.exchange import Exchange, Reason, State
-from ollama_proxy.headers import HeadError, client_name, host_allowed, recorded_path, request_head
-from ollama_proxy.limits import Limits, Watchdog
-from ollama_proxy.live import Live
+from ollama_proxy.headers import client_name, recorded_path
+from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
 from ollama_proxy.observers import dialect_of, error_body, observer_for
-from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.tap import Tap
-from ollama_proxy.pool import Pool
-from ollama_proxy.records import PROBE_HEADER, UpstreamHealth
-from ollama_proxy.target import Target
+from ollama_proxy.parts import Parts
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What every call needs.
-
-    `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
-    A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
-    """
-
-    target: Target
-    pool: Pool
-    live: Live
-    limits: Limits
-    privacy: Privacy
-    instance: str
-    health: Callable[[], UpstreamHealth]
-    on_surprise: Callable[[], None]
 
 
 class ForwardedCall:
@@ -58,7 +35,6 @@ class ForwardedCall:
         self._parts = parts
         self._request = request
         self._method = request.method
-        self._target = request.raw_path.encode("utf-8", "surrogateescape")
         self._http_10 = request.version < (1, 1)
         self._upstream: Upstream | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -79,7 +55,7 @@ class ForwardedCall:
 
     async def run(self) -> Answered:
         try:
-            head = self._checked_head()
+            head = admitted_head(self._request, self._parts)
             upstream = await self._connected()
             self._send(upstream, head)
             return await self._relayed(upstream)
@@ -93,52 +69,6 @@ class ForwardedCall:
             return self._refused(
                 Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
             )
-
-    def _checked_head(self) -> bytes:
-        """The head to send upstream. Raises Refusal for what must not be sent."""
-        request, parts = self._request, self._parts
-        if request.version not in ((1, 0), (1, 1)):
-            raise Refusal(
-                505, State.FAILED, Reason.REFUSED, "only HTTP/1.0 and HTTP/1.1 are served"
-            )
-        if self._method == "CONNECT":
-            raise Refusal(501, State.FAILED, Reason.REFUSED, "CONNECT is not served: no open proxy")
-        if parts.health().loop or self._came_from_here():
-            raise Refusal(
-                508,
-                State.FAILED,
-                Reason.LOOP,
-                "the upstream leads back to this proxy: set --upstream to Ollama's own address",
-            )
-        if parts.target.check_host and not host_allowed(request.headers.get("Host", "")):
-            raise Refusal(403, State.FAILED, Reason.REFUSED)
-        try:
-            return request_head(
-                self._method,
-                parts.target.prefixed(self._target),
-                request.raw_headers,
-                http_10=self._http_10,
-                authority=None if parts.target.pass_host else parts.target.authority,
-            )
-        except HeadError as error:
-            raise Refusal(501, State.FAILED, Reason.REFUSED, str(error)) from None
-
-    def _came_from_here(self) -> bool:
-        """Whether this request is one that this proxy sent upstream.
-
-        Both ends of the connection are compared: a port of another program may equal one of ours.
-        """
-        if self._request.headers.get(PROBE_HEADER) == self._parts.instance:
-            return True
-        transport = self._request.transport
-        return (
-            transport is not None
-            and (
-                transport.get_extra_info("peername"),
-                transport.get_extra_info("sockname"),
-            )
-            in self._parts.pool.ends
-        )
 
     async def _connected(self) -> Upstream:
         """An idle connection at once, or a new one. Raises Refusal where there is none."""

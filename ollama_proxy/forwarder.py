@@ -11,8 +11,9 @@ import select
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from ollama_proxy.call import ForwardedCall, Parts
+from ollama_proxy.call import ForwardedCall
 from ollama_proxy.exchange import Reason, State
+from ollama_proxy.parts import Parts
 from ollama_proxy.ticker import Ticker
 
 DEPARTED_SECONDS = 0.5

@@ -15,7 +15,20 @@ MODULES = {
 }
 # Where a library may be used; whatever is not named here is used nowhere else.
 EDGES = {
-    "aiohttp": ("admin", "answers", "app", "call", "forwarder", "front", "sensors", "simulator"),
+    "aiohttp": (
+        *("admin", "admission", "answers", "app", "call"),
+        *("forwarder", "front", "sensors", "simulator"),
+    ),
+        "admin",
+        "admission",
+        "answers",
+        "app",
+        "call",
+        "forwarder",
+        "front",
+        "sensors",
+        "simulator",
+    ),
     "sqlite3": ("storage",),
     "jinja2": ("admin.pages",),
     "argparse": ("cli", "simulator"),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ollama_proxy.call import Parts
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.front import make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.target import Target

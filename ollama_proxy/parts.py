@@ -1,0 +1,34 @@
+"""What every call needs of the rest of the program, in one place.
+
+Not here: what is done with it (`call.py`, `admission.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_proxy.limits import Limits
+from ollama_proxy.live import Live
+from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.pool import Pool
+from ollama_proxy.records import UpstreamHealth
+from ollama_proxy.target import Target
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every call needs.
+
+    `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
+    A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
+    """
+
+    target: Target
+    pool: Pool
+    live: Live
+    limits: Limits
+    privacy: Privacy
+    instance: str
+    health: Callable[[], UpstreamHealth]
+    on_surprise: Callable[[], None]
