@@ -48,6 +48,29 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+# How the paths end that have a model write text, and all that run a model.
+WRITING_PATHS = (
+    "/api/generate",
+    "/api/chat",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+)
+MODEL_PATHS = (
+    *WRITING_PATHS,
+    "/api/embed",
+    "/api/embeddings",
+    "/v1/embeddings",
+    "/v1/audio/transcriptions",
+)
+
+
+def ran_model(call_path: str) -> bool:
+    """Whether calls to this path run a model; /api/show and the like only name one."""
+    return call_path.endswith(MODEL_PATHS)
+
+
 class Observation(msgspec.Struct, kw_only=True):
     """What an observer understood of one call. Seconds are floats; what was not seen is None."""
 

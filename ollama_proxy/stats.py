@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.exchange import Call, State
+from ollama_proxy.exchange import Call, State, ran_model
 
 RELATIVE_ERROR = 0.01
 SMALLEST, LARGEST = 1e-4, 1e6
@@ -96,10 +96,10 @@ class Histogram(msgspec.Struct):
 class Summary(msgspec.Struct):
     """The totals of one key: of all calls, or of one model.
 
-    Times and speeds are those of calls with a model, so that a client which polls `/api/tags` does
-    not drown them: in the summary of all calls `requests` can be more than `duration.count`.
-    `answered` are completed calls with a model and a known duration. `last_used` is when the
-    latest call began.
+    Times and speeds are those of calls that ran a model, so that a client which polls `/api/tags`,
+    or asks `/api/show` of a model, does not drown them: `requests` can be more than
+    `duration.count`. `answered` are completed calls that ran a model and have a known duration.
+    `last_used` is when the latest call began.
     """
 
     completed: int = 0
@@ -126,7 +126,7 @@ class Summary(msgspec.Struct):
 
     @property
     def success_rate(self) -> float | None:
-        """Percent of what Ollama could have answered: calls that the client left do not count."""
+        """Percent of completed, failed and timeout; who left or was cut off is no answer."""
         answerable = self.completed + self.failed + self.timeout
         return self.completed / answerable * 100 if answerable else None
 
@@ -136,7 +136,7 @@ class Summary(msgspec.Struct):
         self.last_used = max(self.last_used or "", call.started_at)
         self.input_tokens += _count(call.input_tokens)
         self.output_tokens += _count(call.output_tokens)
-        if call.model is not None:
+        if call.model is not None and ran_model(call.path):
             self._add_times(call)
 
     def _add_times(self, call: Call) -> None:

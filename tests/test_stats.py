@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ollama_proxy import stats
-from ollama_proxy.exchange import Call, State
+from ollama_proxy.exchange import Call, State, ran_model
 from ollama_proxy.stats import OTHER, RELATIVE_ERROR, Histogram, Statistics, Summary
 from tests.storage.calls import make_call
 
@@ -141,6 +141,32 @@ def test_polling_calls_do_not_drown_the_times_of_all() -> None:
     made = statistics(polling, polling, make_call(duration=2.0))
     assert (made.all.requests, made.all.duration.count, made.all.duration.mean) == (3, 1, 2.0)
     assert made.avg_response_time == 2.0
+
+
+def test_calls_that_only_name_a_model_have_no_part_in_its_times() -> None:
+    paths = ("/api/show", "/api/create", "/api/pull", "/api/copy", "/api/delete")
+    managing = [make_call(path=path, duration=0.001) for path in paths]
+    made = statistics(*managing, make_call(duration=2.0))
+    for summary in (made.all, made.models["llama3:8b"]):
+        assert (summary.requests, summary.duration.count, summary.duration.mean) == (6, 1, 2.0)
+    assert made.avg_response_time == 2.0
+
+
+@pytest.mark.parametrize(
+    ("path", "ran"),
+    [
+        ("/api/chat", True),
+        ("/api/embed", True),
+        ("/v1/messages", True),
+        ("/ollama/v1/audio/transcriptions", True),
+        ("/api/show", False),
+        ("/api/chat/", False),
+        ("/v1/models", False),
+        ("", False),
+    ],
+)
+def test_which_paths_run_a_model(path: str, ran: bool) -> None:
+    assert ran_model(path) is ran
 
 
 def test_average_response_time_is_of_completed_calls_and_zero_without_one() -> None:

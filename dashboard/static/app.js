@@ -1,5 +1,6 @@
 // The page's start: takes the numbers that came with it, opens the stream, draws what changes.
 
+import { learn } from "./calls.js";
 import { Pause, copying, theme } from "./controls.js";
 import { Detail } from "./detail.js";
 import { json, say, show } from "./dom.js";
@@ -21,6 +22,7 @@ const MANY = 200;
 
 const data = JSON.parse(document.getElementById("data").textContent);
 speak(data.language, data.words);
+learn(data.paths);
 const store = new Store(data);
 const painter = new Painter(paint);
 const stream = new Stream("api/events", onEvent, onState);

@@ -74,6 +74,7 @@ export function bar(svg, segments, ends = []) {
 
 /** A finished call on a scale of `scale` seconds that all rows share. */
 export function callBar(svg, call, scale) {
+  if (call.duration === null) return bar(svg, []);
   const segments = [];
   let from = 0;
   for (const [kind, seconds] of phases(call)) {
@@ -83,8 +84,8 @@ export function callBar(svg, call, scale) {
   }
   const ends = [];
   if (call.state in ENDS) ends.push([call.state, from]);
-  else if ((call.duration ?? 0) > scale * 1.001) ends.push(["longer", 100]);
-  bar(svg, segments, ends);
+  else if (call.duration > scale * 1.001) ends.push(["longer", 100]);
+  return bar(svg, segments, ends);
 }
 
 /** A lane: `age` seconds since the call began, on a window of `range` seconds that ends now. */

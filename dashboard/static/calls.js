@@ -3,14 +3,25 @@
 import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
 import { t } from "./i18n.js";
 
-const WRITES = /\/(api\/(generate|chat)|v1\/(chat\/completions|completions|responses|messages))$/;
-const LEAST = 0.0005;
+export const LEAST = 0.0005; // seconds: less is written as 0 ms
+let paths = { writing: [], model: [] };
+
+/** How the paths end that have a model write text, and all that run a model: exchange.py has them. */
+export function learn(known) {
+  paths = known;
+}
+
+const goesTo = (call, ends) => ends.some((end) => call.path.endsWith(end));
 
 export const endOf = (call) => epoch(call.started_at) + (call.duration ?? 0);
 
-/** The call's time by phase, in order; what Ollama did not report is "before" or "unknown". */
+/**
+ * The call's time by phase, in order; what Ollama did not report is "before" or "unknown".
+ * None of a call whose end nobody saw: its duration is not known.
+ */
 export function phases(call) {
-  const total = call.duration ?? 0;
+  const total = call.duration;
+  if (total === null) return [];
   if (call.prefill === null && call.decode === null && call.load === null) {
     const first = call.time_to_first_token;
     return first === null
@@ -37,10 +48,9 @@ function spelled(parts) {
 }
 
 export function who(call) {
-  return {
-    client: name(call.client ?? t("client.unknown")),
-    model: name(call.model ?? `${call.method} ${call.path}`),
-  };
+  let model = call.model ?? `${call.method} ${call.path}`;
+  if (call.model !== null && !goesTo(call, paths.model)) model += ` · ${call.path}`;
+  return { client: name(call.client ?? t("client.unknown")), model: name(model) };
 }
 
 /** What a final state's word leaves open. */
@@ -50,12 +60,20 @@ export function noteOf(call) {
   return call.done_reason === "length" ? t("note.limit") : "";
 }
 
+/** The same texts; of a call whose end nobody saw, Ollama is not to blame for what is not known. */
+export function excused(call, row) {
+  if (call.duration !== null) return row;
+  const blamed = (text) => Array.isArray(text) && text[1] === t("unknown");
+  const why = none(t("unknown.end"));
+  return Object.fromEntries(Object.entries(row).map(([key, text]) => [key, blamed(text) ? why : text]));
+}
+
 export function callRow(call, now) {
   const count = (value) => (value === null ? "\u2013" : number(value));
   const counted = call.input_tokens !== null || call.output_tokens !== null;
-  return {
+  return excused(call, {
     ...who(call),
-    ended: when(endOf(call), now),
+    ended: call.duration === null ? unknown() : when(endOf(call), now),
     state: t(`state.${call.state}`),
     note: noteOf(call),
     phases: spelled(phases(call)),
@@ -65,12 +83,12 @@ export function callRow(call, now) {
       ? t("tokens.in_out", { i: count(call.input_tokens), o: count(call.output_tokens) })
       : unknown(),
     speed: speed(call.tokens_per_second),
-  };
+  });
 }
 
 /** Which phase a running call is in, as far as it is measured: a key of the catalogue. */
 export function runningPhase(call) {
-  if (!WRITES.test(call.path)) return call.response_bytes ? "running.answering" : "running.before_answer";
+  if (!goesTo(call, paths.writing)) return call.response_bytes ? "running.answering" : "running.before_answer";
   return call.time_to_first_token === null ? "running.before" : "running.writing";
 }
 

@@ -1,9 +1,9 @@
 // One call in a sheet, fetched when asked for. Its prompt and its answer are shown as plain text.
 
 import { bar } from "./bars.js";
-import { endOf, noteOf, phases, who } from "./calls.js";
+import { endOf, excused, noteOf, phases, who } from "./calls.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
-import { clock, epoch, none, number, seconds, size, speed, unknown, visible } from "./format.js";
+import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 const SHOWN = 64 * 1024;
@@ -80,8 +80,12 @@ export class Detail {
     show(this.body, true);
     mark(find(".state", this.body), call.state);
     const state = t(`state.${call.state}`);
-    fill(this.sheet, { ...who(call), state, note: noteOf(call), total: seconds(call.duration) });
-    fill(this.sheet, { ...this.numbers(call), error: call.error ?? "", id: call.id });
+    const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration) };
+    fill(this.sheet, excused(call, { ...head, ...this.numbers(call) }));
+    const unread = call.not_understood;
+    fill(this.sheet, { error: call.error ?? "", id: call.id, unread: n("call.not_understood", unread) });
+    show(document.getElementById("call-unread"), unread > 0);
+    show(document.getElementById("call-untimed"), call.duration === null);
     show(document.getElementById("call-error-box"), Boolean(call.error));
     this.waterfall(call);
     const options = call.options && JSON.stringify(call.options, null, 2);
@@ -93,8 +97,10 @@ export class Detail {
   numbers(call) {
     const counted = (value) => (value === null ? unknown() : number(value));
     const none_ = none(t("unknown"));
+    const start = clock(epoch(call.started_at));
+    const end = call.state === "running" ? t("axis.now") : clock(endOf(call));
     return {
-      started: `${clock(epoch(call.started_at))} \u2013 ${call.state === "running" ? t("axis.now") : clock(endOf(call))}`,
+      started: call.duration === null ? t("call.no_end", { time: start }) : `${start} \u2013 ${end}`,
       request: visible(`${call.method} ${call.path}`),
       first: seconds(call.time_to_first_token),
       tokens_in: counted(call.input_tokens),
@@ -103,7 +109,7 @@ export class Detail {
       speed: call.tokens_per_second === null ? none_ : `${speed(call.tokens_per_second)} ${t("unit.tok_s")}`,
       status: call.status_code === null ? none_ : String(call.status_code),
       stop: call.done_reason === null ? none_ : visible(call.done_reason),
-      bytes: `${size(call.request_bytes)}, ${size(call.response_bytes)}`,
+      bytes: call.duration === null ? none_ : `${size(call.request_bytes)}, ${size(call.response_bytes)}`,
     };
   }
 

@@ -1,11 +1,12 @@
-// What the page says of the proxy and of each model. The same rules as in rows.py.
+// What the page says of each model and of all calls. The same rules as in rows.py.
 
-import { percentile } from "./calls.js";
-import { ago, at, clock, compact, epoch, n, name, none, number, percent, seconds, since, size, speed, unknown, visible } from "./format.js";
-import { around, t } from "./i18n.js";
+import { LEAST, percentile } from "./calls.js";
+import { at, compact, epoch, n, name, none, number, percent, seconds, since, size, speed, unknown, visible } from "./format.js";
+import { t } from "./i18n.js";
 
 const YEAR = 365 * 86400;
-const BAD = ["failed", "timeout", "interrupted"];
+export const BAD = ["failed", "timeout"];
+export const KINDS = ["queue", "load", "prefill", "decode"];
 
 /** One spelling for all of a model's, as admin/query.py has it. */
 export function modelKey(text) {
@@ -64,8 +65,8 @@ export function occupies(model, now) {
 }
 
 export function numbers(status, models, now) {
-  const ended = status.total_requests - status.active_requests;
   const bad = BAD.reduce((sum, key) => sum + status[`${key}_requests`], 0);
+  const judged = status.completed_requests + bad;
   return {
     uptime: seconds(Math.floor(status.uptime)),
     uptime_note: since(epoch(status.started_at), now),
@@ -76,7 +77,7 @@ export function numbers(status, models, now) {
     models: status.models_available === null ? unknown() : number(status.models_available),
     models_note: t("models.note"),
     success: status.success_rate === null ? none(t("none_yet")) : percent(status.success_rate),
-    success_note: n("not_completed", bad, { m: number(ended) }),
+    success_note: judged ? n("not_completed", bad, { m: number(judged) }) : "",
     tokens: compact(status.total_tokens),
     tokens_note: t("tokens.note", { i: compact(status.input_tokens), o: compact(status.output_tokens) }),
   };
@@ -84,12 +85,13 @@ export function numbers(status, models, now) {
 
 export function summaryRow(summary) {
   const bad = BAD.reduce((sum, key) => sum + summary[key], 0);
-  const ended = summary.requests;
+  const judged = summary.completed + bad;
   const row = {
-    requests: number(ended),
+    requests: number(summary.requests),
     failed: number(bad),
-    failed_note: bad ? t("share.of", { p: percent((bad / ended) * 100), m: number(ended) }) : "",
+    failed_note: bad ? t("share.of", { p: percent((bad / judged) * 100), m: number(judged) }) : "",
     cancelled: number(summary.cancelled),
+    interrupted: number(summary.interrupted),
     first_p50: percentile(summary.time_to_first_token, "p50", seconds),
     first_p95: percentile(summary.time_to_first_token, "p95", seconds),
     decode_p50: percentile(summary.tokens_per_second, "p50", speed),
@@ -98,68 +100,12 @@ export function summaryRow(summary) {
   for (const key of ["p50", "p90", "p95", "p99"]) {
     row[`duration_${key}`] = percentile(summary.duration, key, seconds);
   }
-  for (const kind of ["queue", "load", "prefill", "decode"]) {
+  for (const kind of KINDS) {
     const spent = seconds(summary[`${kind}_seconds`]);
     row[`spent_${kind}`] = kind === "queue" ? t("estimate", { s: spent }) : spent;
   }
   return row;
 }
 
-export function statusLine(status, now) {
-  let answers = t("line.unasked");
-  if (status.upstream_up && status.upstream_latency !== null) {
-    const version = visible(status.upstream_version ?? "");
-    answers = t("line.answers", { version, s: seconds(status.upstream_latency) });
-  } else if (status.upstream_up === false) {
-    answers = since(downSince(status), now);
-  }
-  const last = status.last_call_at;
-  return {
-    health: t(`health.${status.status}`),
-    answers,
-    running: n("line.running", status.active_requests),
-    last: last ? t("line.last", { ago: ago(epoch(last), now) }) : t("line.no_call"),
-  };
-}
-
-const downSince = (status) => epoch(status.upstream_since ?? status.started_at);
-
-function caused(key, cause, values) {
-  if (!cause) return { text: t(key, { ...values, reason: t("cause.unknown") }), cause: "", end: "" };
-  const [text, end] = around(key, "reason", values);
-  return { text, cause: visible(cause), end };
-}
-
-/** What must be said above everything. A cause is English: it stands apart in its sentence. */
-export function notices(status, now) {
-  const said = [];
-  if (status.status === "down") {
-    const told = { address: visible(status.upstream), since: since(downSince(status), now) };
-    const row = caused("notice.down", status.upstream_error, told);
-    said.push({ id: "down", ...row, advice: t("notice.down_check") });
-  }
-  if (status.storage_error) {
-    const told = { since: since(epoch(status.storage_error_since ?? status.started_at), now) };
-    said.push({ id: "storage", ...caused("notice.not_saved", status.storage_error, told) });
-  }
-  if (status.records_dropped) said.push({ id: "dropped", text: n("notice.dropped", status.records_dropped) });
-  return said;
-}
-
-export function title(status, product, lost) {
-  const running = status.active_requests ? `(${status.active_requests}) ` : "";
-  if (lost) return `! ${t("health.lost")} \u2013 ${product}`;
-  const trouble = status.status === "failing" || status.status === "down";
-  return `${running}${trouble ? `! ${t(`health.${status.status}`)} \u2013 ` : ""}${product}`;
-}
-
-const counted = (whole) => (whole < 60 ? t("time.s", { n: whole }) : seconds(whole));
-
-export function lostLine(silence, wait, lastData) {
-  return {
-    health: t("line.lost", { s: counted(Math.floor(silence)) }),
-    answers: wait > 0 ? t("line.retry", { r: counted(Math.ceil(wait)) }) : t("line.trying"),
-    running: t("line.as_of", { time: clock(lastData) }),
-    last: "",
-  };
-}
+/** Whether any phase took time that can be shown. */
+export const spent = (summary) => KINDS.some((kind) => summary[`${kind}_seconds`] >= LEAST);

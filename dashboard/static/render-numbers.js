@@ -2,10 +2,10 @@
 
 import { bar } from "./bars.js";
 import { fill, find, show } from "./dom.js";
-import { numbers, summaryRow } from "./facts.js";
+import { KINDS, numbers, spent, summaryRow } from "./facts.js";
 
 const POINTS = ["p50", "p90", "p95", "p99"];
-const KINDS = ["queue", "load", "prefill", "decode"];
+const APART = ["cancelled", "interrupted"]; // shown when there are any
 
 export class NumbersView {
   constructor(store) {
@@ -26,12 +26,19 @@ export class NumbersView {
       const told = !find(`[data-f=duration_${key}] [aria-hidden]`, this.summary);
       bar(drawn, top && told ? [["total", 0, (spread[key] / top) * 100]] : []);
     }
-    const spent = KINDS.map((kind) => stats.all[`${kind}_seconds`] ?? 0);
-    const all = spent.reduce((sum, value) => sum + value, 0);
+    for (const key of APART) show(find(`[data-count=${key}]`, this.summary), stats.all[key] > 0);
+    this.spent(stats.all);
+  }
+
+  spent(summary) {
+    show(document.getElementById("spent-empty"), !spent(summary));
+    show(document.getElementById("spent-shown"), spent(summary));
+    const times = KINDS.map((kind) => summary[`${kind}_seconds`]);
+    const all = times.reduce((sum, value) => sum + value, 0);
     let from = 0;
     const segments = [];
     KINDS.forEach((kind, index) => {
-      const to = from + (all ? (spent[index] / all) * 100 : 0);
+      const to = from + (all ? (times[index] / all) * 100 : 0);
       if (to > from) segments.push([kind, from, to]);
       from = to;
     });

@@ -1,11 +1,12 @@
 // The status line, the notices under it, the tab's title and icon, and what is read aloud of them.
 
-import { attribute, copy, fill, find, mark, show } from "./dom.js";
-import { lostLine, notices, statusLine, title } from "./facts.js";
+import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
+import { asOf, lostLine, notices, statusLine, title } from "./status.js";
 
 const ICONS = { failing: "attention", down: "down" };
+const WORST = ["down", "stranger"];
 const GRACE = 2; // seconds without connection before it is worth a word
 const POLITE = 10_000;
 
@@ -13,6 +14,7 @@ export class StatusView {
   constructor(store, stream, product) {
     Object.assign(this, { store, stream, product });
     this.line = document.getElementById("line");
+    this.page = document.getElementById("page");
     this.icon = document.getElementById("favicon");
     this.tryNow = document.getElementById("try-now");
     this.tryNow.addEventListener("click", () => stream.tryNow());
@@ -20,7 +22,7 @@ export class StatusView {
       document.getElementById("notices"),
       ({ id }) => {
         const notice = copy("t-notice");
-        notice.className = `notice ${id === "down" ? "bad" : "attention"}`;
+        notice.className = `notice ${WORST.includes(id) ? "bad" : "attention"}`;
         return notice;
       },
       (row, notice) => fill(row, notice),
@@ -46,9 +48,19 @@ export class StatusView {
         : statusLine(status, this.store.now()),
     );
     show(this.tryNow, this.lost);
-    this.notices.show(notices(status, this.store.now()));
+    this.stale();
+    this.notices.show(notices(status, this.store.recent, this.store.now()));
     this.tab();
     this.speak(health);
+  }
+
+  /** What stands below is as it was when the last data came: it says so. */
+  stale() {
+    attribute(this.page, "data-stale", this.lost ? "" : null);
+    for (const place of this.page.querySelectorAll(".as-of")) {
+      if (this.lost) say(place, asOf(this.stream.lastData / 1000));
+      show(place, this.lost);
+    }
   }
 
   /** The title and the icon: also while nothing is drawn, for they are seen then. */

@@ -33,13 +33,14 @@ from ollama_proxy.admin.rows import (
     notices,
     numbers,
     running_row,
+    spent,
     status_line,
     summary_row,
     title,
 )
 from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
 from ollama_proxy.bus import unspoken
-from ollama_proxy.exchange import Call
+from ollama_proxy.exchange import MODEL_PATHS, WRITING_PATHS, Call
 
 log = logging.getLogger(__name__)
 
@@ -247,9 +248,11 @@ def _top(w: Words, seen: Seen) -> dict[str, Any]:
         "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
         "status": status,
         "line": status_line(w, status, now),
-        "notices": notices(w, status, now),
+        "notices": notices(w, status, seen.recent, now),
         "numbers": numbers(w, status, seen.models, now),
         "summary": summary_row(w, seen.stats["all"]),
+        "totals": seen.stats["all"],
+        "spent": spent(seen.stats["all"]),
         "moment": now,
         "ago": w.ago(epoch(last), now) if last else "",
     }
@@ -288,6 +291,7 @@ def _data(w: Words, seen: Seen) -> dict[str, Any]:
         "language": w.language,
         "words": w.catalogue,
         "product": PRODUCT,
+        "paths": {"writing": WRITING_PATHS, "model": MODEL_PATHS},
         "now": seen.now,
         "status": seen.status,
         "stats": seen.stats,

@@ -7,25 +7,30 @@ is written (`words.py`), HTML (`pages.py` and the templates).
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from ollama_proxy.admin.words import NONE, Said, Text, Words, epoch, name, visible
-from ollama_proxy.exchange import Call
+from ollama_proxy.exchange import WRITING_PATHS, Call, ran_model
 
 PRODUCT = "Ollama Proxy"
 YEAR = 365 * 86400
 
 Phases = list[tuple[str, float]]
-_WRITES = re.compile(
-    r"/(api/(generate|chat)|v1/(chat/completions|completions|responses|messages))$"
-)
+BAD = ("failed", "timeout")
+LEAST = 0.0005  # seconds: less is written as 0 ms
+WINDOW = 300  # seconds: the status says "failing" of as many
 
 
 def phases(call: Call) -> Phases:
-    """The call's time by phase, in order; what Ollama did not report is "before" or "unknown"."""
-    total = call.duration or 0.0
+    """The call's time by phase, in order; what Ollama did not report is "before" or "unknown".
+
+    None of a call whose end nobody saw: its duration is not known.
+    """
+    if call.duration is None:
+        return []
+    total = call.duration
     if call.prefill is None and call.decode is None and call.load is None:
         first = call.time_to_first_token
         if first is None:
@@ -33,9 +38,9 @@ def phases(call: Call) -> Phases:
         return [("before", first), ("decode", max(0.0, total - first))]
     seen = [("queue", call.queue), ("load", call.load)]
     seen += [("prefill", call.prefill), ("decode", call.decode)]
-    known = [(kind, seconds) for kind, seconds in seen if seconds and seconds >= 0.0005]
+    known = [(kind, seconds) for kind, seconds in seen if seconds and seconds >= LEAST]
     rest = total - sum(seconds for _, seconds in known)
-    if call.decode is None and rest >= 0.0005:
+    if call.decode is None and rest >= LEAST:
         known.append(("unknown", rest))
     return known
 
@@ -50,20 +55,23 @@ def phases_text(w: Words, parts: Phases) -> str:
 
 def _who(w: Words, call: Call) -> dict[str, Text]:
     model = call.model if call.model is not None else f"{call.method} {call.path}"
+    if call.model is not None and not ran_model(call.path):
+        model = f"{call.model} · {call.path}"
     client = call.client if call.client is not None else w.t("client.unknown")
     return {"client": name(client), "model": name(model)}
 
 
+def note_of(w: Words, call: Call) -> str:
+    """What a final state's word leaves open."""
+    if call.reason == "http_status":
+        return w.t("note.status", code=str(call.status_code))
+    if call.reason:
+        return w.t(f"reason.{call.reason}")
+    return w.t("note.limit") if call.done_reason == "length" else ""
+
+
 def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
     """A finished call in the list."""
-    ended = epoch(call.started_at) + (call.duration or 0.0)
-    note = ""
-    if call.reason == "http_status":
-        note = w.t("note.status", code=str(call.status_code))
-    elif call.reason:
-        note = w.t(f"reason.{call.reason}")
-    elif call.done_reason == "length":
-        note = w.t("note.limit")
     tokens: Text = w.unknown
     if call.input_tokens is not None or call.output_tokens is not None:
         both = [
@@ -71,21 +79,28 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
             for count in (call.input_tokens, call.output_tokens)
         ]
         tokens = w.t("tokens.in_out", i=both[0], o=both[1])
-    return _who(w, call) | {
-        "ended": w.moment(ended, now),
+    ended: Text = w.unknown
+    if call.duration is not None:
+        ended = w.moment(epoch(call.started_at) + call.duration, now)
+    row = _who(w, call) | {
+        "ended": ended,
         "state": w.t(f"state.{call.state}"),
-        "note": note,
+        "note": note_of(w, call),
         "phases": phases_text(w, phases(call)),
         "total": w.seconds(call.duration),
         "first": w.seconds(call.time_to_first_token),
         "tokens": tokens,
         "speed": w.speed(call.tokens_per_second),
     }
+    if call.duration is None:  # Ollama is not to blame
+        why = Said(NONE, w.t("unknown.end"))
+        return {key: why if text == w.unknown else text for key, text in row.items()}
+    return row
 
 
 def running_phase(call: Call) -> str:
     """Which phase a running call is in, as far as it is measured: a key of the catalogue."""
-    if not _WRITES.search(call.path):
+    if not call.path.endswith(WRITING_PATHS):
         return "running.answering" if call.response_bytes else "running.before_answer"
     return "running.before" if call.time_to_first_token is None else "running.writing"
 
@@ -148,7 +163,7 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
         at = w.at(now + left, now) if key == "expires.at" else ""
         row["expires"] = w.t(key, n=str(int(left // 60)), at=at)
     context = model["context_length"]
-    bad = sum(summary.get(key, 0) for key in ("failed", "timeout", "interrupted"))
+    bad = sum(summary.get(key, 0) for key in BAD)
     return row | {
         "context": w.number(context) if context else Said(NONE, w.t("kind.disk")),
         "calls": w.number(summary.get("requests", 0)),
@@ -178,8 +193,8 @@ def numbers(
     w: Words, status: dict[str, Any], models: list[dict[str, Any]], now: float
 ) -> dict[str, Text]:
     """The strip of big numbers."""
-    ended = status["total_requests"] - status["active_requests"]
-    bad = sum(status[f"{key}_requests"] for key in ("failed", "timeout", "interrupted"))
+    bad = sum(status[f"{key}_requests"] for key in BAD)
+    judged = status["completed_requests"] + bad
     rate, known = status["success_rate"], status["models_available"]
     began = epoch(status["started_at"])
     return {
@@ -192,7 +207,7 @@ def numbers(
         "models": w.unknown if known is None else w.number(known),
         "models_note": w.t("models.note"),
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
-        "success_note": w.n("not_completed", bad, m=w.number(ended)),
+        "success_note": w.n("not_completed", bad, m=w.number(judged)) if judged else "",
         "tokens": w.compact(status["total_tokens"]),
         "tokens_note": w.t(
             "tokens.note", i=w.compact(status["input_tokens"]), o=w.compact(status["output_tokens"])
@@ -202,14 +217,15 @@ def numbers(
 
 def summary_row(w: Words, summary: dict[str, Any]) -> dict[str, Text]:
     """The general statistics."""
-    bad = sum(summary[key] for key in ("failed", "timeout", "interrupted"))
-    ended = summary["requests"]
-    share = w.percent(bad / ended * 100) if ended else ""
+    bad = sum(summary[key] for key in BAD)
+    judged = summary["completed"] + bad
+    share = w.percent(bad / judged * 100) if judged else ""
     row: dict[str, Text] = {
-        "requests": w.number(ended),
+        "requests": w.number(summary["requests"]),
         "failed": w.number(bad),
-        "failed_note": w.t("share.of", p=share, m=w.number(ended)) if bad else "",
+        "failed_note": w.t("share.of", p=share, m=w.number(judged)) if bad else "",
         "cancelled": w.number(summary["cancelled"]),
+        "interrupted": w.number(summary["interrupted"]),
         "first_p50": _spread(w, summary, "time_to_first_token", "p50", w.seconds),
         "first_p95": _spread(w, summary, "time_to_first_token", "p95", w.seconds),
         "decode_p50": _spread(w, summary, "tokens_per_second", "p50", w.speed),
@@ -223,10 +239,19 @@ def summary_row(w: Words, summary: dict[str, Any]) -> dict[str, Text]:
     return row
 
 
+def spent(summary: dict[str, Any]) -> bool:
+    """Whether any phase took time that can be shown."""
+    return any(
+        summary[f"{kind}_seconds"] >= LEAST for kind in ("queue", "load", "prefill", "decode")
+    )
+
+
 def status_line(w: Words, status: dict[str, Any], now: float) -> dict[str, Text]:
     """The line that answers: does it work?"""
     answers = w.t("line.unasked")
-    if status["upstream_up"] and status["upstream_latency"] is not None:
+    if _stranger(status):
+        answers = w.t("line.stranger")
+    elif status["upstream_up"] and status["upstream_latency"] is not None:
         version = visible(status["upstream_version"] or "")
         answers = w.t("line.answers", version=version, s=str(w.seconds(status["upstream_latency"])))
     elif status["upstream_up"] is False:
@@ -254,13 +279,27 @@ def _down_since(status: dict[str, Any]) -> float:
     return epoch(status["upstream_since"] or status["started_at"])
 
 
-def notices(w: Words, status: dict[str, Any], now: float) -> list[dict[str, str]]:
+def _stranger(status: dict[str, Any]) -> bool:
+    """Whether something answers that is not Ollama."""
+    return bool(status["upstream_up"] and status["upstream_version"] is None)
+
+
+def notices(
+    w: Words, status: dict[str, Any], recent: list[Call], now: float
+) -> list[dict[str, str]]:
     """What must be said above everything. A cause is English: it stands apart in its sentence."""
     said = []
     if status["status"] == "down":
         told = {"address": visible(status["upstream"]), "since": w.since(_down_since(status), now)}
         row = _caused(w, "notice.down", status["upstream_error"], **told)
         said.append(row | {"id": "down", "advice": w.t("notice.down_check")})
+    if _stranger(status):
+        told = {"address": visible(status["upstream"])}
+        row = _caused(w, "notice.stranger", status["upstream_error"], **told)
+        said.append(row | {"id": "stranger", "advice": w.t("notice.stranger_check")})
+    if status["status"] == "failing" and (reasons := _failures(w, recent, now)):
+        text = w.n("notice.failing", reasons.total(), reason=reasons.most_common(1)[0][0])
+        said.append({"id": "failing", "text": text})
     if status["storage_error"]:
         since = w.since(epoch(status["storage_error_since"] or status["started_at"]), now)
         row = _caused(w, "notice.not_saved", status["storage_error"], since=since)
@@ -268,6 +307,16 @@ def notices(w: Words, status: dict[str, Any], now: float) -> list[dict[str, str]
     if status["records_dropped"]:
         said.append({"id": "dropped", "text": w.n("notice.dropped", status["records_dropped"])})
     return said
+
+
+def _failures(w: Words, recent: list[Call], now: float) -> Counter[str]:
+    """Why the listed calls failed that ended in the last minutes, and how many."""
+    ended = [call for call in recent if call.state in BAD and call.duration is not None]
+    return Counter(
+        note_of(w, call) or w.t("cause.unknown")
+        for call in ended
+        if epoch(call.started_at) + (call.duration or 0.0) > now - WINDOW
+    )
 
 
 def _caused(w: Words, key: str, cause: str | None, **values: str) -> dict[str, str]:

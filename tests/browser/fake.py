@@ -87,7 +87,9 @@ class Fake:
         tokens_in = sum(call.input_tokens or 0 for call in self.ended)
         tokens_out = sum(call.output_tokens or 0 for call in self.ended)
         calls = [*self.ended, *self.running.values()]
-        rate = counts["completed_requests"] / len(states) * 100 if states else None
+        done = counts["completed_requests"]
+        judged = done + counts["failed_requests"] + counts["timeout_requests"]
+        rate = done / judged * 100 if judged else None
         return {
             "status": "working",
             "uptime": time.time() - self.began,

@@ -38,11 +38,13 @@ def calls() -> list[Call]:
              duration=0.004, status_code=200),
         call("timeout", ago=140, client="backtest.py", reason="first_byte_timeout", duration=60.0,
              status_code=504),
+        call(ago=150, client="open-webui", path="/api/show", model=LLAMA, duration=0.001,
+             status_code=200),
         call(ago=160, client="backtest.py", **(written(0.0, 0.0, 2.4, (8112, 512), 39.4)
              | {"done_reason": "length"})),
         call(ago=190, client="indexer", model=EMBED, path="/api/embed", duration=0.21, load=0.12,
              input_tokens=844, status_code=200, done_reason=None),
-        call("interrupted", ago=400, client="nightly-report", reason="crash", duration=12.0),
+        call("interrupted", ago=400, client="nightly-report", reason="crash", duration=None),
         call(ago=420, client="langchain-app", path="/v1/chat/completions", model=LLAMA,
              duration=6.3, time_to_first_token=1.1, output_chunks=210, output_tokens=210,
              input_tokens=96, status_code=200, streamed=True),
@@ -110,7 +112,7 @@ def busy(fake: Fake) -> list[Call]:
     fake.changes = {
         "completed_requests": 8716, "failed_requests": 4, "timeout_requests": 2,
         "cancelled_requests": 16, "interrupted_requests": 1, "total_requests": 8743,
-        "success_rate": 99.74, "total_tokens": 21_412_900, "input_tokens": 20_200_400,
+        "success_rate": 8716 / 8722 * 100, "total_tokens": 21_412_900, "input_tokens": 20_200_400,
         "output_tokens": 1_212_500,
     }  # fmt: skip
     running = [

@@ -16,7 +16,7 @@ from ollama_proxy.admin.pages import DASHBOARD, Pages
 from ollama_proxy.admin.words import Text, name, visible
 from ollama_proxy.exchange import iso
 from tests.browser.conftest import watched
-from tests.browser.fake import Fake, call, model
+from tests.browser.fake import Fake, call, model, summary
 from tests.browser.scene import busy, noted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -143,6 +143,11 @@ async def test_a_broken_stream_loses_no_row(page: Page, fake: Fake) -> None:
     await fake.break_off()
     line = page.locator("#line")
     await expect(line).to_contain_text("No data for")
+    await expect(line).to_contain_text("The proxy does not answer; is it running?")
+    for title in ("#now-title", "#models-title", "#summary-title"):
+        await expect(page.locator(title)).to_contain_text(re.compile("as of [0-9:]{8}$"))
+    quiet, number = "rgb(82, 92, 105)", page.locator("#numbers .big").first
+    await expect(number).to_have_css("color", quiet)
     assert await page.locator(ROWS).count() == rows
     await expect(page).to_have_title("! No data \u2013 Ollama Proxy")
 
@@ -155,6 +160,8 @@ async def test_a_broken_stream_loses_no_row(page: Page, fake: Fake) -> None:
     await expect(page.locator(ROWS)).to_have_count(rows + 41)
     await expect(page.locator(LANES)).to_have_count(3)
     await expect(line).to_contain_text("Working")
+    await expect(page.locator("#now-title .as-of")).to_be_hidden()
+    await expect(number).not_to_have_css("color", quiet)
 
 
 async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
@@ -163,7 +170,9 @@ async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
     await fake.change(status="down", upstream_up=False, upstream_error="connection refused")
     await expect(page.locator("#line")).to_contain_text("Ollama down")
     await expect(page.locator("#notices")).to_contain_text("Ollama has not answered at http")
-    await expect(page.locator("#notices")).to_contain_text("connection refused. Check that it is")
+    await expect(page.locator("#notices")).to_contain_text(
+        "connection refused. Start it: ollama serve"
+    )
     await expect(page).to_have_title("(4) ! Ollama down \u2013 Ollama Proxy")
     await expect(page.locator("#favicon")).to_have_attribute("href", re.compile("icon-down"))
     await expect(page.locator("#shout")).to_have_text("Ollama does not answer.")
@@ -181,13 +190,92 @@ async def test_an_english_cause_says_so(italian: Page, fake: Fake) -> None:
     cause = italian.locator("#notices [lang=en]")
     await fake.change(status="down", upstream_up=False, upstream_error=HOSTILE)
     await expect(cause).to_have_text(SHOWN)
-    await expect(italian.locator("#notices .notice")).to_contain_text(f": {SHOWN}. Controlla")
+    await expect(italian.locator("#notices .notice")).to_contain_text(f": {SHOWN}. Avvialo: ")
     assert await italian.locator("main img").count() == 0
     await fake.change(upstream_error=None)
-    await expect(italian.locator("#notices .notice")).to_contain_text(": causa sconosciuta. Con")
+    await expect(italian.locator("#notices .notice")).to_contain_text(
+        ": causa sconosciuta. Avvialo"
+    )
     await expect(cause).to_be_empty()
     await fake.change(status="working", storage_error="disk full")
     await expect(cause).to_have_text("disk full")
+
+
+async def test_an_upstream_that_is_not_ollama_is_named(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await expect(page.locator("#line")).to_contain_text("Ollama 0.33.1 answers in 3")
+    why = "/api/version is answered with 404"
+    await fake.change(upstream_version=None, upstream_error=why)
+    await expect(page.locator("#notices .notice")).to_have_text(
+        f"What answers at http://127.0.0.1:11434 is not Ollama: {why}. Check the setting upstream."
+    )
+    await expect(page.locator("#notices [lang=en]")).to_have_text(why)
+    await expect(page.locator("#line")).to_contain_text("what answers is not Ollama")
+    await expect(page.locator("#line")).not_to_contain_text("answers in")
+    await fake.change(upstream_version="0.33.1", upstream_error=None)
+    await expect(page.locator("#notices .notice")).to_have_count(0)
+
+
+async def test_failing_says_the_most_frequent_cause(page: Page, fake: Fake) -> None:
+    failed: list[dict[str, Any]] = [{"reason": "upstream_unreachable"}]
+    failed += [{"reason": "http_status", "status_code": 404}] * 2
+    fake.ended = [call("failed", ago=30 + at, duration=1, **why) for at, why in enumerate(failed)]
+    long_ago = {"reason": "internal_error", "duration": 1}
+    fake.ended += [call("failed", ago=900, **long_ago) for _ in range(9)]
+    await opened(page, fake)
+    await fake.change(status="failing")
+    await expect(page.locator("#notices .notice")).to_have_text(
+        "3 of the latest calls failed, most often: status 404."
+    )
+
+
+async def test_a_call_that_a_crash_cut_claims_no_times(page: Page, fake: Fake) -> None:
+    fake.ended = [call("interrupted", ago=60, reason="crash", duration=None)]
+    await opened(page, fake)
+    row = page.locator(ROWS)
+    why = "The proxy was killed while this call ran: when it ended is not known."
+    for place in (".c-ended", ".c-total"):
+        await expect(row.locator(place)).to_have_text("\u2013" + why)
+    await expect(row.locator(".bar > *")).to_have_count(0)
+    await row.locator("a").click()
+    sheet = page.locator("#call-body")
+    await expect(sheet.locator("[data-f=started]")).to_have_text(
+        re.compile("^[0-9:]{8}, end not known$")
+    )
+    await expect(sheet.locator("[data-f=bytes]")).to_have_text("\u2013" + why)
+    await expect(sheet.locator("#call-untimed")).to_be_visible()
+    await expect(sheet.locator("[data-phase]:visible")).to_have_count(0)
+
+
+async def test_what_could_not_be_read_of_a_call_is_said(page: Page, fake: Fake) -> None:
+    fake.ended = [call(not_understood=3), call()]
+    for one in fake.ended:
+        await page.goto(f"{fake.url}?call={one.id}")
+        await expect(page.locator("#call-body")).to_be_visible()
+        said = page.locator("#call-unread")
+        if one.not_understood:
+            await expect(said).to_have_text(
+                "3 pieces of this call could not be read: its numbers may be incomplete."
+            )
+        else:
+            await expect(said).to_be_hidden()
+
+
+async def test_rows_of_nothing_are_not_shown(page: Page, fake: Fake) -> None:
+    fake.ended = [call()]
+    fake.all = summary(requests=1, completed=1)
+    await opened(page, fake)
+    totals = page.locator("#summary")
+    for hidden in ("#spent-shown", "[data-count=cancelled]", "[data-count=interrupted]"):
+        await expect(totals.locator(hidden)).to_be_hidden()
+    await expect(totals).to_contain_text("Ollama has not reported the times of a call yet.")
+    await expect(totals).to_contain_text("Duration 0 calls that ran a model")
+    fake.all = summary(requests=3, completed=1, cancelled=1, interrupted=1, decode_seconds=4.0)
+    await fake.finish(await fake.start(call("running")))
+    await expect(totals.locator("[data-count=interrupted]")).to_have_text("Interrupted1")
+    await expect(totals.locator("#spent-shown")).to_be_visible()
+    await expect(totals.locator("#spent-empty")).to_be_hidden()
 
 
 async def test_pause_freezes_and_counts(page: Page, fake: Fake) -> None:
@@ -266,13 +354,15 @@ async def test_italian_has_no_english_left(italian: Page, fake: Fake) -> None:
     assert [text for text in texts if found.fullmatch(text.strip())] == []
 
 
+@pytest.mark.parametrize("state", ["down", "failing"])
 async def test_the_page_says_the_same_with_and_without_script(
-    browser: Browser, page: Page, fake: Fake
+    browser: Browser, page: Page, fake: Fake, state: str
 ) -> None:
     """The server's formatting and the script's are the same rules."""
     busy(fake)
     fake.running = {}
-    fake.changes |= {"status": "down", "upstream_error": "refused", "storage_error": HOSTILE}
+    fake.changes |= {"status": state, "upstream_error": "refused", "storage_error": HOSTILE}
+    fake.changes |= {"upstream_version": None}
     read = """() => Object.fromEntries([...document.querySelectorAll(
       "#notices [data-f], #numbers [data-f], #models [data-f], #summary [data-f], " +
       "#recent tbody [data-f]")]

@@ -1,0 +1,94 @@
+// What the page says of the proxy and of Ollama behind it. The same rules as in rows.py.
+
+import { endOf, noteOf } from "./calls.js";
+import { BAD } from "./facts.js";
+import { ago, clock, epoch, n, seconds, since, visible } from "./format.js";
+import { around, t } from "./i18n.js";
+
+const WINDOW = 300; // seconds: the status says "failing" of as many
+
+/** Whether something answers that is not Ollama. */
+const stranger = (status) => status.upstream_up && status.upstream_version === null;
+
+export function statusLine(status, now) {
+  let answers = t("line.unasked");
+  if (stranger(status)) {
+    answers = t("line.stranger");
+  } else if (status.upstream_up && status.upstream_latency !== null) {
+    const version = visible(status.upstream_version ?? "");
+    answers = t("line.answers", { version, s: seconds(status.upstream_latency) });
+  } else if (status.upstream_up === false) {
+    answers = since(downSince(status), now);
+  }
+  const last = status.last_call_at;
+  return {
+    health: t(`health.${status.status}`),
+    answers,
+    running: n("line.running", status.active_requests),
+    last: last ? t("line.last", { ago: ago(epoch(last), now) }) : t("line.no_call"),
+  };
+}
+
+const downSince = (status) => epoch(status.upstream_since ?? status.started_at);
+
+function caused(key, cause, values) {
+  if (!cause) return { text: t(key, { ...values, reason: t("cause.unknown") }), cause: "", end: "" };
+  const [text, end] = around(key, "reason", values);
+  return { text, cause: visible(cause), end };
+}
+
+/** Why the listed calls failed that ended in the last minutes, with how many: the most frequent first. */
+function failures(recent, now) {
+  const counts = new Map();
+  for (const call of recent) {
+    if (!BAD.includes(call.state) || call.duration === null || endOf(call) <= now - WINDOW) continue;
+    const why = noteOf(call) || t("cause.unknown");
+    counts.set(why, (counts.get(why) ?? 0) + 1);
+  }
+  return [...counts].sort(([, a], [, b]) => b - a);
+}
+
+/** What must be said above everything. A cause is English: it stands apart in its sentence. */
+export function notices(status, recent, now) {
+  const said = [];
+  if (status.status === "down") {
+    const told = { address: visible(status.upstream), since: since(downSince(status), now) };
+    const row = caused("notice.down", status.upstream_error, told);
+    said.push({ id: "down", ...row, advice: t("notice.down_check") });
+  }
+  if (stranger(status)) {
+    const row = caused("notice.stranger", status.upstream_error, { address: visible(status.upstream) });
+    said.push({ id: "stranger", ...row, advice: t("notice.stranger_check") });
+  }
+  const reasons = status.status === "failing" ? failures(recent, now) : [];
+  if (reasons.length) {
+    const all = reasons.reduce((sum, [, count]) => sum + count, 0);
+    said.push({ id: "failing", text: n("notice.failing", all, { reason: reasons[0][0] }) });
+  }
+  if (status.storage_error) {
+    const told = { since: since(epoch(status.storage_error_since ?? status.started_at), now) };
+    said.push({ id: "storage", ...caused("notice.not_saved", status.storage_error, told) });
+  }
+  if (status.records_dropped) said.push({ id: "dropped", text: n("notice.dropped", status.records_dropped) });
+  return said;
+}
+
+export function title(status, product, lost) {
+  const running = status.active_requests ? `(${status.active_requests}) ` : "";
+  if (lost) return `! ${t("health.lost")} \u2013 ${product}`;
+  const trouble = status.status === "failing" || status.status === "down";
+  return `${running}${trouble ? `! ${t(`health.${status.status}`)} \u2013 ` : ""}${product}`;
+}
+
+const counted = (whole) => (whole < 60 ? t("time.s", { n: whole }) : seconds(whole));
+
+export const asOf = (moment) => t("line.as_of", { time: clock(moment) });
+
+export function lostLine(silence, wait, lastData) {
+  return {
+    health: t("line.lost", { s: counted(Math.floor(silence)) }),
+    answers: t("line.silent"),
+    running: wait > 0 ? t("line.retry", { r: counted(Math.ceil(wait)) }) : t("line.trying"),
+    last: asOf(lastData),
+  };
+}
