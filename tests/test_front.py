@@ -1,0 +1,62 @@
+"""What the relay rests on in aiohttp's server is checked; odd versions and leavers are borne."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from ollama_proxy import front
+from ollama_proxy.front import FrontError, make_front
+from tests.harness import Connection, between, head_bytes
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def answer_all(upstream: Connection) -> None:
+    while True:
+        await upstream.read_head()
+        await upstream.send(OK)
+
+
+async def never(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("not called")
+
+
+async def test_an_aiohttp_that_drops_the_settings_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It drops all of them, with no more than a log line, when it does not know one."""
+    make_front(never, None, "/admin")
+    monkeypatch.setitem(front.SETTINGS, "unknown_setting", 1)
+    with pytest.raises(FrontError, match="did not take"):
+        make_front(never, None, "/admin")
+
+
+@pytest.mark.parametrize("line", [b"GET /x HTTP/2.0", b"PRI * HTTP/2.0", b"GET /x HTTP/1.2"])
+async def test_other_versions_of_http_are_refused(line: bytes, tmp_path: Path) -> None:
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(line + b"\r\nHost: localhost\r\n\r\n")
+        assert (await client.read_head()).split(b" ")[1] in (b"400", b"505")
+
+
+async def test_the_admin_survives_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:
+    ask = head_bytes("GET /admin/api/events HTTP/1.1", [("Host", "localhost")])
+    async with between(answer_all, tmp_path) as proxy:
+        for _ in range(20):
+            client = await proxy.client()
+            await client.send(ask)
+            await client.read_until(b"event: snapshot")
+            client.reset()
+        assert (await proxy.get("status"))["total_requests"] == 0
+
+
+async def test_the_admin_path_without_its_slash_leads_to_the_page(tmp_path: Path) -> None:
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(head_bytes("GET /admin HTTP/1.1", [("Host", "localhost")]))
+        head = await client.read_head()
+    assert b" 308 " in head
+    assert b"Location: /admin/\r\n" in head
