@@ -62,6 +62,10 @@ class ForwardedCall:
         except Refusal as refusal:
             return self._refused(refusal)
         except asyncio.CancelledError:
+            if self._delivered:
+                # It had its answer and left before this task could say so.
+                self._tap.close(True)
+                self._end_of_answer()
             self.exchange.end(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
             raise
         except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
@@ -218,6 +222,10 @@ class ForwardedCall:
     # -- ends -------------------------------------------------------------------------------
 
     @property
+    def _delivered(self) -> bool:
+        return self._upstream is not None and self._upstream.delivered
+
+    @property
     def connection(self) -> RequestHandler:
         """The client's connection, as aiohttp's server knows it."""
         return self._request.protocol
@@ -236,7 +244,7 @@ class ForwardedCall:
 
     def stop(self, state: State, reason: Reason, error: str | None = None) -> None:
         """End the call from this side; the client sees its answer break off."""
-        if not self.exchange.end(state, reason, error):
+        if self._delivered or not self.exchange.end(state, reason, error):
             return
         if self._upstream is not None:
             self._upstream.stop()

@@ -75,6 +75,7 @@ class Upstream(asyncio.Protocol):
         self.head: ResponseHead | None = None
         self.last_piece = 0.0
         self.sent_at = 0.0
+        self._all_sent = False
         self.client_kept = False
         self.uploading = False
         self.paused = False
@@ -270,7 +271,14 @@ class Upstream(asyncio.Protocol):
             self.sent += len(data)
             self._client.write(data)
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the answer is whole and its last byte has left for the client."""
+        return self._signal is Signal.DONE and self._all_sent
+
     def _finish(self, surplus: bytes) -> None:
+        assert self._client is not None
+        self._all_sent = self._client.get_write_buffer_size() == 0
         if surplus and self.head is not None:
             self.head.reusable = False
         self._raise(Signal.DONE)

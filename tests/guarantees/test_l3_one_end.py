@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from ollama_proxy.exchange import Exchange, Reason, State
-from tests.harness import Connection, between, chunk, recorded_request, recorded_response, recording
+from tests.harness import (
+    PATIENCE,
+    Connection,
+    between,
+    chunk,
+    recorded_request,
+    recorded_response,
+    recording,
+)
 
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -81,6 +90,32 @@ async def test_every_call_is_recorded_once(tmp_path: Path) -> None:
         status = await proxy.get("status")
     assert len({call["id"] for call in calls}) == len(calls) == 50
     assert (status["total_requests"], status["failed_requests"]) == (50, 50)
+
+
+async def test_a_client_that_leaves_with_its_whole_answer_was_not_cancelled(tmp_path: Path) -> None:
+    """It may be gone before the proxy has taken note that the answer was whole."""
+    last = b'{"done":true,"eval_count":1,"prompt_eval_count":1}\n'
+    answer = STREAM + chunk(WORD) + chunk(last) + b"0\r\n\r\n"
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            await upstream.read_message()
+            await upstream.send(answer)
+
+    async with between(script, tmp_path) as proxy:
+
+        async def call() -> None:
+            client = await proxy.client()
+            await client.send(CHAT)
+            await client.read(len(answer))
+            client.reset()
+
+        for _ in range(10):
+            await asyncio.gather(*(call() for _ in range(50)))
+        async with asyncio.timeout(PATIENCE):
+            while len(calls := await proxy.get("requests?limit=1000&state=completed")) < 500:
+                await asyncio.sleep(0.01)
+    assert len(calls) == 500
 
 
 def test_the_first_cause_wins() -> None:
