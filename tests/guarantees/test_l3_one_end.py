@@ -11,12 +11,14 @@ from ollama_proxy.exchange import Exchange, Reason, State
 from tests.harness import (
     PATIENCE,
     Connection,
+    ScriptedUpstream,
     between,
     chunk,
     recorded_request,
     recorded_response,
     recording,
 )
+from tests.processes import serving
 
 STREAM = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -102,7 +104,8 @@ async def test_a_client_that_leaves_with_its_whole_answer_was_not_cancelled(tmp_
             await upstream.read_message()
             await upstream.send(answer)
 
-    async with between(script, tmp_path) as proxy:
+    # In a process of its own: on one loop with its clients it would always be first.
+    async with ScriptedUpstream(script) as upstream, serving(tmp_path, upstream.url) as proxy:
 
         async def call() -> None:
             client = await proxy.client()
