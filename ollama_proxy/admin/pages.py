@@ -41,6 +41,7 @@ from ollama_proxy.admin.rows import (
 from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import MODEL_PATHS, WRITING_PATHS, Call
+from ollama_proxy.logs import where
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +179,9 @@ class Pages:
         )
         try:
             ended = [call for call in await state.recent(ROWS) if call.state != "running"]
-        except Exception:  # a store that fails must not take the page with it
-            log.warning("recent calls could not be read", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - guard: admin handler
+            # Without the error's own text, which may quote a prompt.
+            log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
         return Seen(time.time(), status, stats, models, active, ended, unread)
