@@ -44,14 +44,8 @@ def _refused(status: int, message: str = "") -> Refusal:
 
 
 def _came_from_here(request: web.BaseRequest, parts: Parts) -> bool:
-    """Whether this request is one that this proxy sent upstream.
-
-    Both ends of the connection are compared: a port of another program may equal one of ours.
-    """
+    """Whether this request is one that this proxy sent upstream."""
     if request.headers.get(PROBE_HEADER) == parts.instance:
         return True
     transport = request.transport
-    if transport is None:
-        return False
-    ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-    return ends in parts.pool.ends
+    return transport is not None and parts.pool.is_other_end(transport)

@@ -25,15 +25,14 @@ class Refusal(Exception):
 
 
 class Answered(web.StreamResponse):
-    """Tells aiohttp that the answer is already on the wire."""
+    """Tells aiohttp that the answer is already on the wire: `KEPT` or `CLOSED` says what follows.
+
+    There are just these two: aiohttp keeps nothing of a call in what it never prepares.
+    """
 
     def __init__(self, keep_alive: bool) -> None:
         super().__init__()
         self._stays_open = keep_alive
-
-    def then_close(self) -> None:
-        """End the connection after this answer, whatever was said before."""
-        self._stays_open = False
 
     @property
     def keep_alive(self) -> bool:
@@ -46,11 +45,14 @@ class Answered(web.StreamResponse):
         return None
 
 
+KEPT, CLOSED = Answered(True), Answered(False)
+
+
 def write_refusal(request: web.BaseRequest, refusal: Refusal, body: bytes) -> Answered:
     """Write the proxy's own answer to the client, if it is still there."""
     client = request.transport
     if client is None:
-        return Answered(False)
+        return CLOSED
     keep_alive = request.keep_alive and request.content.is_eof() and request.version >= (1, 1)
     answer = own_answer(
         refusal.status,
@@ -62,4 +64,4 @@ def write_refusal(request: web.BaseRequest, refusal: Refusal, body: bytes) -> An
     )
     client.write(answer)
     request.writer.output_size += len(answer)
-    return Answered(keep_alive)
+    return KEPT if keep_alive else CLOSED

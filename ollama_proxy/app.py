@@ -205,6 +205,7 @@ class App:
                 ModelChanges(lambda: self._sensor.poke()),
             ],
         )
+        self._started.callback(self._live.settle)
 
     def _start_watching(self) -> None:
         self._instance = secrets.token_hex(8)

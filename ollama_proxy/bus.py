@@ -52,11 +52,16 @@ class Subscription:
             return
         full = len(self._waiting) >= self._bus.queue
         if full or (self._waiting and self._size + len(event) > self._bus.queue_bytes):
-            self.renew()
-            self.lost = True
+            self.lose()
         else:
             self._waiting.append(event)
             self._size += len(event)
+        self._wake.set()
+
+    def lose(self) -> None:
+        """Drop what waits, and take no more until it is renewed."""
+        self.renew()
+        self.lost = True
         self._wake.set()
 
     async def wait(self) -> bool:
@@ -127,6 +132,11 @@ class EventBus:
         event = self.event(kind, data)
         for subscription in self._subscriptions:
             subscription.put(event)
+
+    def lose(self) -> None:
+        """More happened at once than a listener's queue takes: all get a snapshot instead."""
+        for subscription in self._subscriptions:
+            subscription.lose()
 
     def close(self) -> None:
         """Ends every stream, and takes no new one."""

@@ -15,7 +15,7 @@ from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from ollama_proxy.admission import admitted_head
-from ollama_proxy.answers import Answered, Refusal, write_refusal
+from ollama_proxy.answers import CLOSED, KEPT, Answered, Refusal, write_refusal
 from ollama_proxy.exchange import Exchange, Reason, State
 from ollama_proxy.headers import client_name, recorded_path
 from ollama_proxy.limits import Watchdog
@@ -130,7 +130,8 @@ class ForwardedCall:
             upstream.uploading = True
             self._pump = asyncio.ensure_future(self._pumped(upstream, content, chunked))
         self._register()
-        self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
+        if self._parts.limits.any_after_sending:
+            self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
 
     async def _relayed(self, upstream: Upstream) -> Answered:
         """Wait for the answer's end; the bytes pass meanwhile without this task."""
@@ -147,7 +148,7 @@ class ForwardedCall:
         self._end_of_answer()
         if upstream.uploading:
             self._stop_upload(upstream)
-        return Answered(upstream.client_kept)
+        return KEPT if upstream.client_kept else CLOSED
 
     def _end_of_answer(self) -> None:
         """The answer came whole: what does it say of the call?"""
@@ -171,7 +172,7 @@ class ForwardedCall:
         client, scanner = self._request.transport, upstream.head.scanner
         if client is not None and scanner is not None and scanner.ends_with_connection:
             reset_on_close(client)
-        return Answered(False)
+        return CLOSED
 
     def _broken_before_head(self, signal: Signal) -> Answered:
         exchange = self.exchange
@@ -181,7 +182,7 @@ class ForwardedCall:
             text = f"Ollama at {self._where} gave no answer: {signal.value}"
             raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
         # Cancelled or interrupted: whatever could be said would not be Ollama's answer.
-        return Answered(False)
+        return CLOSED
 
     # -- the request's body -----------------------------------------------------------------
 
@@ -217,7 +218,7 @@ class ForwardedCall:
         """The request is here, or all of it that is looked at: its record can say more."""
         self._tap.request_end()
         if self._registered:
-            self._parts.live.describe(self.exchange)
+            self._parts.live.describe(self)
 
     # -- ends -------------------------------------------------------------------------------
 
@@ -237,6 +238,14 @@ class ForwardedCall:
         found = transport.get_extra_info("socket") if transport is not None else None
         descriptor: int = found.fileno() if found is not None else -1
         return descriptor
+
+    def cancel(self) -> None:
+        """An operator wants the call to end."""
+        self.stop(State.CANCELLED, Reason.OPERATOR)
+
+    def refresh(self) -> None:
+        """Bring the record up to what has passed so far."""
+        self._tap.digest()
 
     def client_left(self) -> None:
         """The client was seen to be gone where aiohttp, which reads no more, does not see it."""
@@ -277,11 +286,7 @@ class ForwardedCall:
     def _register(self) -> None:
         if not self._registered:
             self._registered = True
-            self._parts.live.start(
-                self.exchange,
-                lambda: self.stop(State.CANCELLED, Reason.OPERATOR),
-                self._tap.digest,
-            )
+            self._parts.live.start(self)
 
     def _stop_upload(self, upstream: Upstream) -> None:
         """What is left of the upload is not wanted; aiohttp lingers for it and then closes."""
@@ -304,7 +309,7 @@ class ForwardedCall:
         message = refusal.message
         self.exchange.end(refusal.state, refusal.reason, message)
         if self._request.writer.output_size:
-            return Answered(False)
+            return CLOSED
         self.exchange.status_code = refusal.status
         self._read_request()
         body = error_body(self._dialect, message, refusal.status) if message else b""

@@ -6,10 +6,11 @@ and ended exactly once; `Call` is the row that REST, events, statistics and the 
 
 from __future__ import annotations
 
-import os
+import random
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -71,7 +72,7 @@ def ran_model(call_path: str) -> bool:
     return call_path.endswith(MODEL_PATHS)
 
 
-class Observation(msgspec.Struct, kw_only=True):
+class Observation(msgspec.Struct, kw_only=True, gc=False):
     """What an observer understood of one call. Seconds are floats; what was not seen is None."""
 
     model: str | None = None
@@ -111,7 +112,7 @@ class Observation(msgspec.Struct, kw_only=True):
         return self.output_tokens / self.decode
 
 
-class Call(msgspec.Struct, kw_only=True, frozen=True):
+class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One call as it is stored and answered; its fields are the REST keys and the store's columns.
 
     `started_at` is ISO 8601 in UTC with milliseconds; durations are seconds; unknown is None.
@@ -264,12 +265,20 @@ class Exchange:
 
 def iso(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC with milliseconds; as text these sort by time."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_to_the_second(second)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
 
 
 ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in ID_ALPHABET for second in ID_ALPHABET]
 _last_milliseconds = 0
-_last_random = 0
+_prefix = ""
+_count = 0
 
 
 def new_id(now: float) -> str:
@@ -277,12 +286,17 @@ def new_id(now: float) -> str:
 
     A clock that goes back does not make ids go back: the last millisecond is kept and counted on.
     """
-    global _last_milliseconds, _last_random
+    global _last_milliseconds, _prefix, _count
     milliseconds = int(now * 1000)
     if milliseconds > _last_milliseconds:
         _last_milliseconds = milliseconds
-        _last_random = int.from_bytes(os.urandom(10), "big") >> 1
+        _prefix = _characters(milliseconds, 10) + _characters(random.getrandbits(40), 8)
+        _count = random.getrandbits(39)
     else:
-        _last_random += 1
-    value = _last_milliseconds << 80 | _last_random
-    return "".join(ID_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+        _count += 1
+    return _prefix + _characters(_count, 8)
+
+
+def _characters(value: int, count: int) -> str:
+    """The last `count` digits of a number to the base 32, two at a time; `count` is even."""
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(5 * count - 10, -1, -10)])

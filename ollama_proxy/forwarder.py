@@ -11,6 +11,7 @@ import select
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from ollama_proxy.answers import CLOSED
 from ollama_proxy.call import ForwardedCall
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.parts import Parts
@@ -49,9 +50,7 @@ class Forwarder:
             self._running.discard(call)
             if not self._running:
                 self._idle.set()
-        if self._closing:
-            answer.then_close()
-        return answer
+        return CLOSED if self._closing else answer
 
     def close(self, connections: list[RequestHandler]) -> None:
         """Take no more requests: idle connections end now, the others after their answer.

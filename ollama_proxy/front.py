@@ -62,16 +62,16 @@ def make_front(forward: Handler, admin: web.Server | None, admin_path: str) -> w
     """
     below = admin_path + "/"
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         path = request.raw_path
         if not path.startswith(admin_path) or admin is None:
-            return await forward(request)
+            return forward(request)
         if path == admin_path or path.startswith(admin_path + "?"):
             return _moved(below)
         if path.startswith(below):
             # Cancelled at disconnect like a forwarded call, an admin answer would break mid-write.
-            return await asyncio.shield(_answer(admin, request))
-        return await forward(request)
+            return asyncio.shield(_answer(admin, request))
+        return forward(request)
 
     front = web.Server(
         handle,
@@ -88,7 +88,7 @@ async def _answer(admin: web.Server, request: web.BaseRequest) -> web.StreamResp
     return await admin.request_handler(request)
 
 
-def _moved(location: str) -> web.StreamResponse:
+async def _moved(location: str) -> web.StreamResponse:
     return web.Response(status=308, headers={"Location": location})
 
 

@@ -28,8 +28,18 @@ HOP_BY_HOP = frozenset(
 NEVER_DROPPED = frozenset({b"host", b"content-length", b"authorization", b"transfer-encoding"})
 
 
-TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""What a header's name may be made of (RFC 9110 section 5.6.2)."""
+TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+"""What a header's name may be made of (RFC 9110 section 5.6.2), as a set in a pattern."""
+
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?\r\n(?:[%b]+:[^\r\n\0]*\r\n)*\r\n" % TOKEN
+)
+_CUT = HOP_BY_HOP - NEVER_DROPPED
+_NOTED = re.compile(
+    rb"\r\n(%b):[ \t]*([^\r]*)"
+    % b"|".join({*HOP_BY_HOP, b"content-length", b"content-type", b"content-encoding"}),
+    re.IGNORECASE,
+)
 
 
 class HeadError(ValueError):
@@ -37,34 +47,63 @@ class HeadError(ValueError):
 
 
 class ResponseHead:
-    """An upstream's response head: what it says, and the bytes that go to the client."""
+    """An upstream's response head: what it says, and the bytes that go to the client.
 
-    __slots__ = ("_cut", "_keep_alive_line", "lines", "raw", "reusable", "scanner", "status")
+    It is checked as a whole once; then only the few lines that mean something here are read.
+    """
+
+    __slots__ = ("_cut", "_keep_alive_line", "_noted", "raw", "reusable", "scanner", "status")
 
     def __init__(self, raw: bytes, method: str) -> None:
         """`raw`: status line to blank line. Raises HeadError."""
+        found = _HEAD.fullmatch(raw)
+        if found is None:
+            raise HeadError("not a response head of HTTP/1.1")
+        minor, status = found.groups()
         self.raw = raw
-        self.status, version_11 = _status_line(raw)
-        self.lines = list(_lines(raw))
-        connection: set[bytes] = set()
-        for name, value, _, _ in self.lines:
-            if name == b"connection":
-                connection.update(_tokens(value))
-        dropped = (HOP_BY_HOP | connection) - NEVER_DROPPED
-        self._cut = [(start, end) for name, _, start, end in self.lines if name in dropped]
-        names = [name for name, _, _, _ in self.lines if name in dropped]
-        self._keep_alive_line = names == [b"connection"] and connection == {b"keep-alive"}
+        self.status = int(status)
+        self._noted: list[tuple[bytes, bytes]] = []
+        self._cut: list[tuple[int, int]] = []
+        self._keep_alive_line = False
+        connection = self._read_lines()
         self.scanner = self._framing(method)
         self.reusable = (
-            version_11 and b"close" not in connection and not isinstance(self.scanner, UntilClose)
+            minor == b"1"
+            and b"close" not in connection
+            and not isinstance(self.scanner, UntilClose)
         )
+
+    def _read_lines(self) -> set[bytes]:
+        """Note the lines that mean something here, and cut those that end here.
+
+        Returns what Connection names.
+        """
+        connection: set[bytes] = set()
+        for line in _NOTED.finditer(self.raw):
+            name, value = line[1].lower(), line[2].rstrip(b" \t")
+            self._noted.append((name, value))
+            if name in _CUT:
+                self._cut.append(line.span())
+            if name == b"connection":
+                connection.update(_tokens(value))
+        if connection:
+            self._cut_named(connection)
+        return connection
+
+    def _cut_named(self, connection: set[bytes]) -> None:
+        """Cut the lines that Connection names, too."""
+        for name in connection - _CUT - NEVER_DROPPED:
+            line_of = re.compile(rb"\r\n%b:[^\r]*" % re.escape(name), re.IGNORECASE)
+            self._cut += [line.span() for line in line_of.finditer(self.raw)]
+        self._cut.sort()
+        self._keep_alive_line = len(self._cut) == 1 and connection == {b"keep-alive"}
 
     def _framing(self, method: str) -> Scanner | None:
         """How the body ends, or None where there is none (RFC 9112 section 6.3)."""
         if method == "HEAD" or self.status in (204, 304) or self.status < 200:
             return None
-        codings = [value for name, value, _, _ in self.lines if name == b"transfer-encoding"]
-        lengths = {value for name, value, _, _ in self.lines if name == b"content-length"}
+        codings = self._values(b"transfer-encoding")
+        lengths = set(self._values(b"content-length"))
         if codings:
             if lengths:
                 raise HeadError("both Content-Length and Transfer-Encoding")
@@ -77,12 +116,13 @@ class ResponseHead:
             raise HeadError("Content-Length is not one number")
         return None if int(length) == 0 else Length(int(length))
 
+    def _values(self, name: bytes) -> list[bytes]:
+        return [value for noted, value in self._noted if noted == name]
+
     def header(self, name: bytes) -> str:
-        """The first value of a header, or an empty text."""
-        for line_name, value, _, _ in self.lines:
-            if line_name == name:
-                return value.decode("latin-1")
-        return ""
+        """The first value of one of the headers that are read here, or an empty text."""
+        values = self._values(name)
+        return values[0].decode("latin-1") if values else ""
 
     def for_client(self, keep_alive: bool) -> bytes:
         """The head as the client gets it: hop-by-hop lines cut, the rest untouched."""
@@ -93,39 +133,11 @@ class ResponseHead:
         for start, end in self._cut:
             kept.append(self.raw[position:start])
             position = end
-        kept.append(self.raw[position:-2])
+        kept.append(self.raw[position:-4])
         if not keep_alive:
-            kept.append(b"Connection: close\r\n")
-        kept.append(b"\r\n")
+            kept.append(b"\r\nConnection: close")
+        kept.append(b"\r\n\r\n")
         return b"".join(kept)
-
-
-def _status_line(raw: bytes) -> tuple[int, bool]:
-    line = raw[: raw.index(b"\r\n")]
-    version, _, rest = line.partition(b" ")
-    code = rest.partition(b" ")[0]
-    if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(code) != 3 or not code.isdigit():
-        raise HeadError("not an HTTP/1.1 status line")
-    if code < b"100":
-        raise HeadError("not a status code")
-    return int(code), version == b"HTTP/1.1"
-
-
-def _lines(raw: bytes) -> list[tuple[bytes, bytes, int, int]]:
-    """(lower-case name, value, start, end) of each header line, obs-fold refused."""
-    lines, start = [], raw.index(b"\r\n") + 2
-    stop = len(raw) - 2
-    while start < stop:
-        end = raw.index(b"\r\n", start) + 2
-        line = raw[start : end - 2]
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name.translate(None, TOKEN):
-            raise HeadError("a header line without a proper name")
-        if any(odd in line for odd in (b"\r", b"\n", b"\0")):
-            raise HeadError("a control character in a header line")
-        lines.append((name.lower(), value.strip(b" \t"), start, end))
-        start = end
-    return lines
 
 
 def may_become_head(data: bytes) -> bool:
@@ -148,7 +160,7 @@ def request_head(
     HTTP/1.0 goes up as HTTP/1.0, so that the upstream does not chunk its answer.
     Raises HeadError for a transfer coding other than chunked, or any in HTTP/1.0.
     """
-    dropped = HOP_BY_HOP
+    dropped = _CUT
     hosts: list[bytes] = []
     for name, value in headers:
         lower = name.lower()
@@ -166,7 +178,7 @@ def request_head(
     ]
     for name, value in headers:
         lower = name.lower()
-        if lower in dropped and lower != b"transfer-encoding":
+        if lower in dropped:
             continue
         if authority is not None:
             value = _rewritten(lower, value, hosts, authority)
@@ -247,12 +259,17 @@ def own_answer(
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
 
 
+_PLAIN_PATH = re.compile(r"/[\w/.:-]{0,2047}", re.ASCII)
+
+
 def recorded_path(path: str) -> str:
     """A path, without its query, as it may be stored and shown: no control characters, bounded.
 
     An absolute target loses its scheme and authority, and every path what may be parameters by
     another spelling: all of these may hold a password or a key.
     """
+    if _PLAIN_PATH.fullmatch(path):
+        return path
     if "://" in path and not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
     path = re.split(r"[?#;]|%3[fb]|%23", path, maxsplit=1, flags=re.IGNORECASE)[0]
@@ -264,7 +281,10 @@ def client_name(user_agent: str, address: str) -> str:
 
     Control characters are taken out; at most 120 characters.
     """
-    product = "".join(c for c in user_agent.split(" ", 1)[0] if c.isprintable())[:80]
+    product = user_agent.partition(" ")[0]
+    if not product.isprintable():
+        product = "".join(c for c in product if c.isprintable())
+    product = product[:80]
     if not product:
         return address
     return product if address in ("127.0.0.1", "::1", "") else f"{product} ({address})"

@@ -26,9 +26,13 @@ class Limits:
     total: float = 0.0
     upload: float = 300.0
 
+    @property
+    def any_after_sending(self) -> bool:
+        return bool(self.first_byte or self.idle or self.total)
+
 
 class Watchdog:
-    """Watches one call from the moment its request is sent; costs nothing without a limit."""
+    """Watches one call from the moment its request is sent."""
 
     def __init__(
         self, limits: Limits, upstream: Upstream, time_out: Callable[[Reason, float], None]

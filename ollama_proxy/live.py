@@ -1,7 +1,8 @@
 """What runs now, what ended lately, and who is told of it: running calls, the recent ring, sinks.
 
-`Live.start` and `Live.finish` are on each call's path, so they only note, and work for an audience
-only when there is one; nothing is done for each chunk. All of it belongs to one event loop.
+`Live.start` and `Live.finish` are on each call's path, so they only note. Records are made, and
+sinks and pages told, four times a second, or at once when somebody looks: a call that has ended by
+then is told only as ended. Nothing is done for each chunk. All of it belongs to one event loop.
 Not here: HTTP, storage, totals.
 """
 
@@ -22,21 +23,34 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
+SETTLE_AT = 250  # ended calls that are recorded at the latest then: about a millisecond's work
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
 
 class Sink(Protocol):
-    """Told of each call's start and end, on the event loop: it must only note, never wait.
+    """Told of calls, on the event loop: it must only note, never wait.
 
     What it raises is counted and logged, and never reaches the call. A sink that inherits this
     class and leaves `started` out costs nothing at the start.
     """
 
     def started(self, call: Call) -> None:
+        """A call that runs a while already, and again when more is known of it."""
         return
 
-    def finished(self, call: Call) -> None: ...
+    def finished(self, call: Call) -> None:
+        """Each call, once, at its end."""
+
+
+class Running(Protocol):
+    """A call on its way. `refresh` brings `exchange.observation` up to what has passed."""
+
+    exchange: Exchange
+
+    def cancel(self) -> None: ...
+
+    def refresh(self) -> None: ...
 
 
 class Endings:
@@ -63,18 +77,6 @@ class Endings:
         return sum(slot[1] for slot in slots), sum(slot[2] for slot in slots)
 
 
-class _Running:
-    __slots__ = ("cancel", "exchange", "refresh", "refreshed")
-
-    def __init__(
-        self, exchange: Exchange, cancel: Callable[[], None], refresh: Callable[[], None]
-    ) -> None:
-        self.exchange = exchange
-        self.cancel = cancel
-        self.refresh = refresh
-        self.refreshed = float("-inf")
-
-
 class Live:
     """The running calls and the recent ones; tells sinks and the bus of each start and end."""
 
@@ -90,11 +92,15 @@ class Live:
     ) -> None:
         self.bus = EventBus() if bus is None else bus
         self.sink_errors = 0
-        self.endings = Endings(clock)
+        self._endings = Endings(clock)
         self.last_started: float | None = None  # seconds since 1970
         self.last_busy: float | None = None  # by `clock`: when a call last began or ended
         self._limit, self._text_limit, self._clock = recent, recent_text, clock
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
+        self._untold: dict[str, Running] = {}
+        self._ended: list[Exchange] = []
+        self._unannounced: list[Call] = []
+        self._looked: dict[str, float] = {}  # when each running call was last refreshed
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
         self._started = [sink for sink in sinks if type(sink).started is not Sink.started]
@@ -106,99 +112,139 @@ class Live:
     def running(self) -> int:
         return len(self._running)
 
-    def start(
-        self, exchange: Exchange, cancel: Callable[[], None], refresh: Callable[[], None]
-    ) -> None:
-        """A call has arrived. `refresh` brings `exchange.observation` up to what has passed."""
-        self._running[exchange.id] = _Running(exchange, cancel, refresh)
+    def start(self, call: Running) -> None:
+        """A call has arrived."""
+        exchange = call.exchange
+        self._running[exchange.id] = call
         self.last_started, self.last_busy = exchange.started_at, self._clock()
-        listened = bool(self.bus.subscribers)
-        if not listened and not self._started:
-            return
-        call = exchange.record()
-        for sink in self._started:
-            self._guarded(sink.started, call)
-        if listened:
-            self._guarded(self._announce, "started", call)
-            self._ticker.wake()
+        self._tell_later(call)
 
-    def describe(self, exchange: Exchange) -> None:
+    def describe(self, call: Running) -> None:
         """More is known of a running call than at its start: its request has been read."""
-        if self._started and exchange.id in self._running:
-            call = exchange.record()
-            for sink in self._started:
-                self._guarded(sink.started, call)
+        if call.exchange.id in self._running:
+            self._tell_later(call)
+
+    def _tell_later(self, call: Running) -> None:
+        if self._started or self.bus.subscribers:
+            self._untold[call.exchange.id] = call
+            self._ticker.wake()
 
     def finish(self, exchange: Exchange) -> None:
         """The call's end: its record is made once, whatever calls this again."""
         if self._running.pop(exchange.id, None) is None:
             return
+        self._untold.pop(exchange.id, None)
+        self._looked.pop(exchange.id, None)
         exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
-        call = exchange.record()
         self.last_busy = self._clock()
-        self.endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
-        self._remember(call)
-        for sink in self._finished:
-            self._guarded(sink.finished, call)
-        if self.bus.subscribers:
-            self._guarded(self._announce, "finished", call)
+        self._ended.append(exchange)
+        if len(self._ended) >= SETTLE_AT:
+            self.settle()
+        self._ticker.wake()
+
+    def settle(self) -> None:
+        """Record what has ended, and tell the sinks: what they know is then complete."""
+        ended, self._ended = self._ended, []
+        for exchange in ended:
+            call = exchange.record()
+            self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
+            self._remember(call)
+            for sink in self._finished:
+                self._guarded(sink.finished, call)
+            if self.bus.subscribers:
+                self._unannounced.append(call)
+        if len(self._unannounced) >= self.bus.queue:
+            self._unannounced.clear()
+            self.bus.lose()
+
+    @property
+    def endings(self) -> Endings:
+        self.settle()
+        return self._endings
 
     def active(self) -> list[Call]:
         """The running calls as they stand now, oldest first."""
-        return [entry.exchange.record() for entry in self._refreshed()]
+        return [call.exchange.record() for call in self._refreshed()]
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""
-        entry = self._running.get(id)
-        if entry is None:
+        self.settle()
+        call = self._running.get(id)
+        if call is None:
             return self._recent.get(id)
-        self._refresh(entry, self._clock())
-        return entry.exchange.record()
+        self._refresh(call, self._clock())
+        return call.exchange.record()
 
     def cancel(self, id: str) -> bool:
         """Whether there was such a running call. How it ends is up to the call itself."""
-        entry = self._running.get(id)
-        if entry is None:
+        call = self._running.get(id)
+        if call is None:
             return False
-        self._guarded(entry.cancel)
+        self._guarded(call.cancel)
         return True
 
     def recent_calls(self, limit: int | None = None) -> list[Call]:
         """Calls that ended lately, the one that ended last first."""
+        self.settle()
         return list(itertools.islice(reversed(self._recent.values()), limit))
 
     def subscribe(self) -> Subscription:
         """Listen to the bus; progress is told while somebody does. Raises TooManySubscribers."""
+        self.tell_now()
         subscription = self.bus.subscribe()
         if self._running:
             self._ticker.wake()
         return subscription
 
     def close(self) -> None:
-        """No more events. Calls are still noted."""
+        """No more events. Calls are still noted, and recorded by `settle`."""
         self.bus.close()
         self._ticker.stop()
 
+    def tell_now(self) -> None:
+        """Tell what is still untold: a snapshot taken next has all of it, and none comes twice."""
+        self._tick()
+
     def _tick(self) -> bool:
-        """Tell all running calls' progress in one event. False: nobody listens, or nothing runs."""
-        if not self.bus.subscribers or not self._running:
-            return False
-        self.bus.publish("progress", [_progress(entry.exchange) for entry in self._refreshed()])
-        return True
+        """Tell what began, what ended and how far the rest is. False: nobody wants to know more."""
+        self.settle()
+        self._tell_sinks()
+        listened = bool(self.bus.subscribers)
+        if listened:
+            self._guarded(self._tell_listeners)
+        self._untold.clear()
+        self._unannounced.clear()
+        return listened and bool(self._running)
 
-    def _refreshed(self) -> Iterator[_Running]:
+    def _tell_sinks(self) -> None:
+        if self._started:
+            for running in self._untold.values():
+                call = running.exchange.record()
+                for sink in self._started:
+                    self._guarded(sink.started, call)
+
+    def _tell_listeners(self) -> None:
+        if len(self._untold) >= self.bus.queue:
+            self.bus.lose()
+            return
+        for running in self._untold.values():
+            self.bus.publish("started", unspoken(running.exchange.record()))
+        for call in self._unannounced:
+            self.bus.publish("finished", unspoken(call))
+        if self._running:
+            self.bus.publish("progress", [_progress(call.exchange) for call in self._refreshed()])
+
+    def _refreshed(self) -> Iterator[Running]:
         now = self._clock()
-        for entry in list(self._running.values()):
-            self._refresh(entry, now)
-            yield entry
+        for call in list(self._running.values()):
+            self._refresh(call, now)
+            yield call
 
-    def _refresh(self, entry: _Running, now: float) -> None:
-        if now - entry.refreshed >= _FRESH:
-            entry.refreshed = now
-            self._guarded(entry.refresh)
-
-    def _announce(self, kind: str, call: Call) -> None:
-        self.bus.publish(kind, unspoken(call))
+    def _refresh(self, call: Running, now: float) -> None:
+        id = call.exchange.id
+        if now - self._looked.get(id, float("-inf")) >= _FRESH:
+            self._looked[id] = now
+            self._guarded(call.refresh)
 
     def _remember(self, call: Call) -> None:
         self._recent[call.id] = call

@@ -25,11 +25,19 @@ class Pool:
         self._idle: list[Upstream] = []
         self._open: set[Upstream] = set()
         self._sweep: asyncio.TimerHandle | None = None
-        self.ends: set[tuple[object, object]] = set()
+        self._by_end: dict[object, Upstream] = {}
 
     def __len__(self) -> int:
         """Connections open now, idle ones included."""
         return len(self._open)
+
+    def is_other_end(self, connection: asyncio.BaseTransport) -> bool:
+        """Whether an accepted connection is one of these, come back here.
+
+        Both ends are compared: a port of another program may equal one of ours.
+        """
+        upstream = self._by_end.get(connection.get_extra_info("peername"))
+        return upstream is not None and upstream.ends[1] == connection.get_extra_info("sockname")
 
     def take_idle(self) -> Upstream | None:
         """An idle connection that can carry a call, or None."""
@@ -53,7 +61,7 @@ class Pool:
         )
         if not upstream.lost:
             self._open.add(upstream)
-            self.ends.add(upstream.ends)
+            self._by_end[upstream.ends[0]] = upstream
         return upstream
 
     def give_back(self, upstream: Upstream) -> None:
@@ -91,6 +99,7 @@ class Pool:
 
     def _lost(self, upstream: Upstream) -> None:
         self._open.discard(upstream)
-        self.ends.discard(upstream.ends)
+        if self._by_end.get(upstream.ends[0]) is upstream:
+            del self._by_end[upstream.ends[0]]
         if upstream in self._idle:
             self._idle.remove(upstream)

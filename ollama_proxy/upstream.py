@@ -57,6 +57,7 @@ class Upstream(asyncio.Protocol):
         self.lost = False
         self.idle_since = 0.0
         self.ends: tuple[object, object] = (None, None)
+        self._readable: select.poll | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiter: asyncio.Future[None] | None = None
@@ -289,6 +290,10 @@ class Upstream(asyncio.Protocol):
         # uvloop's transports are no subclass of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        connection = transport.get_extra_info("socket")
+        if connection is not None and hasattr(select, "poll"):
+            self._readable = select.poll()
+            self._readable.register(connection.fileno(), select.POLLIN)
 
     def eof_received(self) -> None:
         return None
@@ -331,12 +336,7 @@ class Upstream(asyncio.Protocol):
         """
         if not self.usable or now - self.idle_since > idle_limit:
             return False
-        connection = self.transport.get_extra_info("socket")
-        if connection is None or not hasattr(select, "poll"):
-            return True
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return self._readable is None or not self._readable.poll(0)
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

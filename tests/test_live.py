@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import Endings, Live, Sink
+from ollama_proxy.live import SETTLE_AT, Endings, Live, Sink
 from ollama_proxy.ticker import Ticker
 
 PATIENCE = 5.0
@@ -58,11 +60,28 @@ def nothing() -> None:
     pass
 
 
+@dataclass
+class Arrived:
+    """A running call, as the forwarder has them."""
+
+    exchange: Exchange
+    cancel: Callable[[], None] = nothing
+    refresh: Callable[[], None] = nothing
+
+
+def arrived(
+    live: Live, cancel: Callable[[], None] = nothing, refresh: Callable[[], None] = nothing
+) -> Exchange:
+    exchange = Exchange.begin("POST", "/api/chat", "pytest")
+    live.start(Arrived(exchange, cancel, refresh))
+    return exchange
+
+
 def begin(live: Live, **observed: Any) -> Exchange:
     exchange = Exchange.begin("POST", "/api/chat", "pytest")
     for name, value in observed.items():
         setattr(exchange.observation, name, value)
-    live.start(exchange, nothing, nothing)
+    live.start(Arrived(exchange))
     return exchange
 
 
@@ -74,6 +93,15 @@ def end(live: Live, exchange: Exchange, state: State = State.COMPLETED) -> None:
 def ended_call(live: Live, **observed: Any) -> Exchange:
     exchange = begin(live, **observed)
     end(live, exchange)
+    return exchange
+
+
+def long_call(live: Live) -> Exchange:
+    """A call that runs long enough for its start to be told."""
+    exchange = begin(live)
+    live.tell_now()
+    end(live, exchange)
+    live.settle()
     return exchange
 
 
@@ -95,7 +123,7 @@ async def taken(subscription: Subscription) -> list[tuple[str, Any]]:
 # -- calls ----------------------------------------------------------------------------------
 
 
-def test_a_call_is_running_until_it_ends_and_recent_after() -> None:
+async def test_a_call_is_running_until_it_ends_and_recent_after() -> None:
     live = Live()
     first, second = begin(live, model="a"), begin(live)
     assert [call.id for call in live.active()] == [first.id, second.id]
@@ -112,7 +140,7 @@ def test_a_call_is_running_until_it_ends_and_recent_after() -> None:
     assert live.call("unknown") is None
 
 
-def test_recent_calls_are_newest_end_first_and_limited() -> None:
+async def test_recent_calls_are_newest_end_first_and_limited() -> None:
     live = Live()
     first, second, third = begin(live), begin(live), begin(live)
     for exchange in (second, first, third):
@@ -121,31 +149,31 @@ def test_recent_calls_are_newest_end_first_and_limited() -> None:
     assert [call.id for call in live.recent_calls(2)] == [third.id, first.id]
 
 
-def test_the_end_is_told_once_whatever_calls_finish_again() -> None:
+async def test_the_end_is_told_once_whatever_calls_finish_again() -> None:
     sink = Told()
     live = Live(sinks=[sink])
-    exchange = ended_call(live)
+    exchange = long_call(live)
     live.finish(exchange)
     assert [call.state for call in sink.calls] == ["running", "completed"]
     assert len(live.recent_calls()) == 1
     assert live.endings.totals() == (1, 0)
 
 
-def test_a_call_that_nobody_ended_is_recorded_as_failed_here() -> None:
+async def test_a_call_that_nobody_ended_is_recorded_as_failed_here() -> None:
     live = Live()
     live.finish(begin(live))
     (call,) = live.recent_calls()
     assert (call.state, call.reason) == ("failed", Reason.INTERNAL_ERROR)
 
 
-def test_the_ring_keeps_the_last_thousand() -> None:
+async def test_the_ring_keeps_the_last_thousand() -> None:
     live = Live()
     ids = [ended_call(live).id for _ in range(1003)]
     assert [call.id for call in live.recent_calls()] == ids[:2:-1]
     assert live.call(ids[0]) is None
 
 
-def test_the_ring_is_bounded_by_its_text_too() -> None:
+async def test_the_ring_is_bounded_by_its_text_too() -> None:
     live = Live(recent_text=100)
     for _ in range(5):
         ended_call(live, prompt="p" * 20, response="r" * 20)
@@ -154,10 +182,9 @@ def test_the_ring_is_bounded_by_its_text_too() -> None:
     assert len(live.recent_calls()) == 3
 
 
-def test_cancel_reaches_the_call_and_says_whether_it_runs() -> None:
+async def test_cancel_reaches_the_call_and_says_whether_it_runs() -> None:
     live, cancelled = Live(), []
-    exchange = Exchange.begin("POST", "/api/chat", None)
-    live.start(exchange, lambda: cancelled.append(exchange.id), nothing)
+    exchange = arrived(live, cancel=lambda: cancelled.append(exchange.id))
     assert live.cancel(exchange.id)
     assert cancelled == [exchange.id]
     end(live, exchange, State.CANCELLED)
@@ -165,11 +192,10 @@ def test_cancel_reaches_the_call_and_says_whether_it_runs() -> None:
     assert cancelled == [exchange.id]
 
 
-def test_the_bytes_are_looked_at_only_when_asked_and_four_times_a_second() -> None:
+async def test_the_bytes_are_looked_at_only_when_asked_and_four_times_a_second() -> None:
     clock, looks = Clock(), []
     live = Live(clock=clock)
-    exchange = Exchange.begin("POST", "/api/chat", None)
-    live.start(exchange, nothing, lambda: looks.append(clock.now))
+    exchange = arrived(live, refresh=lambda: looks.append(clock.now))
     assert looks == []
     for _ in range(10):
         live.active()
@@ -178,18 +204,17 @@ def test_the_bytes_are_looked_at_only_when_asked_and_four_times_a_second() -> No
     assert looks == [1000.0, 1000.25, 1000.5, 1000.75, 1001.0]
 
 
-def test_what_a_refresh_finds_is_in_the_answer() -> None:
+async def test_what_a_refresh_finds_is_in_the_answer() -> None:
     live = Live()
-    exchange = Exchange.begin("POST", "/api/chat", None)
 
     def refresh() -> None:
         exchange.observation.output_chunks = 7
 
-    live.start(exchange, nothing, refresh)
+    exchange = arrived(live, refresh=refresh)
     assert live.active()[0].output_chunks == 7
 
 
-def test_times_of_the_latest_call() -> None:
+async def test_times_of_the_latest_call() -> None:
     clock = Clock()
     live = Live(clock=clock)
     assert (live.last_started, live.last_busy) == (None, None)
@@ -203,29 +228,67 @@ def test_times_of_the_latest_call() -> None:
 # -- sinks (L4) -----------------------------------------------------------------------------
 
 
-def test_a_sink_that_raises_is_counted_and_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_that_ends_at_once_is_told_only_as_ended() -> None:
+    sink = Told()
+    live = Live(sinks=[sink])
+    subscription = live.subscribe()
+    ended_call(live)
+    live.tell_now()
+    assert [call.state for call in sink.calls] == ["completed"]
+    assert [kind for kind, _ in await taken(subscription)] == ["finished"]
+    live.close()
+
+
+async def test_more_that_is_known_of_a_running_call_is_told_again() -> None:
+    sink = Told()
+    live = Live(sinks=[sink])
+    call = Arrived(Exchange.begin("POST", "/api/chat", None))
+    live.start(call)
+    live.tell_now()
+    live.tell_now()
+    call.exchange.observation.model = "m"
+    live.describe(call)
+    live.tell_now()
+    assert [told.model for told in sink.calls] == [None, "m"]
+    end(live, call.exchange)
+    live.describe(call)
+    live.tell_now()
+    assert [told.state for told in sink.calls] == ["running", "running", "completed"]
+
+
+async def test_a_flood_of_ends_is_recorded_in_portions() -> None:
+    sink = OnlyEnds()
+    live = Live(sinks=[sink])
+    for _ in range(SETTLE_AT):
+        ended_call(live)
+    assert len(sink.calls) == SETTLE_AT
+
+
+async def test_a_sink_that_raises_is_counted_and_harms_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     after = Told()
     live = Live(sinks=[Raises(), after])
-    ended_call(live)
-    ended_call(live)
+    long_call(live)
+    long_call(live)
     assert live.sink_errors == 4
     assert len(after.calls) == 4
     assert len(live.recent_calls()) == 2
     assert live.running == 0
 
 
-def test_a_sinks_errors_are_logged_once_each_and_without_their_text(
+async def test_a_sinks_errors_are_logged_once_each_and_without_their_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     live = Live(sinks=[Raises()])
     for _ in range(5):
-        ended_call(live)
+        long_call(live)
     assert len(caplog.records) == 2
     assert "Raises.started failed: ValueError in Raises.started line" in caplog.text
     assert "secret" not in caplog.text
 
 
-def test_a_sink_without_interest_in_starts_is_asked_nothing_then() -> None:
+async def test_a_sink_without_interest_in_starts_is_asked_nothing_then() -> None:
     records = []
 
     class Counted(Exchange):
@@ -236,20 +299,20 @@ def test_a_sink_without_interest_in_starts_is_asked_nothing_then() -> None:
     sink = OnlyEnds()
     live = Live(sinks=[sink])
     exchange = Counted.begin("POST", "/api/chat", None)
-    live.start(exchange, nothing, nothing)
+    live.start(Arrived(exchange))
     assert records == []
     end(live, exchange)
-    assert sink.calls == records == live.recent_calls()
+    assert records == []
+    assert live.recent_calls() == sink.calls == records
     assert live.sink_errors == 0
 
 
-def test_a_refresh_or_cancel_that_raises_does_not_reach_who_looks() -> None:
+async def test_a_refresh_or_cancel_that_raises_does_not_reach_who_looks() -> None:
     def broken() -> None:
         raise RuntimeError
 
     live = Live()
-    exchange = Exchange.begin("POST", "/api/chat", None)
-    live.start(exchange, broken, broken)
+    exchange = arrived(live, broken, broken)
     assert len(live.active()) == 1
     assert live.cancel(exchange.id)
     assert live.sink_errors == 2
@@ -262,8 +325,10 @@ async def test_start_and_end_are_told_without_what_was_said() -> None:
     live = Live(progress_interval=PATIENCE)
     subscription = live.subscribe()
     exchange = begin(live, model="m", prompt="p", response="r", options={"num_ctx": 8})
+    live.tell_now()
     end(live, exchange)
-    (first, started), (second, finished) = await taken(subscription)
+    live.tell_now()
+    (first, started), _, (second, finished) = await taken(subscription)
     assert (first, second) == ("started", "finished")
     assert list(started) == list(finished) == list(Call.__struct_fields__)
     for call in (started, finished):
@@ -366,7 +431,8 @@ async def test_a_call_with_such_text_is_announced() -> None:
     live = Live()
     subscription = live.subscribe()
     begin(live, model="\ud800")
-    ((kind, call),) = await taken(subscription)
+    live.tell_now()
+    (kind, call), _ = await taken(subscription)
     assert (kind, call["model"], live.sink_errors) == ("started", "?", 0)
     live.close()
 
@@ -403,7 +469,7 @@ async def test_progress_is_told_of_calls_that_start_while_somebody_listens() -> 
     live = Live(progress_interval=0.001)
     subscription = live.subscribe()
     begin(live)
-    assert [kind for kind, _ in await taken(subscription)] == ["started"]
+    assert [kind for kind, _ in await taken(subscription)] == ["started", "progress"]
     assert {kind for kind, _ in await taken(subscription)} == {"progress"}
     live.close()
 
@@ -484,7 +550,7 @@ def test_endings_are_those_of_the_last_five_minutes() -> None:
     assert len(endings._slots) == 31
 
 
-def test_failures_and_timeouts_count_as_failed_endings() -> None:
+async def test_failures_and_timeouts_count_as_failed_endings() -> None:
     live = Live()
     for state in State:
         if state is not State.RUNNING:

@@ -51,8 +51,8 @@ export class Store {
       this.countActive();
       return true;
     } else if (kind === "finished") {
-      const ran = this.active.delete(data.id);
-      if (ran) this.lingering.set(data.id, { call: data, until: this.now() + LINGER });
+      this.active.delete(data.id);
+      this.lingering.set(data.id, { call: data, until: this.now() + LINGER });
       this.ended += 1;
       this.countActive();
       this.merge([data]);

@@ -94,7 +94,7 @@ class Api:
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
     ) -> None:
-        self._live, self._statistics, self._reader = live, statistics, reader
+        self._live, self._totals, self._reader = live, statistics, reader
         self._health, self._storage, self._facts = health, storage, facts
         self._clock, self._now = clock, now
         self._began = clock()
@@ -219,6 +219,12 @@ class Api:
             raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
 
     # -- where it comes from ----------------------------------------------------------------
+
+    @property
+    def _statistics(self) -> Statistics:
+        """The totals, of all calls that have ended by now."""
+        self._live.settle()
+        return self._totals
 
     def _word(self, health: UpstreamHealth) -> str:
         if health.up is False:

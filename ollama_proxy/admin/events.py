@@ -95,6 +95,7 @@ class Events:
         if not subscription.lost:
             return subscription.take()
         snapshot = await self._prepare()
+        self._live.tell_now()
         subscription.renew()
         return self._bus.event("snapshot", snapshot())
 

@@ -47,6 +47,8 @@ ROUTES: dict[tuple[str, str], type[Observer]] = {
 
 def observer_for(method: str, path: str, observation: Observation, privacy: Privacy) -> Observer:
     """The observer of one call, which fills `observation`. `path` is without the query."""
-    below = "/".join((*path.split("/", 2)[:2], ""))
-    kind = ROUTES.get((method, path)) or ROUTES.get((method, below), Observer)
+    kind = ROUTES.get((method, path))
+    if kind is None:
+        below = path[: path.find("/", 1) + 1]
+        kind = ROUTES.get((method, below), Observer)
     return kind(observation, privacy)

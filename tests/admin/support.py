@@ -85,6 +85,17 @@ class Counting(Sink):
         self.statistics.add(call)
 
 
+@dataclass
+class Arrived:
+    """A running call, as the forwarder has them."""
+
+    exchange: Exchange
+
+    def cancel(self) -> None: ...
+
+    def refresh(self) -> None: ...
+
+
 class World:
     """An `Api` and all that it is made of, each part at hand."""
 
@@ -120,7 +131,7 @@ class World:
         exchange = Exchange.begin("POST", path, "pytest")
         for name, value in observed.items():
             setattr(exchange.observation, name, value)
-        self.live.start(exchange, lambda: None, lambda: None)
+        self.live.start(Arrived(exchange))
         return exchange
 
     def end(self, exchange: Exchange, state: State = State.COMPLETED) -> None:

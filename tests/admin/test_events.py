@@ -99,14 +99,14 @@ async def test_the_status_comes_again_and_again() -> None:
 
 
 async def test_two_listeners_hear_the_same() -> None:
-    world = World()
+    world = World(progress_interval=SOON)
     async with served(world) as client, listening(client) as one, listening(client) as two:
         await one.next()
         await two.next()
         ended = world.ended()
         for events in (one, two):
-            assert (await events.next()).data["id"] == ended
-            assert (await events.next()).data["state"] == "completed"
+            finished = await events.next()
+            assert (finished.kind, finished.data["id"]) == ("finished", ended)
 
 
 async def test_who_leaves_is_forgotten_at_the_next_status() -> None:
@@ -123,7 +123,7 @@ async def test_who_leaves_is_forgotten_at_the_next_status() -> None:
 
 async def test_a_slow_reader_loses_events_and_gets_one_fresh_snapshot() -> None:
     """L5: a reader that reads nothing costs a bounded queue, and the calls do not wait for it."""
-    world = World(queue=20)
+    world = World(queue=20, progress_interval=SOON)
     async with served(world) as client:
         port = client.server.port
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
@@ -154,7 +154,7 @@ async def test_a_slow_reader_loses_events_and_gets_one_fresh_snapshot() -> None:
 
 async def test_a_reader_that_is_stuck_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events_module, "STUCK_SECONDS", 0.05)
-    world = World()
+    world = World(progress_interval=SOON)
     async with served(world) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
         writer.write(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -188,7 +188,7 @@ async def test_closing_ends_the_streams_at_once() -> None:
 
 async def test_a_stream_whose_snapshot_fails_breaks_off(caplog: pytest.LogCaptureFixture) -> None:
     """Before its head: a JSON 500. After it: broken off, never a clean end."""
-    world = World(queue=1)
+    world = World(queue=1, progress_interval=SOON)
     async with served(world) as client, client.get("/api/events") as response:
         await response.content.readuntil(b"\n\n")
         world.storage.size_bytes = property()  # type: ignore[assignment]
