@@ -42,13 +42,17 @@ class Histogram(msgspec.Struct):
     def record(self, value: float) -> None:
         if not math.isfinite(value):
             return
-        value = max(0.0, value)
+        if value < 0.0:
+            value = 0.0
         index = _bucket(value)
-        self.buckets[index] = self.buckets.get(index, 0) + 1
+        buckets = self.buckets
+        buckets[index] = buckets.get(index, 0) + 1
         self.count += 1
         self.sum += value
-        self.min = min(self.min, value)
-        self.max = max(self.max, value)
+        if value < self.min:
+            self.min = value
+        if value > self.max:
+            self.max = value
 
     def merge(self, other: Histogram) -> None:
         for index, count in other.buckets.items():
@@ -132,8 +136,10 @@ class Summary(msgspec.Struct):
 
     def add(self, call: Call) -> None:
         """Count one finished call. What the call does not know is left out, never taken as 0."""
-        setattr(self, call.state, getattr(self, call.state) + 1)
-        self.last_used = max(self.last_used or "", call.started_at)
+        state = call.state
+        setattr(self, state, getattr(self, state) + 1)
+        if self.last_used is None or call.started_at > self.last_used:
+            self.last_used = call.started_at
         self.input_tokens += _count(call.input_tokens)
         self.output_tokens += _count(call.output_tokens)
         if call.model is not None and ran_model(call.path):
@@ -144,13 +150,16 @@ class Summary(msgspec.Struct):
         self.load_seconds += _seconds(call.load)
         self.prefill_seconds += _seconds(call.prefill)
         self.decode_seconds += _seconds(call.decode)
-        for name in _HISTOGRAMS:
-            value = getattr(call, name)
-            if value is not None:
-                getattr(self, name).record(value)
-        if call.state == State.COMPLETED and call.duration is not None:
-            self.answered += 1
-            self.answered_seconds += call.duration
+        if call.time_to_first_token is not None:
+            self.time_to_first_token.record(call.time_to_first_token)
+        if call.tokens_per_second is not None:
+            self.tokens_per_second.record(call.tokens_per_second)
+        duration = call.duration
+        if duration is not None:
+            self.duration.record(duration)
+            if call.state == State.COMPLETED:
+                self.answered += 1
+                self.answered_seconds += duration
 
     def merge(self, other: Summary) -> None:
         for name in _SUMS:
@@ -234,7 +243,9 @@ class Statistics(msgspec.Struct):
 
 
 def _bucket(value: float) -> int:
-    return math.ceil(math.log(min(max(value, SMALLEST), LARGEST)) / _LOG_GROWTH)
+    if not SMALLEST < value < LARGEST:
+        value = SMALLEST if value <= SMALLEST else LARGEST
+    return math.ceil(math.log(value) / _LOG_GROWTH)
 
 
 def _middle(index: int) -> float:
@@ -247,7 +258,7 @@ def _count(value: int | None) -> int:
 
 
 def _seconds(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) and value > 0 else 0.0
+    return value if value is not None and 0 < value < math.inf else 0.0
 
 
 _HISTOGRAMS = ("duration", "time_to_first_token", "tokens_per_second")

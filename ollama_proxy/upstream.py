@@ -37,11 +37,16 @@ class Signal(Enum):
 
 
 class Tap(Protocol):
-    """Sees an answer's bytes after they were written to the client."""
+    """Sees an answer's bytes after they were written to the client.
+
+    `pending` takes the body's own bytes, framing removed; `piece` then says how many bytes passed.
+    """
+
+    pending: list[bytes]
 
     def head(self, head: ResponseHead) -> None: ...
 
-    def piece(self, data: bytes) -> None: ...
+    def piece(self, size: int) -> None: ...
 
 
 class Upstream(asyncio.Protocol):
@@ -246,7 +251,7 @@ class Upstream(asyncio.Protocol):
         """Pass body bytes on, behind `before`, which goes out in the same write."""
         assert self._scanner is not None and self._tap is not None and self._client is not None
         try:
-            end = self._scanner.feed(data)
+            end = self._scanner.feed(data, self._tap.pending)
         except FramingError:
             # What came before it is sound; the client must see the break, not a clean end.
             self._write(before)
@@ -254,7 +259,7 @@ class Upstream(asyncio.Protocol):
             return
         if end < 0:
             self._write(before + data if before else data)
-            self._tap.piece(data)
+            self._tap.piece(len(data))
             if self._client.get_write_buffer_size() > HIGH_WATER:
                 self.paused = True
                 self.transport.pause_reading()
@@ -262,7 +267,7 @@ class Upstream(asyncio.Protocol):
             return
         body = data if end == len(data) else data[:end]
         self._write(before + body if before else body)
-        self._tap.piece(body)
+        self._tap.piece(end)
         self._finish(data[end:])
 
     def _write(self, data: bytes) -> None:

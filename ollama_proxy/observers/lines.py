@@ -7,12 +7,16 @@ Not here: what the lines mean.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.privacy import Privacy
 
 LINE_LIMIT = 8 * 1024 * 1024
 _TOO_LONG = b"?"
+_BLANKS = (b"\n\n", b"\n ", b"\n\t", b"\n\r", b"\n\v", b"\n\f")
+"""How a blank line behind another line begins, and with it, rarely, one that is not blank."""
 
 
 class Lines:
@@ -91,7 +95,7 @@ class LineObserver(Observer):
             self._read(block[at:end])
             at = end + 1
         if at < len(block):
-            self._skim(block[at:-1].split(b"\n"), block)
+            self._skim(block[at:] if at else block)
 
     def _read(self, line: bytes) -> None:
         if line and not line.isspace():
@@ -99,23 +103,39 @@ class LineObserver(Observer):
             self.read_lines += 1
             self.pieces += self._line(line)
 
-    def _skim(self, lines: list[bytes], block: bytes) -> None:
-        """Count the lines; read those with a mark, which `block` tells for all of them at once."""
-        if not any(mark in block for mark in self.marks):
-            self._pass_over(lines)
-            return
-        for line in lines:
-            if any(mark in line for mark in self.marks):
-                self._read(line)
-            else:
-                self._pass_over([line])
+    def _skim(self, block: bytes) -> None:
+        """Count a block's lines, and read those with a mark in them."""
+        at = 0
+        for end in self._marked(block):
+            start = block.rfind(b"\n", at, end) + 1 or at
+            self._pass_over(block[at:start])
+            at = block.index(b"\n", end) + 1
+            self._read(block[start : at - 1])
+        self._pass_over(block[at:])
 
-    def _pass_over(self, lines: list[bytes]) -> None:
-        self.pieces += len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
-        for line in reversed(lines):
-            if line and not line.isspace():
-                self._unread = line
-                return
+    def _marked(self, block: bytes) -> Iterator[int]:
+        """Where a line with a mark is, once for each such line, in their order."""
+        places = [block.find(mark) for mark in self.marks]
+        while found := [place for place in places if place >= 0]:
+            first = min(found)
+            yield first
+            at = block.index(b"\n", first) + 1
+            places = [
+                block.find(mark, at) if 0 <= place < at else place
+                for mark, place in zip(self.marks, places, strict=True)
+            ]
+
+    def _pass_over(self, lines: bytes) -> None:
+        """Count whole lines; the last of them may have to be read after all."""
+        if not lines or lines.isspace():
+            return
+        if any(blank in lines for blank in _BLANKS) or lines[:1].isspace():
+            kept = [line for line in lines.split(b"\n") if line and not line.isspace()]
+            self.pieces += len(kept)
+            self._unread = kept[-1]
+            return
+        self.pieces += lines.count(b"\n")
+        self._unread = lines[lines.rfind(b"\n", 0, -1) + 1 : -1]
 
     def _end(self, complete: bool, deaf: bool) -> None:
         """Reads what has no newline, else the last line if it was only counted so far."""

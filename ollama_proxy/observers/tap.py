@@ -1,8 +1,9 @@
 """Between the relay and an observer: counts what passes, and hands it on later, in blocks.
 
-`piece` runs once for each piece of an answer, on the relay's way, so it only counts and keeps a
-reference. The bytes are un-framed and observed when a block is full, when somebody looks, or at
-the end; only until the first text was seen is each piece observed at once, to know its time.
+`piece` runs once for each piece of an answer, on the relay's way, so it only counts: the relay's own
+scanner has put the body's bytes into `pending`, framing removed. They are observed when a block is
+full, when somebody looks, or at the end; only until the first text was seen is each piece observed
+at once, to know its time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import time
 
 from ollama_proxy.exchange import Exchange
-from ollama_proxy.framing import Chunked, FramingError
 from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 
@@ -20,15 +20,14 @@ BLOCK = 64 * 1024
 class Tap:
     """One call's tap: fills `exchange` with what its observer makes of the bytes."""
 
-    __slots__ = ("_chunks", "_eager", "_exchange", "_observer", "_pending", "_request", "_size")
+    __slots__ = ("_eager", "_exchange", "_observer", "_request", "_size", "pending")
 
     def __init__(self, exchange: Exchange, observer: Observer) -> None:
         self._exchange = exchange
         self._observer = observer
         self._request: list[bytes] | None = []
-        self._pending: list[bytes] = []
+        self.pending: list[bytes] = []
         self._size = 0
-        self._chunks: Chunked | None = None
         self._eager = observer.waits_for_text
 
     def request_piece(self, data: bytes) -> bool:
@@ -50,15 +49,13 @@ class Tap:
 
     def head(self, head: ResponseHead) -> None:
         self._exchange.status_code = head.status
-        if isinstance(head.scanner, Chunked):
-            self._chunks = Chunked()
         self._observer.response(
             head.status, head.header(b"content-type"), head.header(b"content-encoding")
         )
 
-    def piece(self, data: bytes) -> None:
-        self._pending.append(data)
-        self._size += len(data)
+    def piece(self, size: int) -> None:
+        """`size` bytes have passed, and what they hold of the body is in `pending`."""
+        self._size += size
         if self._eager:
             self._first_text()
         elif self._size >= BLOCK:
@@ -74,19 +71,12 @@ class Tap:
 
     def digest(self) -> None:
         """Observe what is pending; brings `exchange.observation` up to date."""
-        if not self._pending:
+        pending = self.pending
+        if not pending:
             return
-        data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-        self._pending.clear()
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        pending.clear()
         self._size = 0
-        if self._chunks is not None:
-            payload: list[bytes] = []
-            try:
-                self._chunks.feed(data, payload)
-            except FramingError:
-                # The relay has seen it too and ends the call; what came before it counts.
-                self._chunks = None
-            data = b"".join(payload)
         self._exchange.response_bytes += len(data)
         self._observer.feed(data)
 

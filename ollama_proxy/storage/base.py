@@ -21,6 +21,7 @@ COLUMNS: tuple[str, ...] = Call.__struct_fields__
 # is encoded on the event loop (a page this long in 10 to 70 ms).
 MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
+_BEYOND_64_BITS = 2**63
 
 Migrations = Mapping[int, Sequence[str]]
 
@@ -130,8 +131,21 @@ def page(calls: Iterable[Call], limit: int) -> list[Call]:
 
 
 def to_row(call: Call) -> tuple[Any, ...]:
-    """The call's values in the order of `COLUMNS`, as every engine can take them."""
-    return tuple(_storable(value) for value in msgspec.structs.astuple(call))
+    """The call's values in the order of `COLUMNS`, as every engine can take them.
+
+    What most values are is passed on here and now: 28 calls of `_storable` took twice the time.
+    """
+    return tuple(
+        [
+            value
+            if value is None
+            or type(value) is float
+            or (type(value) is str and value.isascii())
+            or (type(value) is int and -_BEYOND_64_BITS <= value < _BEYOND_64_BITS)
+            else _storable(value)
+            for value in msgspec.structs.astuple(call)
+        ]
+    )
 
 
 def from_row(row: Sequence[Any]) -> Call:
@@ -150,7 +164,7 @@ def _storable(value: Any) -> Any:
     """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not -_BEYOND_64_BITS <= value < _BEYOND_64_BITS:
         return None
     if isinstance(value, dict):
         return json.dumps(value)

@@ -114,9 +114,9 @@ class SqliteStore:
     def write(self, calls: Sequence[Call]) -> None:
         """Looks after the commit whether the files are still there: then it was not in vain."""
         with self._transaction() as connection:
-            batch = Statistics()
+            cursor, batch = connection.cursor(), Statistics()
             for call in calls:
-                stored = connection.execute(_UPSERT, to_row(call)).rowcount > 0
+                stored = cursor.execute(_UPSERT, to_row(call)).rowcount > 0
                 if stored:
                     batch.add(call)
             _add_totals(connection, self.path, batch)
