@@ -46,7 +46,7 @@ class ForwardedCall:
             recorded_path(path),
             client_name(request.headers.get("User-Agent", ""), request.remote or ""),
         )
-        self._dialect = dialect_of(path)
+        self._path = path
         observer = observer_for(self._method, path, self.exchange.observation, parts.privacy)
         self._tap = Tap(self.exchange, observer)
         self._registered = False
@@ -56,9 +56,9 @@ class ForwardedCall:
     async def run(self) -> Answered:
         try:
             head = admitted_head(self._request, self._parts)
-            upstream = await self._connected()
+            upstream = self._upstream = self._parts.pool.take_idle() or await self._connected()
             self._send(upstream, head)
-            return await self._relayed(upstream)
+            return self._answered(upstream, await self._relayed(upstream))
         except Refusal as refusal:
             return self._refused(refusal)
         except asyncio.CancelledError:
@@ -75,17 +75,13 @@ class ForwardedCall:
             )
 
     async def _connected(self) -> Upstream:
-        """An idle connection at once, or a new one. Raises Refusal where there is none."""
-        upstream = self._parts.pool.take_idle()
-        if upstream is not None:
-            self._upstream = upstream
-            return upstream
+        """A new connection. Raises Refusal where there is none."""
         self._connecting = asyncio.ensure_future(self._parts.pool.connect())
         self._register()
         limit = self._parts.limits.connect
         try:
             async with asyncio.timeout(limit or None) as timer:
-                self._upstream = await self._connecting
+                upstream = await self._connecting
         except OSError as error:
             self._noticed(False)
             # TimeoutError is an OSError, and the kernel's own: only ours has expired.
@@ -95,7 +91,7 @@ class ForwardedCall:
             text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
             raise Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text) from None
         self._noticed(True)
-        return self._upstream
+        return upstream
 
     def _send(self, upstream: Upstream, head: bytes) -> None:
         """Write the request, or its beginning, then read it ourselves."""
@@ -133,7 +129,7 @@ class ForwardedCall:
         if self._parts.limits.any_after_sending:
             self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
 
-    async def _relayed(self, upstream: Upstream) -> Answered:
+    async def _relayed(self, upstream: Upstream) -> Signal:
         """Wait for the answer's end; the bytes pass meanwhile without this task."""
         writer = self._request.writer
         try:
@@ -142,6 +138,10 @@ class ForwardedCall:
         finally:
             # From here on aiohttp may not put an answer of its own behind ours.
             writer.output_size += upstream.sent
+        return signal
+
+    def _answered(self, upstream: Upstream, signal: Signal) -> Answered:
+        """The answer is over: what became of it?"""
         if signal is not Signal.DONE:
             return self._broken(upstream, signal)
         self._tap.close(True)
@@ -169,8 +169,8 @@ class ForwardedCall:
             return self._broken_before_head(signal)
         self.exchange.end(State.FAILED, Reason.UPSTREAM_ABORTED, signal.value)
         self._tap.close(False)
-        client, scanner = self._request.transport, upstream.head.scanner
-        if client is not None and scanner is not None and scanner.ends_with_connection:
+        client = self._request.transport
+        if client is not None and upstream.head.ends_with_connection:
             reset_on_close(client)
         return CLOSED
 
@@ -265,7 +265,10 @@ class ForwardedCall:
         try:
             self._give_back()
         finally:
-            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
+            if self.exchange.state is State.RUNNING:
+                self.exchange.end(
+                    State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log"
+                )
             self._tap.close(False)
             self._register()
             self._parts.live.finish(self.exchange)
@@ -312,7 +315,7 @@ class ForwardedCall:
             return CLOSED
         self.exchange.status_code = refusal.status
         self._read_request()
-        body = error_body(self._dialect, message, refusal.status) if message else b""
+        body = error_body(dialect_of(self._path), message, refusal.status) if message else b""
         return write_refusal(self._request, refusal, body)
 
     def _read_request(self) -> None:

@@ -277,26 +277,29 @@ def _to_the_second(seconds: int) -> str:
 ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in ID_ALPHABET for second in ID_ALPHABET]
 _last_milliseconds = 0
-_prefix = ""
+_time = ""
 _count = 0
 
 
 def new_id(now: float) -> str:
     """A ULID (github.com/ulid/spec): 26 characters that sort by time, rising within the process.
 
-    A clock that goes back does not make ids go back: the last millisecond is kept and counted on.
+    Of its 80 random bits 60 are the process's, the last 20 count. A clock that goes back does not
+    make ids go back: the last millisecond is kept and counted on.
     """
-    global _last_milliseconds, _prefix, _count
+    global _last_milliseconds, _time, _count
     milliseconds = int(now * 1000)
-    if milliseconds > _last_milliseconds:
-        _last_milliseconds = milliseconds
-        _prefix = _characters(milliseconds, 10) + _characters(random.getrandbits(40), 8)
-        _count = random.getrandbits(39)
-    else:
-        _count += 1
-    return _prefix + _characters(_count, 8)
+    _count += 1
+    if milliseconds > _last_milliseconds or _count >> 20:
+        _last_milliseconds = max(milliseconds, _last_milliseconds + 1)
+        _time = _characters(_last_milliseconds, 10)
+        _count = 0
+    return _time + _PROCESS + _PAIRS[_count >> 10] + _PAIRS[_count & 1023]
 
 
 def _characters(value: int, count: int) -> str:
     """The last `count` digits of a number to the base 32, two at a time; `count` is even."""
     return "".join([_PAIRS[value >> shift & 1023] for shift in range(5 * count - 10, -1, -10)])
+
+
+_PROCESS = _characters(random.getrandbits(60), 12)

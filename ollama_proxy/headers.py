@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from ollama_proxy.framing import Chunked, Length, Scanner, UntilClose
@@ -50,42 +51,57 @@ class ResponseHead:
     """An upstream's response head: what it says, and the bytes that go to the client.
 
     It is checked as a whole once; then only the few lines that mean something here are read.
+    It does not change: `response_head` gives the same one for the same bytes.
     """
 
-    __slots__ = ("_cut", "_keep_alive_line", "_noted", "raw", "reusable", "scanner", "status")
+    __slots__ = ("_cut", "_keep_alive_line", "_noted", "body", "raw", "reusable", "status")
 
-    def __init__(self, raw: bytes, method: str) -> None:
-        """`raw`: status line to blank line. Raises HeadError."""
+    def __init__(self, raw: bytes, to_head: bool) -> None:
+        """`raw`: status line to blank line; `to_head`: it answers HEAD. Raises HeadError."""
         found = _HEAD.fullmatch(raw)
         if found is None:
             raise HeadError("not a response head of HTTP/1.1")
         minor, status = found.groups()
         self.raw = raw
         self.status = int(status)
-        self._noted: list[tuple[bytes, bytes]] = []
+        self._noted: dict[bytes, bytes] = {}
         self._cut: list[tuple[int, int]] = []
         self._keep_alive_line = False
         connection = self._read_lines()
-        self.scanner = self._framing(method)
+        self.body = self._framing(to_head)
         self.reusable = (
-            minor == b"1"
-            and b"close" not in connection
-            and not isinstance(self.scanner, UntilClose)
+            minor == b"1" and b"close" not in connection and not self.ends_with_connection
         )
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the connection's end is the only sign of the body's."""
+        return self.body is UntilClose
+
+    def scanner(self) -> Scanner | None:
+        """One that finds the body's end, or None where there is no body."""
+        if self.body is None or isinstance(self.body, int):
+            return Length(self.body) if self.body else None
+        return self.body()
 
     def _read_lines(self) -> set[bytes]:
         """Note the lines that mean something here, and cut those that end here.
 
         Returns what Connection names.
         """
-        connection: set[bytes] = set()
+        noted, connection = self._noted, set()
         for line in _NOTED.finditer(self.raw):
             name, value = line[1].lower(), line[2].rstrip(b" \t")
-            self._noted.append((name, value))
             if name in _CUT:
                 self._cut.append(line.span())
-            if name == b"connection":
-                connection.update(_tokens(value))
+                if name == b"connection":
+                    connection.update(_tokens(value))
+            elif name not in noted:
+                noted[name] = value
+            elif name == b"transfer-encoding":
+                noted[name] += b"," + value
+            elif name == b"content-length" and value != noted[name]:
+                raise HeadError("two different Content-Lengths")
         if connection:
             self._cut_named(connection)
         return connection
@@ -98,31 +114,25 @@ class ResponseHead:
         self._cut.sort()
         self._keep_alive_line = len(self._cut) == 1 and connection == {b"keep-alive"}
 
-    def _framing(self, method: str) -> Scanner | None:
-        """How the body ends, or None where there is none (RFC 9112 section 6.3)."""
-        if method == "HEAD" or self.status in (204, 304) or self.status < 200:
+    def _framing(self, to_head: bool) -> int | type[Chunked] | type[UntilClose] | None:
+        """How the body ends: after so many bytes, or as said (RFC 9112 section 6.3)."""
+        if to_head or self.status < 200 or self.status in (204, 304):
             return None
-        codings = self._values(b"transfer-encoding")
-        lengths = set(self._values(b"content-length"))
-        if codings:
-            if lengths:
+        length, codings = self._noted.get(b"content-length"), self._noted.get(b"transfer-encoding")
+        if codings is not None:
+            if length is not None:
                 raise HeadError("both Content-Length and Transfer-Encoding")
-            last = codings[-1].lower().rpartition(b",")[2].strip()
-            return Chunked() if last == b"chunked" else UntilClose()
-        if not lengths:
-            return UntilClose()
-        length = lengths.pop()
-        if lengths or not length.isdigit() or len(length) > 18:
-            raise HeadError("Content-Length is not one number")
-        return None if int(length) == 0 else Length(int(length))
-
-    def _values(self, name: bytes) -> list[bytes]:
-        return [value for noted, value in self._noted if noted == name]
+            last = codings.lower().rpartition(b",")[2].strip()
+            return Chunked if last == b"chunked" else UntilClose
+        if length is None:
+            return UntilClose
+        if not length.isdigit() or len(length) > 18:
+            raise HeadError("Content-Length is not a number")
+        return int(length)
 
     def header(self, name: bytes) -> str:
         """The first value of one of the headers that are read here, or an empty text."""
-        values = self._values(name)
-        return values[0].decode("latin-1") if values else ""
+        return self._noted.get(name, b"").decode("latin-1")
 
     def for_client(self, keep_alive: bool) -> bytes:
         """The head as the client gets it: hop-by-hop lines cut, the rest untouched."""
@@ -138,6 +148,19 @@ class ResponseHead:
             kept.append(b"\r\nConnection: close")
         kept.append(b"\r\n\r\n")
         return b"".join(kept)
+
+
+def response_head(raw: bytes, method: str) -> ResponseHead:
+    """The head of an answer to `method`. Raises HeadError.
+
+    Within a second an upstream's answers to one question have the same head: the last few are kept.
+    """
+    read = ResponseHead if len(raw) > _USUAL_HEAD else _kept_head
+    return read(raw, method == "HEAD")
+
+
+_USUAL_HEAD = 1024
+_kept_head = lru_cache(maxsize=64)(ResponseHead)
 
 
 def may_become_head(data: bytes) -> bool:

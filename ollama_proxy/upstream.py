@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Protocol, cast
 
 from ollama_proxy.framing import FramingError, Scanner
-from ollama_proxy.headers import HeadError, ResponseHead, may_become_head
+from ollama_proxy.headers import HeadError, ResponseHead, may_become_head, response_head
 
 HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client above which the upstream is no longer read."""
@@ -82,6 +82,7 @@ class Upstream(asyncio.Protocol):
         self.last_piece = 0.0
         self.sent_at = 0.0
         self._all_sent = False
+        self._surplus = False
         self.client_kept = False
         self.uploading = False
         self.paused = False
@@ -145,6 +146,7 @@ class Upstream(asyncio.Protocol):
             self._signal is Signal.DONE
             and self.head is not None
             and self.head.reusable
+            and not self._surplus
             # What is missing of this request would be taken from the next one.
             and not self.uploading
             and self.usable
@@ -177,8 +179,7 @@ class Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._client is None or self._over:
             # Nobody asked for these bytes: they must never be taken for another call's answer.
-            if self._over and self.head is not None:
-                self.head.reusable = False
+            self._surplus = True
             self.transport.abort()
             return
         self.last_piece = self._loop.time()
@@ -198,7 +199,7 @@ class Upstream(asyncio.Protocol):
                     self._raise(Signal.MALFORMED)
                 return
             try:
-                head = ResponseHead(data[: end + 4], self._method)
+                head = response_head(data[: end + 4], self._method)
             except HeadError:
                 self._raise(Signal.MALFORMED)
                 return
@@ -223,7 +224,7 @@ class Upstream(asyncio.Protocol):
 
     def _final_head(self, head: ResponseHead, rest: bytes) -> None:
         assert self._client is not None and self._tap is not None
-        scanner = head.scanner
+        scanner = head.scanner()
         if self._http_10 and head.header(b"transfer-encoding"):
             # An HTTP/1.0 client cannot read chunks, and the bytes are not to be re-made.
             self._raise(Signal.MALFORMED)
@@ -235,7 +236,7 @@ class Upstream(asyncio.Protocol):
         self.client_kept = (
             self._keep_alive
             and not self.uploading
-            and not (scanner is not None and scanner.ends_with_connection)
+            and not head.ends_with_connection
         )
         self._tap.head(head)
         first = head.for_client(self.client_kept)
@@ -285,8 +286,7 @@ class Upstream(asyncio.Protocol):
     def _finish(self, surplus: bytes) -> None:
         assert self._client is not None
         self._all_sent = self._client.get_write_buffer_size() == 0
-        if surplus and self.head is not None:
-            self.head.reusable = False
+        self._surplus = bool(surplus)
         self._raise(Signal.DONE)
 
     # -- the connection's own events --------------------------------------------------------

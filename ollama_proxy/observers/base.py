@@ -30,6 +30,9 @@ class Observer:
     answer's bytes come to them inflated, and only for status < 400.
     """
 
+    reads_all = False
+    """Whether a call that goes well is of any interest. If not, only a refusal is looked at."""
+
     waits_for_text = False
     """Whether `text_seen` may become True: then the time of the first piece matters."""
 

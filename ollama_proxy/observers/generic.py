@@ -46,6 +46,8 @@ def keep_request(request: Request, sure: bool, observation: Observation, default
 class ModelObserver(Observer):
     """Which model, and the error text of a refusal: /v1."""
 
+    reads_all = True
+
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(_REQUEST, body, whole)
         keep_request(request, sure, self.observation, default=False)

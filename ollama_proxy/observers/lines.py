@@ -70,6 +70,7 @@ class LineObserver(Observer):
     broken line is refused where it is read, and counted where it is not.
     """
 
+    reads_all = True
     marks: tuple[bytes, ...] = ()
 
     def __init__(self, observation: Observation, privacy: Privacy) -> None:

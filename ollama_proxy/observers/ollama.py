@@ -194,6 +194,8 @@ class ChatObserver(AnswerObserver):
 class EmbedObserver(Observer):
     """/api/embed and /api/embeddings: megabytes of numbers, of which only the ends are read."""
 
+    reads_all = True
+
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         super().__init__(observation, privacy)
         self._start = bytearray()

@@ -1,9 +1,9 @@
 """Between the relay and an observer: counts what passes, and hands it on later, in blocks.
 
-`piece` runs once for each piece of an answer, on the relay's way, so it only counts: the relay's own
-scanner has put the body's bytes into `pending`, framing removed. They are observed when a block is
-full, when somebody looks, or at the end; only until the first text was seen is each piece observed
-at once, to know its time.
+`piece` runs once for each piece of an answer, on the relay's way, so it only counts: the relay's
+own scanner has put the body's bytes into `pending`, framing removed. They are observed when a block
+is full, when somebody looks, or at the end; only until the first text was seen is each piece
+observed at once, to know its time.
 """
 
 from __future__ import annotations
@@ -20,15 +20,26 @@ BLOCK = 64 * 1024
 class Tap:
     """One call's tap: fills `exchange` with what its observer makes of the bytes."""
 
-    __slots__ = ("_eager", "_exchange", "_observer", "_request", "_size", "pending")
+    __slots__ = (
+        "_closed",
+        "_eager",
+        "_exchange",
+        "_observer",
+        "_reads",
+        "_request",
+        "_size",
+        "pending",
+    )
 
     def __init__(self, exchange: Exchange, observer: Observer) -> None:
         self._exchange = exchange
         self._observer = observer
-        self._request: list[bytes] | None = []
+        self._reads = observer.reads_all
+        self._eager = observer.waits_for_text
+        self._request: list[bytes] | None = [] if self._reads else None
         self.pending: list[bytes] = []
         self._size = 0
-        self._eager = observer.waits_for_text
+        self._closed = False
 
     def request_piece(self, data: bytes) -> bool:
         """Keep a piece of the request's body. True once as much is here as is ever looked at."""
@@ -49,9 +60,11 @@ class Tap:
 
     def head(self, head: ResponseHead) -> None:
         self._exchange.status_code = head.status
-        self._observer.response(
-            head.status, head.header(b"content-type"), head.header(b"content-encoding")
-        )
+        self._reads = self._reads or head.status >= 400
+        if self._reads:
+            self._observer.response(
+                head.status, head.header(b"content-type"), head.header(b"content-encoding")
+            )
 
     def piece(self, size: int) -> None:
         """`size` bytes have passed, and what they hold of the body is in `pending`."""
@@ -78,10 +91,15 @@ class Tap:
         pending.clear()
         self._size = 0
         self._exchange.response_bytes += len(data)
-        self._observer.feed(data)
+        if self._reads:
+            self._observer.feed(data)
 
     def close(self, complete: bool) -> None:
-        """The answer is over, whole or broken off."""
+        """The answer is over, whole or broken off; what is said of it first holds."""
+        if self._closed:
+            return
+        self._closed = True
         self.digest()
         self.request_end()
-        self._observer.close(complete)
+        if self._reads:
+            self._observer.close(complete)

@@ -67,9 +67,12 @@ async def test_a_connection_is_used_again(tmp_path: Path) -> None:
 class NoTap:
     """Looks at nothing."""
 
+    def __init__(self) -> None:
+        self.pending: list[bytes] = []
+
     def head(self, head: ResponseHead) -> None: ...
 
-    def piece(self, data: bytes) -> None: ...
+    def piece(self, size: int) -> None: ...
 
 
 async def idle_connection(
