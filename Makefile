@@ -1,13 +1,14 @@
 # make run    make the environment, install, start the proxy
 # make demo   the same in front of the built-in simulator, with sample scripts calling it
 # make test   install what the tests need and run them all
+# make bench  measure it beside other proxies (ARGS="--help" tells how)
 # make check  lint, format and types;  make wheel  build the wheel;  make clean  remove what was made
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run demo test check wheel clean
+.PHONY: run demo test bench check wheel clean
 
 run: $(VENV)/.run
 	$(BIN)/ollama-proxy serve $(ARGS)
@@ -17,6 +18,9 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev chromium
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -42,6 +46,11 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing what the tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	@echo "installing what the benchmark needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 # The browser tests drive a Chromium. Where none is found and none can be installed they are
