@@ -233,11 +233,7 @@ class Upstream(asyncio.Protocol):
         self._scanner = scanner
         # Answered before its body was taken, a client may or may not still send that body: what
         # comes next on its connection could be either, so the connection ends with this answer.
-        self.client_kept = (
-            self._keep_alive
-            and not self.uploading
-            and not head.ends_with_connection
-        )
+        self.client_kept = self._keep_alive and not self.uploading and not head.ends_with_connection
         self._tap.head(head)
         first = head.for_client(self.client_kept)
         if scanner is None:

@@ -30,6 +30,7 @@ from ollama_proxy.storage.base import (
     StoreError,
     from_row,
     page,
+    text_size,
     to_row,
 )
 
@@ -37,17 +38,33 @@ BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
 PRUNE_ROWS = 1000
 PRUNE_PAGES = 2000
+# To find out how many to forget, more are not counted: a million took longer than a whole step.
+MANY_ROWS = 20 * PRUNE_ROWS
+# Rows stored by one statement. SQLite works without Python's lock, but takes it again after each
+# statement: where the event loop is busy all the time that takes long, and by single rows two of
+# three calls were lost (11,000 a second, on two cores). Below 999 values: all that an SQLite
+# before 3.32 takes.
+TOGETHER = 32
+# Python keeps a statement, and with it the values of its last use: those may not be many.
+TOGETHER_CHARACTERS = 1 << 20
+# Seconds between two such statements: where the loop shares a core with the thread that writes,
+# the kernel lets it wait up to 5 ms for one that works on and on.
+BREATH = 0.0005
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
 APPLICATION_ID = 0x4F6C5078
 SECONDS_A_DAY = 86400.0
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
-_UPSERT = (
-    f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_ROW = f"({', '.join('?' * len(COLUMNS))})"
+_INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "
+_OVER_RUNNING = (
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS)}"
     " WHERE calls.state = 'running'"
 )
+_ONE = _INSERT + _ROW + _OVER_RUNNING
+_SOME = _INSERT + ", ".join([_ROW] * TOGETHER) + _OVER_RUNNING
 _OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
+_COUNT = "SELECT count(*) FROM (SELECT id FROM calls LIMIT ?)"
 
 _BROKEN = (
     "is damaged or not a database: move it away to begin a new one"
@@ -113,13 +130,10 @@ class SqliteStore:
 
     def write(self, calls: Sequence[Call]) -> None:
         """Looks after the commit whether the files are still there: then it was not in vain."""
-        with self._transaction() as connection:
-            cursor, batch = connection.cursor(), Statistics()
-            for call in calls:
-                stored = cursor.execute(_UPSERT, to_row(call)).rowcount > 0
-                if stored:
-                    batch.add(call)
-            _add_totals(connection, self.path, batch)
+        try:
+            self._store(calls)
+        except _StoredBefore:
+            self._store(calls, singly=True)
         folder.check(self.path, self._files)
 
     def statistics(self) -> Statistics:
@@ -191,21 +205,28 @@ class SqliteStore:
             folder.release(self._claimed)
             self._claimed = None
 
+    def _store(self, calls: Sequence[Call], *, singly: bool = False) -> None:
+        """Raises _StoredBefore, having done nothing, where some are: SQLite tells only how many."""
+        batch = Statistics()
+        with self._transaction() as connection:
+            for start in range(0, len(calls), TOGETHER):
+                if start:
+                    time.sleep(BREATH)
+                some = calls[start : start + TOGETHER]
+                if singly or not _fit_together(some):
+                    some = [call for call in some if _insert(connection, [call])]
+                elif _insert(connection, some) < TOGETHER:
+                    raise _StoredBefore
+                for call in some:
+                    batch.add(call)
+            _add_totals(connection, self.path, batch)
+
     def _recover(self) -> None:
         """What a crash left running: its end is not known, so neither is its duration."""
-        with self._transaction() as connection:
+        with self._write() as connection:
             found = connection.execute(f"{_SELECT} WHERE state = ?", (State.RUNNING,)).fetchall()
-            batch = Statistics()
-            for row in found:
-                call = msgspec.structs.replace(
-                    from_row(row),
-                    state=State.INTERRUPTED.value,
-                    reason=Reason.CRASH.value,
-                    duration=None,
-                )
-                connection.execute(_UPSERT, to_row(call))
-                batch.add(call)
-            _add_totals(connection, self.path, batch)
+        ended = {"state": State.INTERRUPTED.value, "reason": Reason.CRASH.value, "duration": None}
+        self._store([msgspec.structs.replace(from_row(row), **ended) for row in found])
 
     def _forget(self, rows: int, condition: str = "", *values: str) -> int:
         sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"
@@ -221,14 +242,33 @@ class SqliteStore:
             return 0 < _pragma(connection, "freelist_count") < before
 
     def _rows_beyond(self, max_bytes: int) -> int:
-        """How many rows to forget now: as if all took the same room, so rather too few."""
+        """How many rows to forget now: as if all took the same room, so rather too few.
+
+        But of many a whole step's, at most a twentieth of them too much.
+        """
         with self._write() as connection:
             pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
             used = pages * _pragma(connection, "page_size")
             if used <= max_bytes:
                 return 0
-            rows = int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+            rows = int(connection.execute(_COUNT, (MANY_ROWS,)).fetchone()[0])
+            if rows == MANY_ROWS:
+                return PRUNE_ROWS
             return min(PRUNE_ROWS, math.ceil(rows * (used - max_bytes) / used))
+
+
+class _StoredBefore(Exception):
+    """Of the rows of a statement some are stored as finished already."""
+
+
+def _fit_together(calls: Sequence[Call]) -> bool:
+    return len(calls) == TOGETHER and sum(map(text_size, calls)) <= TOGETHER_CHARACTERS
+
+
+def _insert(connection: sqlite3.Connection, calls: Sequence[Call]) -> int:
+    """How many of them were not stored as finished before, and now are as they are here."""
+    values = [value for call in calls for value in to_row(call)]
+    return connection.execute(_ONE if len(calls) == 1 else _SOME, values).rowcount
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter
-from ollama_proxy.storage.sqlite import PRUNE_ROWS, SqliteStore
+from ollama_proxy.storage.sqlite import MANY_ROWS, PRUNE_ROWS, SqliteStore
 from tests.storage.calls import NOON, make_call
 
 DAY = 86400.0
@@ -69,6 +69,19 @@ def test_a_step_by_size_is_bounded_too(store: SqliteStore) -> None:
     store.write([aged(1 + number / 10_000) for number in range(PRUNE_ROWS + 10)])
     assert store.prune(None, 1)
     assert len(store.calls(Filter())) == 10
+
+
+def test_of_many_rows_a_whole_step_goes_until_it_is_enough(store: SqliteStore, path: Path) -> None:
+    calls = [aged(2 - number / 100_000) for number in range(MANY_ROWS)]
+    store.write(calls)
+    store.close()
+    store.open()
+    limit = path.stat().st_size - 20_000
+    assert store.prune(None, limit)
+    assert store.call(calls[PRUNE_ROWS - 1].id) is None
+    assert store.call(calls[PRUNE_ROWS].id) == calls[PRUNE_ROWS]
+    prune_all(store, None, limit)
+    assert store.call(calls[PRUNE_ROWS].id) == calls[PRUNE_ROWS]
 
 
 def test_beyond_the_size_the_oldest_go_and_the_file_shrinks(store: SqliteStore, path: Path) -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS, StoreError
-from ollama_proxy.storage.sqlite import SqliteStore
+from ollama_proxy.storage.sqlite import TOGETHER, TOGETHER_CHARACTERS, SqliteStore
 from tests.storage.calls import make_call
 
 
@@ -60,6 +60,34 @@ def test_a_finished_row_stays_as_it_is_and_counts_once(store: SqliteStore) -> No
     store.write([replace(call, state="running")])
     assert store.calls(Filter()) == [call]
     assert (store.statistics().all.requests, store.statistics().all.completed) == (1, 1)
+
+
+def test_in_a_long_batch_only_those_not_stored_before_are_stored_and_counted(
+    store: SqliteStore,
+) -> None:
+    calls = [make_call() for _ in range(3 * TOGETHER + 1)]
+    known, running = calls[5::7], calls[6::7]
+    store.write([*known, *(replace(call, state="running") for call in running)])
+    store.write([replace(call, state="failed") for call in calls])
+    expected = [call if call in known else replace(call, state="failed") for call in calls]
+    assert store.calls(Filter(limit=1000)) == expected[::-1]
+    totals = store.statistics().all
+    assert (totals.completed, totals.failed) == (len(known), len(calls) - len(known))
+
+
+@pytest.mark.parametrize(("characters", "expected"), [(100, 10), (TOGETHER_CHARACTERS + 1, 320)])
+def test_a_batch_is_stored_by_few_statements_but_for_long_texts(
+    store: SqliteStore, characters: int, expected: int
+) -> None:
+    """After each the thread has to get Python's lock back, from a loop that may be busy."""
+    told: list[str] = []
+    with store._write() as connection:
+        connection.set_trace_callback(lambda sql: told.append(sql[:11]))
+    text = "x" * characters
+    calls = [make_call(response=None if number % TOGETHER else text) for number in range(320)]
+    store.write([*calls, make_call(), make_call(prompt=text)])
+    assert told.count("INSERT INTO") == expected + 2
+    assert store.statistics().all.requests == 322
 
 
 def test_totals_are_those_of_the_calls_and_survive_reopening(store: SqliteStore) -> None:
