@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -162,6 +163,8 @@ async def _served(
         await app.start()
     except (StartError, StoreError) as error:
         return refuse(str(error), 1)
+    # What is there by now stays: looking through it held the loop 14 to 21 ms each full collection.
+    gc.freeze()
     health = await app.first_look()
     if health.loop:
         await app.stop()

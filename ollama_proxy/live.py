@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
 SETTLE_AT = 250  # ended calls that are recorded at the latest then: about a millisecond's work
+TOLD_AT_ONCE = (
+    200  # starts told in one tick: the others wait for the next, so that the loop does not
+)
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
@@ -208,27 +211,22 @@ class Live:
     def _tick(self) -> bool:
         """Tell what began, what ended and how far the rest is. False: nobody wants to know more."""
         self.settle()
-        self._tell_sinks()
+        begun = [self._untold.pop(id) for id in list(itertools.islice(self._untold, TOLD_AT_ONCE))]
         listened = bool(self.bus.subscribers)
+        for call in begun:
+            self._guarded(self._tell_start, call.exchange.record(), listened)
         if listened:
             self._guarded(self._tell_listeners)
-        self._untold.clear()
         self._unannounced.clear()
-        return listened and bool(self._running)
+        return bool(self._untold) or (listened and bool(self._running))
 
-    def _tell_sinks(self) -> None:
-        if self._started:
-            for running in self._untold.values():
-                call = running.exchange.record()
-                for sink in self._started:
-                    self._guarded(sink.started, call)
+    def _tell_start(self, call: Call, listened: bool) -> None:
+        for sink in self._started:
+            self._guarded(sink.started, call)
+        if listened:
+            self.bus.publish("started", unspoken(call))
 
     def _tell_listeners(self) -> None:
-        if len(self._untold) >= self.bus.queue:
-            self.bus.lose()
-            return
-        for running in self._untold.values():
-            self.bus.publish("started", unspoken(running.exchange.record()))
         for call in self._unannounced:
             self.bus.publish("finished", unspoken(call))
         if self._running:

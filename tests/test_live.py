@@ -13,7 +13,7 @@ import pytest
 
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import SETTLE_AT, Endings, Live, Sink
+from ollama_proxy.live import SETTLE_AT, TOLD_AT_ONCE, Endings, Live, Sink
 from ollama_proxy.ticker import Ticker
 
 PATIENCE = 5.0
@@ -262,6 +262,19 @@ async def test_a_flood_of_ends_is_recorded_in_portions() -> None:
     for _ in range(SETTLE_AT):
         ended_call(live)
     assert len(sink.calls) == SETTLE_AT
+
+
+async def test_many_starts_at_once_are_told_in_portions() -> None:
+    """5,000 programs that begin together must not hold the loop while that is told."""
+    sink = Told()
+    live = Live(sinks=[sink], progress_interval=0.001)
+    ids = [begin(live).id for _ in range(2 * TOLD_AT_ONCE + 1)]
+    live.tell_now()
+    assert [call.id for call in sink.calls] == ids[:TOLD_AT_ONCE]
+    async with asyncio.timeout(PATIENCE):
+        while len(sink.calls) < len(ids):
+            await asyncio.sleep(0.001)
+    assert [call.id for call in sink.calls] == ids
 
 
 async def test_a_sink_that_raises_is_counted_and_harms_nobody(
