@@ -181,6 +181,7 @@ EVERY: tuple[Figure, ...] = (
     Figure("w3-frames", "W3", "frames a chunk sent", "", frames, compared=False),
     *_streams("W3"),
     *_requests("W4"),
+    *_requests("W4r"),
     *_requests("W4f"),
     Figure("w4c-cpu", "W4c", "CPU a call", "µs", cpu_by("load", "calls")),
     Figure("w4c-p50", "W4c", "call time p50", "µs", plain("load", "latency_us", "p50")),

@@ -22,6 +22,8 @@ LINE_BYTES = 150
 """Of one streamed line: what Ollama's are for a short token."""
 CALL_TOKENS = 20
 CALLS_A_SECOND = 200
+GETS_A_SECOND = 2000
+"""A load at which nothing that is measured is at its limit: all have the same to do."""
 PAGES = 5
 EVENTS = "/admin/api/events"
 
@@ -140,6 +142,11 @@ def w4(trial: Trial) -> Record:
     return trial.observed(lambda: trial.run("requests", **options))
 
 
+def w4r(trial: Trial) -> Record:
+    options = {"connections": 32, "seconds": trial.stand.seconds(3), "rate": GETS_A_SECOND}
+    return trial.observed(lambda: trial.run("requests", **options))
+
+
 def w4f(trial: Trial) -> Record:
     options = {"connections": 32, "seconds": trial.stand.seconds(3)}
     return trial.observed(lambda: trial.run("requests", "--fresh", **options))
@@ -226,7 +233,10 @@ EVERY: tuple[Workload, ...] = (
     Workload("W2x", "2,000 streams, a chunk each 80 ms: 25,000 chunks/s", w2x, _no_collapse),
     Workload("W3", "16 streams as fast as they go", w3, _no_collapse),
     Workload("W4", "small GETs on 32 kept connections, one after the other", w4, _no_collapse),
-    Workload("W4f", "the same, a new connection for each", w4f, _no_collapse),
+    Workload(
+        "W4r", f"{GETS_A_SECOND:,} small GETs a second on 32 kept connections", w4r, _no_collapse
+    ),
+    Workload("W4f", "the GETs of W4, a new connection for each", w4f, _no_collapse),
     Workload(
         "W4c",
         f"{CALLS_A_SECOND} chat calls a second of {CALL_TOKENS} chunks at full pace",

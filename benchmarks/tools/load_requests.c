@@ -1,5 +1,7 @@
 /* load requests: C connections, each sends its next request when the last one is answered.
  *
+ * --rate R: R requests a second in all instead, over those connections that are idle. Proxies of
+ * every speed then have the same to do, at a load at which none of them is at its limit.
  * --fresh: a new connection for each; it is closed with a reset, so that no port is left waiting.
  * A latency runs from the request's beginning (before the connect, if it took one) to its answer's
  * end. A connection that failed pauses for 10 ms: a peer that is gone is not hammered.
@@ -17,7 +19,7 @@
 static struct client *clients;
 static char *request;
 static size_t request_len;
-static uint64_t count, answered, busy, paused, pause_ends, end_ns, last_ns, unfinished;
+static uint64_t count, begun, answered, busy, paused, pause_ends, end_ns, last_ns, unfinished;
 static struct histogram latencies;
 
 static void begin(void)
@@ -38,11 +40,12 @@ static void begin(void)
     for (uint64_t i = 0; i < count; i++)
         clients[i].fd = -1;
     end_ns = after_seconds(o->seconds);
-    paused = count; /* that is, to be begun with the first turn */
+    paused = run.options.rate > 0 ? 0 : count; /* that is, to be begun with the first turn */
 }
 
 static void next(struct client *client)
 {
+    begun++;
     busy++;
     client_request(client, request, request_len, false);
 }
@@ -53,6 +56,20 @@ static void begin_paused(void)
     for (uint64_t i = 0; i < count; i++)
         if (clients[i].state == CLIENT_IDLE)
             next(&clients[i]);
+}
+
+/* Begin what is due; returns when the next one is, or the end if none is idle for it. */
+static uint64_t begin_due(uint64_t now)
+{
+    for (uint64_t i = 0, first = begun; i < count; i++) {
+        struct client *client = &clients[(first + i) % count];
+        uint64_t due = after_seconds((double)begun / run.options.rate);
+        if (due > now)
+            return due < end_ns ? due : end_ns;
+        if (client->state == CLIENT_IDLE)
+            next(client);
+    }
+    return end_ns;
 }
 
 static void give_up(void)
@@ -74,6 +91,8 @@ static uint64_t turn(uint64_t now)
         run.finished = busy == 0;
         return deadline;
     }
+    if (run.options.rate > 0)
+        return begin_due(now);
     if (paused > 0 && now >= pause_ends)
         begin_paused();
     return paused > 0 && pause_ends < end_ns ? pause_ends : end_ns;
@@ -87,7 +106,7 @@ static void whole(struct client *client)
     histogram_add(&latencies, client->read_ns - client->begun_ns);
     if (run.options.fresh)
         client_close_with_reset(client);
-    if (client->read_ns < end_ns)
+    if (run.options.rate == 0 && client->read_ns < end_ns)
         next(client);
 }
 
