@@ -265,10 +265,7 @@ class ForwardedCall:
         try:
             self._give_back()
         finally:
-            if self.exchange.state is State.RUNNING:
-                self.exchange.end(
-                    State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log"
-                )
+            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
             self._tap.close(False)
             self._register()
             self._parts.live.finish(self.exchange)

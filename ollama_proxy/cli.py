@@ -164,6 +164,7 @@ async def _served(
     except (StartError, StoreError) as error:
         return refuse(str(error), 1)
     # What is there by now stays: looking through it held the loop 14 to 21 ms each full collection.
+    gc.collect()
     gc.freeze()
     health = await app.first_look()
     if health.loop:

@@ -35,6 +35,7 @@ TOKEN = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?\r\n(?:[%b]+:[^\r\n\0]*\r\n)*\r\n" % TOKEN
 )
+_LINE = re.compile(rb"\r\n([^:\r]+):[^\r]*")
 _CUT = HOP_BY_HOP - NEVER_DROPPED
 _NOTED = re.compile(
     rb"\r\n(%b):[ \t]*([^\r]*)"
@@ -98,20 +99,18 @@ class ResponseHead:
                     connection.update(_tokens(value))
             elif name not in noted:
                 noted[name] = value
-            elif name == b"transfer-encoding":
+            elif name == b"transfer-encoding" or value != noted[name]:
                 noted[name] += b"," + value
-            elif name == b"content-length" and value != noted[name]:
-                raise HeadError("two different Content-Lengths")
         if connection:
             self._cut_named(connection)
         return connection
 
     def _cut_named(self, connection: set[bytes]) -> None:
         """Cut the lines that Connection names, too."""
-        for name in connection - _CUT - NEVER_DROPPED:
-            line_of = re.compile(rb"\r\n%b:[^\r]*" % re.escape(name), re.IGNORECASE)
-            self._cut += [line.span() for line in line_of.finditer(self.raw)]
-        self._cut.sort()
+        if named := connection - _CUT - NEVER_DROPPED:
+            lines = _LINE.finditer(self.raw)
+            self._cut += [line.span() for line in lines if line[1].lower() in named]
+            self._cut.sort()
         self._keep_alive_line = len(self._cut) == 1 and connection == {b"keep-alive"}
 
     def _framing(self, to_head: bool) -> int | type[Chunked] | type[UntilClose] | None:
@@ -131,7 +130,10 @@ class ResponseHead:
         return int(length)
 
     def header(self, name: bytes) -> str:
-        """The first value of one of the headers that are read here, or an empty text."""
+        """The value of one of the headers that are read here, or an empty text.
+
+        Of several lines the values are joined, as RFC 9110 section 5.3 has it.
+        """
         return self._noted.get(name, b"").decode("latin-1")
 
     def for_client(self, keep_alive: bool) -> bytes:

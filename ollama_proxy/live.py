@@ -23,10 +23,9 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-SETTLE_AT = 250  # ended calls that are recorded at the latest then: about a millisecond's work
-TOLD_AT_ONCE = (
-    200  # starts told in one tick: the others wait for the next, so that the loop does not
-)
+# Ended calls that are recorded in one go, at the most, and starts that are told: 1 to 2 ms' work.
+SETTLE_AT = 250
+TOLD_AT_ONCE = 200
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
@@ -81,7 +80,7 @@ class Endings:
 
 
 class Live:
-    """The running calls and the recent ones; tells sinks and the bus of each start and end."""
+    """The running calls and the recent ones; tells sinks and the bus of starts and ends."""
 
     def __init__(
         self,
@@ -101,6 +100,7 @@ class Live:
         self._limit, self._text_limit, self._clock = recent, recent_text, clock
         self._running: dict[str, Running] = {}
         self._untold: dict[str, Running] = {}
+        self._announced: set[str] = set()
         self._ended: list[Exchange] = []
         self._unannounced: list[Call] = []
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
@@ -137,6 +137,7 @@ class Live:
         if self._running.pop(exchange.id, None) is None:
             return
         self._untold.pop(exchange.id, None)
+        self._announced.discard(exchange.id)
         self._looked.pop(exchange.id, None)
         exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
         self.last_busy = self._clock()
@@ -149,16 +150,19 @@ class Live:
         """Record what has ended, and tell the sinks: what they know is then complete."""
         ended, self._ended = self._ended, []
         for exchange in ended:
-            call = exchange.record()
-            self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
-            self._remember(call)
-            for sink in self._finished:
-                self._guarded(sink.finished, call)
-            if self.bus.subscribers:
-                self._unannounced.append(call)
+            self._guarded(self._record, exchange)
         if len(self._unannounced) >= self.bus.queue:
             self._unannounced.clear()
             self.bus.lose()
+
+    def _record(self, exchange: Exchange) -> None:
+        call = exchange.record()
+        self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
+        self._remember(call)
+        for sink in self._finished:
+            self._guarded(sink.finished, call)
+        if self.bus.subscribers:
+            self._unannounced.append(call)
 
     @property
     def endings(self) -> Endings:
@@ -205,32 +209,41 @@ class Live:
         self._ticker.stop()
 
     def tell_now(self) -> None:
-        """Tell what is still untold: a snapshot taken next has all of it, and none comes twice."""
-        self._tick()
+        """Tell what began and what ended, so that nothing that a snapshot has next comes again.
 
-    def _tick(self) -> bool:
-        """Tell what began, what ended and how far the rest is. False: nobody wants to know more."""
+        Only where more than `TOLD_AT_ONCE` began at once, some starts are told after it.
+        """
         self.settle()
-        begun = [self._untold.pop(id) for id in list(itertools.islice(self._untold, TOLD_AT_ONCE))]
-        listened = bool(self.bus.subscribers)
-        for call in begun:
-            self._guarded(self._tell_start, call.exchange.record(), listened)
-        if listened:
-            self._guarded(self._tell_listeners)
+        begun = list(itertools.islice(self._untold.values(), TOLD_AT_ONCE))
+        for running in begun:
+            self._guarded(self._tell_start, running)
+        for call in self._unannounced:
+            self._guarded(self._announce, "finished", call)
         self._unannounced.clear()
-        return bool(self._untold) or (listened and bool(self._running))
 
-    def _tell_start(self, call: Call, listened: bool) -> None:
+    def _tell_start(self, running: Running) -> None:
+        """To sinks each time that more is known, to the bus once."""
+        id = running.exchange.id
+        del self._untold[id]
+        call = running.exchange.record()
         for sink in self._started:
             self._guarded(sink.started, call)
-        if listened:
-            self.bus.publish("started", unspoken(call))
+        if id not in self._announced:
+            self._announced.add(id)
+            self._announce("started", call)
 
-    def _tell_listeners(self) -> None:
-        for call in self._unannounced:
-            self.bus.publish("finished", unspoken(call))
-        if self._running:
-            self.bus.publish("progress", [_progress(call.exchange) for call in self._refreshed()])
+    def _announce(self, kind: str, call: Call) -> None:
+        if self.bus.subscribers:
+            self.bus.publish(kind, unspoken(call))
+
+    def _tick(self) -> bool:
+        """Tell what is new, and how far the rest is. False: nobody wants to know more."""
+        self.tell_now()
+        told = bool(self.bus.subscribers) and bool(self._running)
+        if told:
+            running = [_progress(call.exchange) for call in self._refreshed()]
+            self._guarded(self.bus.publish, "progress", running)
+        return told or bool(self._untold)
 
     def _refreshed(self) -> Iterator[Running]:
         now = self._clock()

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 class Ticker:
     """Calls `work` each `interval` seconds from `wake()` on, until it returns False.
 
+    After `stop` nothing wakes it any more.
+
     Work that takes long is done less often: at most a tenth of the loop's time goes to it.
     """
 
@@ -25,12 +27,14 @@ class Ticker:
         self._interval, self._work = interval, work
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
+        self._stopped = False
 
     def wake(self) -> None:
-        if self._timer is None:
+        if self._timer is None and not self._stopped:
             self._sleep(self._interval)
 
     def stop(self) -> None:
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -48,5 +52,5 @@ class Ticker:
                 name = getattr(self._work, "__qualname__", type(self._work).__name__)
                 log.error("%s failed: %s", name, where(error))
             again = self._failing = True
-        if again:
+        if again and not self._stopped:
             self._sleep(max(self._interval, 9 * (time.perf_counter() - began)))

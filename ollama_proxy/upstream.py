@@ -37,9 +37,8 @@ class Signal(Enum):
 
 
 class Tap(Protocol):
-    """Sees an answer's bytes after they were written to the client.
-
-    `pending` takes the body's own bytes, framing removed; `piece` then says how many bytes passed.
+    """Sees an answer's bytes. `pending` takes the body's own, framing removed; once they have been
+    written to the client, `piece` says how many bytes passed.
     """
 
     pending: list[bytes]
@@ -247,10 +246,13 @@ class Upstream(asyncio.Protocol):
     def _body_received(self, data: bytes, before: bytes) -> None:
         """Pass body bytes on, behind `before`, which goes out in the same write."""
         assert self._scanner is not None and self._tap is not None and self._client is not None
+        pending = self._tap.pending
+        count = len(pending)
         try:
-            end = self._scanner.feed(data, self._tap.pending)
+            end = self._scanner.feed(data, pending)
         except FramingError:
-            # What came before it is sound; the client must see the break, not a clean end.
+            # The client must see the break, not a clean end; what it does not get is not recorded.
+            del pending[count:]
             self._write(before)
             self._raise(Signal.MALFORMED)
             return

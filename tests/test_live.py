@@ -242,6 +242,7 @@ async def test_a_call_that_ends_at_once_is_told_only_as_ended() -> None:
 async def test_more_that_is_known_of_a_running_call_is_told_again() -> None:
     sink = Told()
     live = Live(sinks=[sink])
+    subscription = live.subscribe()
     call = Arrived(Exchange.begin("POST", "/api/chat", None))
     live.start(call)
     live.tell_now()
@@ -254,6 +255,29 @@ async def test_more_that_is_known_of_a_running_call_is_told_again() -> None:
     live.describe(call)
     live.tell_now()
     assert [told.state for told in sink.calls] == ["running", "running", "completed"]
+    # A page knows what runs from one event; what comes later is in "progress".
+    assert [kind for kind, _ in await taken(subscription)] == ["started", "finished"]
+    live.close()
+
+
+async def test_a_new_listener_is_no_reason_to_tell_the_others_again() -> None:
+    live = Live(progress_interval=PATIENCE)
+    first = live.subscribe()
+    begin(live)
+    live.tell_now()
+    assert [kind for kind, _ in await taken(first)] == ["started"]
+    for _ in range(5):
+        live.subscribe()
+    assert first.take() == b""
+    live.close()
+
+
+async def test_after_its_close_nothing_ticks() -> None:
+    live = Live(sinks=[Told()])
+    live.close()
+    ended_call(live)
+    assert not ticking(live)
+    assert len(live.recent_calls()) == 1
 
 
 async def test_a_flood_of_ends_is_recorded_in_portions() -> None:
@@ -341,7 +365,7 @@ async def test_start_and_end_are_told_without_what_was_said() -> None:
     live.tell_now()
     end(live, exchange)
     live.tell_now()
-    (first, started), _, (second, finished) = await taken(subscription)
+    (first, started), (second, finished) = await taken(subscription)
     assert (first, second) == ("started", "finished")
     assert list(started) == list(finished) == list(Call.__struct_fields__)
     for call in (started, finished):
@@ -445,7 +469,7 @@ async def test_a_call_with_such_text_is_announced() -> None:
     subscription = live.subscribe()
     begin(live, model="\ud800")
     live.tell_now()
-    (kind, call), _ = await taken(subscription)
+    ((kind, call),) = await taken(subscription)
     assert (kind, call["model"], live.sink_errors) == ("started", "?", 0)
     live.close()
 

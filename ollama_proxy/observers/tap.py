@@ -42,11 +42,11 @@ class Tap:
         self._closed = False
 
     def request_piece(self, data: bytes) -> bool:
-        """Keep a piece of the request's body. True once as much is here as is ever looked at."""
+        """Keep a piece of the request's body. True when as much is here as is ever looked at."""
         before = self._exchange.request_bytes
         self._exchange.request_bytes = before + len(data)
-        if self._request is None or before >= REQUEST_LIMIT:
-            return True
+        if self._request is None:
+            return False
         self._request.append(data[: REQUEST_LIMIT - before])
         return before + len(data) >= REQUEST_LIMIT
 
@@ -87,12 +87,11 @@ class Tap:
         pending = self.pending
         if not pending:
             return
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        self._exchange.response_bytes += sum(map(len, pending))
+        if self._reads:
+            self._observer.feed(pending[0] if len(pending) == 1 else b"".join(pending))
         pending.clear()
         self._size = 0
-        self._exchange.response_bytes += len(data)
-        if self._reads:
-            self._observer.feed(data)
 
     def close(self, complete: bool) -> None:
         """The answer is over, whole or broken off; what is said of it first holds."""

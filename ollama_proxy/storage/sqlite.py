@@ -44,7 +44,7 @@ MANY_ROWS = 20 * PRUNE_ROWS
 # statement: where the event loop is busy all the time that takes long, and by single rows two of
 # three calls were lost (11,000 a second, on two cores). Below 999 values: all that an SQLite
 # before 3.32 takes.
-TOGETHER = 32
+TOGETHER = min(32, 999 // len(COLUMNS))
 # Python keeps a statement, and with it the values of its last use: those may not be many.
 TOGETHER_CHARACTERS = 1 << 20
 # Seconds between two such statements: where the loop shares a core with the thread that writes,

@@ -97,3 +97,13 @@ async def test_a_client_that_wants_to_close_is_told_so(tmp_path: Path) -> None:
     seen, head = await exchange(tmp_path, request, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     assert seen == b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert head == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+async def test_a_name_that_is_none_drops_no_line_of_the_answer(tmp_path: Path) -> None:
+    """`transfer-encoding: a` is no header's name, but how such a line may begin."""
+    answer = (
+        b"HTTP/1.1 200 OK\r\nConnection: transfer-encoding: a, x-gone\r\nX-Gone: 1\r\n"
+        b"Transfer-Encoding: a:b, chunked\r\n\r\n0\r\n\r\n"
+    )
+    _, head = await exchange(tmp_path, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", answer)
+    assert head == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: a:b, chunked\r\n\r\n"
