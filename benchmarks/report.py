@@ -194,7 +194,7 @@ CLOSING = """\
   last call was written down. What the kernel does in interrupts is in nobody's.
 - Where load and upstream are busy themselves for most of the time, delays are theirs too: compare
   with those without a proxy.
-- Streams are opened at up to 2,000 a second; delays of that time count too, and weigh in p99.
+- Streams are opened at up to 1,000 a second; delays of that time count too, and weigh in p99.
 - CPU a chunk includes the calls' beginning and end; a stream of W1 and W2 has 500 chunks.
 - Each file of results keeps every single measure.
 
