@@ -17,7 +17,7 @@ from benchmarks.prefill import fill
 from benchmarks.results import Results
 from benchmarks.rounds import rotated
 from benchmarks.stand import Bench, attempt, available, blank, prepared, tell
-from benchmarks.workloads import EVENTS, WRITTEN, Record, Trial
+from benchmarks.workloads import EVENTS, WRITTEN, Record, Trial, chosen
 
 CHUNKS_A_SECOND = 5000
 OPENING_S = 0.0005
@@ -109,12 +109,7 @@ EVERY = (STREAMS, SIZE, STORED, PAGES)
 
 def named(ids: str | None) -> list[Growth]:
     """The kinds of a list like `streams,pages`; all for None. Raises ValueError."""
-    wanted = [one.id for one in EVERY] if ids is None else ids.split(",")
-    unknown = set(wanted) - {one.id for one in EVERY}
-    if unknown:
-        known = ", ".join(one.id for one in EVERY)
-        raise ValueError(f"no growth by {', '.join(sorted(unknown))}; there are {known}")
-    return [one for one in EVERY if one.id in wanted]
+    return chosen(EVERY, ids, "growth by")
 
 
 def run(

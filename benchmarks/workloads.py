@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from benchmarks import measure
 from benchmarks.driver import Answer, Load
@@ -257,9 +257,22 @@ EVERY: tuple[Workload, ...] = (
 
 def named(ids: str | None) -> list[Workload]:
     """The workloads of a list like `W1,W4`, in their own order; all for None. Raises ValueError."""
-    wanted = [one.id for one in EVERY] if ids is None else ids.split(",")
-    unknown = set(wanted) - {one.id for one in EVERY}
+    return chosen(EVERY, ids, "workload")
+
+
+class _WithId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_Kind = TypeVar("_Kind", bound=_WithId)
+
+
+def chosen(every: Sequence[_Kind], ids: str | None, what: str) -> list[_Kind]:
+    """Those of a list like `a,b`, in their own order; all for None. Raises ValueError."""
+    wanted = [one.id for one in every] if ids is None else ids.split(",")
+    unknown = set(wanted) - {one.id for one in every}
     if unknown:
-        known = ", ".join(one.id for one in EVERY)
-        raise ValueError(f"no workload {', '.join(sorted(unknown))}; there are {known}")
-    return [one for one in EVERY if one.id in wanted]
+        known = ", ".join(one.id for one in every)
+        raise ValueError(f"no {what} {', '.join(sorted(unknown))}; there are {known}")
+    return [one for one in every if one.id in wanted]

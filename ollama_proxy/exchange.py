@@ -151,6 +151,11 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     not_understood: int = 0
 
 
+def text_size(call: Call) -> int:
+    """Characters of prompt and response: what a call's memory mostly is."""
+    return len(call.prompt or "") + len(call.response or "")
+
+
 class Exchange:
     """One call while it runs: `begin`, then counters and observation, then `end`, once."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ollama_proxy.bus import EventBus, Subscription, unspoken
-from ollama_proxy.exchange import Call, Exchange, Reason, State
+from ollama_proxy.exchange import Call, Exchange, Reason, State, text_size
 from ollama_proxy.logs import where
 from ollama_proxy.ticker import Ticker
 
@@ -259,9 +259,9 @@ class Live:
 
     def _remember(self, call: Call) -> None:
         self._recent[call.id] = call
-        self._recent_text += _text(call)
+        self._recent_text += text_size(call)
         while len(self._recent) > self._limit or self._recent_text > self._text_limit:
-            self._recent_text -= _text(self._recent.popitem(last=False)[1])
+            self._recent_text -= text_size(self._recent.popitem(last=False)[1])
 
     def _guarded(self, told: Callable[..., None], *arguments: Any) -> None:
         """No listener's error reaches the call. Each one's first is logged, all are counted."""
@@ -273,10 +273,6 @@ class Live:
             if name not in self._logged:
                 self._logged.add(name)
                 log.error("%s failed: %s (further errors are only counted)", name, where(error))
-
-
-def _text(call: Call) -> int:
-    return len(call.prompt or "") + len(call.response or "")
 
 
 def _progress(exchange: Exchange) -> dict[str, Any]:

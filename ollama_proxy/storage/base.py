@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ollama_proxy.exchange import Call
+from ollama_proxy.exchange import Call, text_size
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
 
@@ -107,11 +107,6 @@ class Store(Protocol):
         """What the store takes on disk."""
 
     def close(self) -> None: ...
-
-
-def text_size(call: Call) -> int:
-    """Characters of prompt and response: what a call's memory mostly is."""
-    return len(call.prompt or "") + len(call.response or "")
 
 
 def page(calls: Iterable[Call], limit: int) -> list[Call]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Reason, State, iso
+from ollama_proxy.exchange import Call, Reason, State, iso, text_size
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics, Summary
 from ollama_proxy.storage import folder
@@ -30,7 +30,6 @@ from ollama_proxy.storage.base import (
     StoreError,
     from_row,
     page,
-    text_size,
     to_row,
 )
 

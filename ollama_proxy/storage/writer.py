@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from ollama_proxy.exchange import Call, State, iso
-from ollama_proxy.storage.base import Store, StoreError, text_size
+from ollama_proxy.exchange import Call, State, iso, text_size
+from ollama_proxy.storage.base import Store, StoreError
 
 CAPACITY = 20_000
 # Of prompts and responses: 64 to 256 MB, by the script they are in.
