@@ -1,7 +1,7 @@
 """Bodies of one JSON document a line: splitting them, and reading only the lines that matter.
 
 Parsing every line of a fast stream would cost the machine that runs the model. So each line is
-read while `_wants_lines`; later only those with one of `marks` in them, and the very last one.
+read while `_wants_lines`; later only short ones with one of `marks` in them, and the very last.
 Not here: what the lines mean.
 """
 
@@ -14,9 +14,10 @@ from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.privacy import Privacy
 
 LINE_LIMIT = 8 * 1024 * 1024
+LONG = 512
+"""Bytes from which on a line is not searched for marks: to search it costs as much as to relay it.
+What says `done` or `error` in so long a line is the last one, and the last line is always read."""
 _TOO_LONG = b"?"
-_BLANKS = (b"\n\n", b"\n ", b"\n\t", b"\n\r", b"\n\v", b"\n\f")
-"""How a blank line behind another line begins, and with it, rarely, one that is not blank."""
 
 
 class Lines:
@@ -91,12 +92,16 @@ class LineObserver(Observer):
     def _answer(self, data: bytes) -> None:
         block = self.lines.feed(data)
         at = 0
-        while at < len(block) and self._wants_lines():
+        while at < len(block):
             end = block.index(b"\n", at)
-            self._read(block[at:end])
+            if self._wants_lines():
+                self._read(block[at:end])
+            elif end - at >= LONG:
+                self._pass_over([block[at:end]])
+            else:
+                self._skim(block[at:] if at else block)
+                return
             at = end + 1
-        if at < len(block):
-            self._skim(block[at:] if at else block)
 
     def _read(self, line: bytes) -> None:
         if line and not line.isspace():
@@ -109,10 +114,10 @@ class LineObserver(Observer):
         at = 0
         for end in self._marked(block):
             start = block.rfind(b"\n", at, end) + 1 or at
-            self._pass_over(block[at:start])
+            self._pass_over(block[at:start].split(b"\n"))
             at = block.index(b"\n", end) + 1
             self._read(block[start : at - 1])
-        self._pass_over(block[at:])
+        self._pass_over(block[at:].split(b"\n") if at else block.split(b"\n"))
 
     def _marked(self, block: bytes) -> Iterator[int]:
         """Where a line with a mark is, once for each such line, in their order."""
@@ -126,17 +131,13 @@ class LineObserver(Observer):
                 for mark, place in zip(self.marks, places, strict=True)
             ]
 
-    def _pass_over(self, lines: bytes) -> None:
-        """Count whole lines; the last of them may have to be read after all."""
-        if not lines or lines.isspace():
+    def _pass_over(self, lines: list[bytes]) -> None:
+        """Count lines; the last of them that is not blank may have to be read after all."""
+        blank = lines.count(b"") + sum(map(bytes.isspace, lines))
+        if blank == len(lines):
             return
-        if any(blank in lines for blank in _BLANKS) or lines[:1].isspace():
-            kept = [line for line in lines.split(b"\n") if line and not line.isspace()]
-            self.pieces += len(kept)
-            self._unread = kept[-1]
-            return
-        self.pieces += lines.count(b"\n")
-        self._unread = lines[lines.rfind(b"\n", 0, -1) + 1 : -1]
+        self.pieces += len(lines) - blank
+        self._unread = next(line for line in reversed(lines) if line and not line.isspace())
 
     def _end(self, complete: bool, deaf: bool) -> None:
         """Reads what has no newline, else the last line if it was only counted so far."""
