@@ -282,7 +282,7 @@ def _to_the_second(seconds: int) -> str:
 ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in ID_ALPHABET for second in ID_ALPHABET]
 _last_milliseconds = 0
-_time = ""
+_second, _time = -1, ""
 _count = 0
 
 
@@ -292,14 +292,17 @@ def new_id(now: float) -> str:
     Of its 80 random bits 60 are the process's, the last 20 count. A clock that goes back does not
     make ids go back: the last millisecond is kept and counted on.
     """
-    global _last_milliseconds, _time, _count
+    global _last_milliseconds, _second, _time, _count
     milliseconds = int(now * 1000)
     _count += 1
     if milliseconds > _last_milliseconds or _count >> 20:
         _last_milliseconds = max(milliseconds, _last_milliseconds + 1)
-        _time = _characters(_last_milliseconds, 10)
         _count = 0
-    return _time + _PROCESS + _PAIRS[_count >> 10] + _PAIRS[_count & 1023]
+        if _last_milliseconds >> 10 != _second:
+            _second = _last_milliseconds >> 10
+            _time = _characters(_second, 8)
+    last = _PAIRS[_last_milliseconds & 1023]
+    return f"{_time}{last}{_PROCESS}{_PAIRS[_count >> 10]}{_PAIRS[_count & 1023]}"
 
 
 def _characters(value: int, count: int) -> str:

@@ -287,6 +287,7 @@ def own_answer(
 _PLAIN_PATH = re.compile(r"/[\w/.:-]{0,2047}", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def recorded_path(path: str) -> str:
     """A path, without its query, as it may be stored and shown: no control characters, bounded.
 
@@ -301,6 +302,7 @@ def recorded_path(path: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:2048])
 
 
+@lru_cache(maxsize=256)
 def client_name(user_agent: str, address: str) -> str:
     """Who called, as far as headers tell: the user agent's first product, and a remote address.
 

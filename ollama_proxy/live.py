@@ -23,9 +23,11 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-# Ended calls that are recorded in one go, at the most, and starts that are told: 1 to 2 ms' work.
-SETTLE_AT = 250
-TOLD_AT_ONCE = 200
+# Ended calls that are recorded in one go, at the most, and starts that are told: about 1 ms' work,
+# for a chat takes 50 us. More starts are told a moment later.
+SETTLE_AT = 25
+TOLD_AT_ONCE = 50
+MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
@@ -110,6 +112,7 @@ class Live:
         self._finished = list(sinks)
         self._logged: set[str] = set()
         self._ticker = Ticker(progress_interval, self._tick)
+        self._starts = Ticker(MOMENT, self._tell_starts)
 
     @property
     def running(self) -> int:
@@ -207,6 +210,7 @@ class Live:
         """No more events. Calls are still noted, and recorded by `settle`."""
         self.bus.close()
         self._ticker.stop()
+        self._starts.stop()
 
     def tell_now(self) -> None:
         """Tell what began and what ended, so that nothing that a snapshot has next comes again.
@@ -214,12 +218,17 @@ class Live:
         Only where more than `TOLD_AT_ONCE` began at once, some starts are told after it.
         """
         self.settle()
-        begun = list(itertools.islice(self._untold.values(), TOLD_AT_ONCE))
-        for running in begun:
-            self._guarded(self._tell_start, running)
+        if self._tell_starts():
+            self._starts.wake()
         for call in self._unannounced:
             self._guarded(self._announce, "finished", call)
         self._unannounced.clear()
+
+    def _tell_starts(self) -> bool:
+        """Tell a portion of what began. True: there is more."""
+        for running in list(itertools.islice(self._untold.values(), TOLD_AT_ONCE)):
+            self._guarded(self._tell_start, running)
+        return bool(self._untold)
 
     def _tell_start(self, running: Running) -> None:
         """To sinks each time that more is known, to the bus once."""
@@ -243,7 +252,7 @@ class Live:
         if told:
             running = [_progress(call.exchange) for call in self._refreshed()]
             self._guarded(self.bus.publish, "progress", running)
-        return told or bool(self._untold)
+        return told
 
     def _refreshed(self) -> Iterator[Running]:
         now = self._clock()

@@ -106,7 +106,7 @@ class Privacy(msgspec.Struct, frozen=True):
         whole = whole and len(text) <= self.wanted
         text = text[: self.wanted]
         end = len(text) if whole or not self.redact else max(0, len(text) - LOOKAHEAD)
-        kept = readable(redacted(text, self.redact, end))
+        kept = readable(redacted(text, self.redact, end) if self.redact else text)
         if self.mode is Mode.TRUNCATE:
             return kept[: self.characters]
         if self.mode is Mode.FULL:
