@@ -153,6 +153,13 @@ def _under_pressure(workload: str) -> list[Figure]:
             "ms",
             plain("load", "delay_us", "p99", factor=1e-3),
         ),
+        Figure(
+            f"{name}-steady",
+            workload,
+            "delay p99 while all are open",
+            "ms",
+            plain("load", "steady_us", "p99", factor=1e-3),
+        ),
         Figure(f"{name}-frames", workload, "frames a chunk sent", "", frames, compared=False),
         Figure(f"{name}-driver", workload, "load and upstream busy", "%", driver, compared=False),
         *_streams(workload),

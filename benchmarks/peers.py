@@ -170,6 +170,20 @@ class Ours(Peer):
         return {"HOME": str(place.folder), "PYTHONPATH": str(ROOT)}
 
 
+class Bare(Peer):
+    name, title = "bare", "ours, recording off"
+    settings = "the same relay without observers, store, statistics and page: benchmarks/bare.py"
+
+    def version(self) -> str:
+        return importlib.metadata.version("ollama-proxy")
+
+    def command(self, place: Place) -> Sequence[str]:
+        return [sys.executable, "-m", "benchmarks.bare", str(place.port), str(place.upstream)]
+
+    def environ(self, place: Place) -> Mapping[str, str]:
+        return {"PYTHONPATH": str(ROOT)}
+
+
 class LiteLLM(Peer):
     """LiteLLM's proxy, in a virtual environment of its own: it pins many packages."""
 
@@ -244,8 +258,8 @@ class Added(Peer):
         return {"HOME": str(place.folder), "PYTHONPATH": str(ROOT)}
 
 
-EVERY: tuple[Peer, ...] = (Direct(), Nginx(), Caddy(), PlainAiohttp(), Ours(), LiteLLM())
-DEFAULT = ("direct", "nginx", "caddy", "aiohttp", "ours")
+EVERY: tuple[Peer, ...] = (Direct(), Nginx(), Caddy(), PlainAiohttp(), Ours(), Bare(), LiteLLM())
+DEFAULT = ("direct", "nginx", "caddy", "aiohttp", "ours", "bare")
 
 
 def python_version() -> str:

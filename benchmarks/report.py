@@ -44,6 +44,7 @@ def render(rounds: Sequence[Results], growth: Sequence[Results]) -> str:
     if rounds:
         newest = rounds[-1]
         parts += [compared(newest), workloads(newest), measured(newest), summary(newest)]
+        parts += [recording(newest)] if "bare" in newest.peers else []
         parts += [side_by_side(rounds)] if len(rounds) > 1 else []
     else:
         parts.append("No run is stored yet.\n")
@@ -139,6 +140,20 @@ def _targets(results: Results, level: table.Level, name: str) -> str:
     return f"- Targets that {name}: {len(met)} of {len(judged)} met.{said}"
 
 
+def recording(results: Results) -> str:
+    """What recording costs: ours against its own relay with nothing that records."""
+    rows = [["", "recording off", "recording on", "recording", "share"]]
+    for id, title, unit, factor in RECORDING:
+        figure = next(one for one in figures.EVERY if one.id == id)
+        off, on = results.median(figure, "bare"), results.median(figure, "ours")
+        more = median(results.differences(figure, "bare"))
+        if off is None or on is None or more is None:
+            continue
+        values = [number(value * factor) for value in (off, on, more)]
+        rows.append([f"{title}, {unit}", *values, f"{number(100 * more / on)} %"])
+    return f"## What recording costs\n\n{ABOUT_RECORDING}\n\n{table.as_markdown(rows)}\n"
+
+
 def _title(target: targets.Target) -> str:
     figure = next(one for one in figures.EVERY if one.id == target.figure)
     return f"{figure.workload} {figure.title}"
@@ -183,6 +198,17 @@ user and system time of all the proxy's processes; memory is their Pss. *Delay* 
 the upstream's write of a chunk to the load's read; *added* is what is left after taking off the
 same without a proxy. *First chunk* counts from the request."""
 
+RECORDING = (
+    ("w2-cpu", "W2, a million chunks", "CPU seconds", 1.0),
+    ("w4-cpu", "W4, a small GET", "CPU µs", 1.0),
+    ("w4r-cpu", "W4r, a small GET", "CPU µs", 1.0),
+    ("w4c-cpu", "W4c, a chat call of 20 chunks", "CPU µs", 1.0),
+)
+
+ABOUT_RECORDING = """\
+The same relay with everything on, as above, and without what records: no observers, no store, no
+statistics, no page. The difference is the median of the rounds' own."""
+
 CLOSING = """\
 ## How it is measured
 
@@ -195,6 +221,7 @@ CLOSING = """\
 - Where load and upstream are busy themselves for most of the time, delays are theirs too: compare
   with those without a proxy.
 - Streams are opened at up to 1,000 a second; delays of that time count too, and weigh in p99.
+  *While all are open* leaves that time out, and the time in which they end.
 - CPU a chunk includes the calls' beginning and end; a stream of W1 and W2 has 500 chunks.
 - Each file of results keeps every single measure.
 

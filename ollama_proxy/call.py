@@ -20,7 +20,7 @@ from ollama_proxy.exchange import Exchange, Reason, State
 from ollama_proxy.headers import client_name, recorded_path
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
-from ollama_proxy.observers import dialect_of, error_body, observer_for
+from ollama_proxy.observers import dialect_of, error_body
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.parts import Parts
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
@@ -47,7 +47,7 @@ class ForwardedCall:
             client_name(request.headers.get("User-Agent", ""), request.remote or ""),
         )
         self._path = path
-        observer = observer_for(self._method, path, self.exchange.observation, parts.privacy)
+        observer = parts.observe(self._method, path, self.exchange.observation, parts.privacy)
         self._tap = Tap(self.exchange, observer)
         self._registered = False
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
+from ollama_proxy.observers import Observing, observer_for
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
@@ -22,6 +23,7 @@ class Parts:
 
     `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
     A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
+    `observe` chooses who looks at a call.
     """
 
     target: Target
@@ -32,3 +34,4 @@ class Parts:
     instance: str
     health: Callable[[], UpstreamHealth]
     on_surprise: Callable[[], None]
+    observe: Observing = observer_for

@@ -21,6 +21,7 @@ struct run {
     int epoll;
     uint64_t started_ns;
     bool finished, input_closed;
+    bool steady; /* all streams are open, and none has ended */
     uint64_t reads, bytes, frames, errors; /* bytes: of bodies, without their framing */
     char first_error[160];
 };

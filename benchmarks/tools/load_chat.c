@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct histogram delays, firsts;
+static struct histogram delays, steady, firsts; /* steady: those delays while run.steady */
 static uint64_t chunks, first_ns, last_ns;
 
 /* ---- the request ---- */
@@ -85,7 +85,10 @@ static void stamp_found(struct chat *chat, uint64_t stamp)
         chat->first_ns = now;
         histogram_add(&firsts, now > chat->client.sent_ns ? now - chat->client.sent_ns : 0);
     } else {
-        histogram_add(&delays, now > stamp ? now - stamp : 0);
+        uint64_t delay = now > stamp ? now - stamp : 0;
+        histogram_add(&delays, delay);
+        if (run.steady)
+            histogram_add(&steady, delay);
     }
     chat->last_ns = last_ns = now;
     if (chunks++ == 0)
@@ -146,5 +149,6 @@ void chat_print(void)
            chunks, run.frames, run.reads, run.bytes, seconds,
            seconds > 0 ? (double)(chunks - 1) / seconds : 0);
     histogram_print("delay_us", &delays);
+    histogram_print("steady_us", &steady);
     histogram_print("first_us", &firsts);
 }

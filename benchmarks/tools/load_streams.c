@@ -94,6 +94,7 @@ static void payload(struct client *client, const char *data, size_t len)
 {
     struct chat *chat = (struct chat *)client;
     uint64_t before = chat->stamps;
+    run.steady = begun == count;
     chat_payload(client, data, len);
     begun += before == 0 && chat->stamps > 0;
 }

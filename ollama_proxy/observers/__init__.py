@@ -5,6 +5,8 @@ A route that is not listed is watched for the error text of a refusal only; it p
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 from ollama_proxy.observers.errors import Dialect, dialect_of, error_body
@@ -23,11 +25,15 @@ __all__ = [
     "Dialect",
     "Mode",
     "Observer",
+    "Observing",
     "Privacy",
     "dialect_of",
     "error_body",
     "observer_for",
 ]
+
+Observing = Callable[[str, str, Observation, Privacy], Observer]
+"""Chooses an observer; see `observer_for`."""
 
 ROUTES: dict[tuple[str, str], type[Observer]] = {
     ("POST", "/api/generate"): GenerateObserver,
