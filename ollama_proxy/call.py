@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
@@ -76,6 +77,7 @@ class ForwardedCall:
 
     async def _connected(self) -> Upstream:
         """A new connection. Raises Refusal where there is none."""
+        began = time.monotonic()
         self._connecting = asyncio.ensure_future(self._parts.pool.connect())
         self._register()
         limit = self._parts.limits.connect
@@ -91,6 +93,7 @@ class ForwardedCall:
             text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
             raise Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text) from None
         self._noticed(True)
+        self.exchange.connect = time.monotonic() - began
         return upstream
 
     def _send(self, upstream: Upstream, head: bytes) -> None:

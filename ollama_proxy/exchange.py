@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from ollama_proxy.gaps import Gaps
+
 
 class State(StrEnum):
     """Where a call is in its life. All but RUNNING are final."""
@@ -83,6 +85,11 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     output_chunks: int | None = None
+    thinking_characters: int | None = None
+    tool_calls: int | None = None
+    tool_names: list[str] | None = None
+    images: int | None = None
+    image_bytes: int | None = None
     total: float | None = None
     load: float | None = None
     prefill: float | None = None
@@ -119,6 +126,12 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     `output_chunks` counts the pieces of text that passed, exactly; it is not a token count.
     `not_understood` counts pieces of the call, the request or lines of the answer, that were looked
     at and could not be read; 0 is the rule.
+
+    `connect` is the time to open a connection to Ollama, None where an open one was used. A first
+    token may be thinking; `time_to_first_answer` counts to the first of the answer itself, text or
+    tool call. The gaps are those between the pieces of a stream from its first token on: the
+    longest, and what 95 % do not pass (at most 10 % off). `images` were sent with the request, of
+    `image_bytes` once decoded; they are never kept.
     """
 
     id: str
@@ -149,6 +162,18 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     output_chunks: int | None = None
     options: dict[str, Any] | None = None
     not_understood: int = 0
+    connect: float | None = None
+    time_to_first_byte: float | None = None
+    time_to_first_answer: float | None = None
+    longest_gap: float | None = None
+    p95_gap: float | None = None
+    thinking_characters: int | None = None
+    tool_calls: int | None = None
+    tool_names: list[str] | None = None
+    images: int | None = None
+    image_bytes: int | None = None
+    caller: dict[str, Any] | None = None
+    resources: dict[str, Any] | None = None
 
 
 def text_size(call: Call) -> int:
@@ -171,7 +196,13 @@ class Exchange:
         "error",
         "status_code",
         "ended",
+        "connect",
+        "first_byte",
         "first_token",
+        "first_answer",
+        "gaps",
+        "caller",
+        "resources",
         "request_bytes",
         "response_bytes",
         "observation",
@@ -198,7 +229,13 @@ class Exchange:
         self.error: str | None = None
         self.status_code: int | None = None
         self.ended: float | None = None
+        self.connect: float | None = None
+        self.first_byte: float | None = None
         self.first_token: float | None = None
+        self.first_answer: float | None = None
+        self.gaps: Gaps | None = None
+        self.caller: dict[str, Any] | None = None
+        self.resources: dict[str, Any] | None = None
         self.request_bytes = 0
         self.response_bytes = 0
         self.observation = Observation()
@@ -229,13 +266,16 @@ class Exchange:
         """Seconds from the request's arrival to its end, or to now while it runs."""
         return (time.monotonic() if self.ended is None else self.ended) - self.started
 
+    def _since_start(self, moment: float | None) -> float | None:
+        return None if moment is None else moment - self.started
+
     @property
     def time_to_first_token(self) -> float | None:
-        return None if self.first_token is None else self.first_token - self.started
+        return self._since_start(self.first_token)
 
     def record(self) -> Call:
         """The call as a plain row, as it stands now."""
-        seen = self.observation
+        seen, gaps = self.observation, self.gaps
         return Call(
             id=self.id,
             method=self.method,
@@ -265,6 +305,18 @@ class Exchange:
             output_chunks=seen.output_chunks,
             options=seen.options,
             not_understood=seen.not_understood,
+            connect=self.connect,
+            time_to_first_byte=self._since_start(self.first_byte),
+            time_to_first_answer=self._since_start(self.first_answer),
+            longest_gap=None if gaps is None else gaps.longest,
+            p95_gap=None if gaps is None else gaps.percentile(0.95),
+            thinking_characters=seen.thinking_characters,
+            tool_calls=seen.tool_calls,
+            tool_names=seen.tool_names,
+            images=seen.images,
+            image_bytes=seen.image_bytes,
+            caller=self.caller,
+            resources=self.resources,
         )
 
 

@@ -36,13 +36,17 @@ class Observer:
     waits_for_text = False
     """Whether `text_seen` may become True: then the time of the first piece matters."""
 
+    thinking_mark = b""
+    """Bytes in every piece of a stream that only thinks: such a piece need not be read at once."""
+
     carries_prompt = True
     """Whether the request may hold text that an error could quote. Unknown routes: who knows."""
 
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         self.observation = observation
         self.privacy = privacy
-        self.text_seen = False
+        self.text_seen = False  # thinking, answer or tool call: the model has begun to write
+        self.answer_seen = False  # answer or tool call
         self.deaf = False
         self.status = 0
         self.content_type = ""

@@ -88,6 +88,7 @@ class AnswerObserver(LineObserver):
     """
 
     waits_for_text = True
+    thinking_mark = b'"thinking":"'
     # Within a JSON string a quote is escaped, so these can only be a key, or a text that is
     # exactly `error`. Other spacing than Go's and Python's is understood in the last line only.
     marks = (b'"done":true', b'"done": true', b'"error"')
@@ -160,8 +161,8 @@ class AnswerObserver(LineObserver):
             said = text(message.get("content"))
         if said is not None:
             self._held.add(said)
-        if said or thinking or message.get("tool_calls"):
-            self.text_seen = True
+        self.answer_seen = self.answer_seen or bool(said or message.get("tool_calls"))
+        self.text_seen = self.text_seen or self.answer_seen or bool(thinking)
 
     def _end(self, complete: bool, deaf: bool) -> None:
         super()._end(complete, deaf)

@@ -3,27 +3,32 @@
 `piece` runs once for each piece of an answer, on the relay's way, so it only counts: the relay's
 own scanner has put the body's bytes into `pending`, framing removed. They are observed when a block
 is full, when somebody looks, or at the end; only until the first text was seen is each piece
-observed at once, to know its time.
+observed at once, to know its time, and again where thinking may have become an answer.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ollama_proxy.exchange import Exchange
+from ollama_proxy.gaps import Gaps
 from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 
 BLOCK = 64 * 1024
+_NOTHING = (b"",)
 
 
 class Tap:
     """One call's tap: fills `exchange` with what its observer makes of the bytes."""
 
     __slots__ = (
+        "_clock",
         "_closed",
         "_eager",
         "_exchange",
+        "_gaps",
         "_observer",
         "_reads",
         "_request",
@@ -31,11 +36,15 @@ class Tap:
         "pending",
     )
 
-    def __init__(self, exchange: Exchange, observer: Observer) -> None:
+    def __init__(
+        self, exchange: Exchange, observer: Observer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._exchange = exchange
         self._observer = observer
         self._reads = observer.reads_all
         self._eager = observer.waits_for_text
+        self._gaps: Gaps | None = None
         self._request: list[bytes] | None = [] if self._reads else None
         self.pending: list[bytes] = []
         self._size = 0
@@ -60,6 +69,7 @@ class Tap:
 
     def head(self, head: ResponseHead) -> None:
         self._exchange.status_code = head.status
+        self._exchange.first_byte = self._clock()
         self._reads = self._reads or head.status >= 400
         if self._reads:
             self._observer.response(
@@ -69,18 +79,31 @@ class Tap:
     def piece(self, size: int) -> None:
         """`size` bytes have passed, and what they hold of the body is in `pending`."""
         self._size += size
-        if self._eager:
+        if self._gaps is not None:
+            self._gaps.add(self._clock())
+        if self._eager and not self._only_thinks():
             self._first_text()
         elif self._size >= BLOCK:
             self.digest()
 
+    def _only_thinks(self) -> bool:
+        observer = self._observer
+        return observer.text_seen and observer.thinking_mark in (self.pending or _NOTHING)[-1]
+
     def _first_text(self) -> None:
-        now = time.monotonic()
+        """Read at once, until the answer has begun: to know when it did, and when thinking did."""
+        observer, exchange = self._observer, self._exchange
+        now = self._clock()
         self.digest()
-        if self._observer.text_seen:
-            self._eager = False
-            if self._exchange.observation.streamed:
-                self._exchange.first_token = now
+        if not observer.text_seen:
+            return
+        self._eager = bool(observer.thinking_mark) and not observer.answer_seen
+        if exchange.observation.streamed:
+            if self._gaps is None:
+                self._gaps = exchange.gaps = Gaps(now)
+                exchange.first_token = now
+            if observer.answer_seen:
+                exchange.first_answer = now
 
     def digest(self) -> None:
         """Observe what is pending; brings `exchange.observation` up to date."""

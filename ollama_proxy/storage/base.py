@@ -22,6 +22,7 @@ COLUMNS: tuple[str, ...] = Call.__struct_fields__
 MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
 _BEYOND_64_BITS = 2**63
+_AS_JSON = ("options", "tool_names", "caller", "resources")
 
 Migrations = Mapping[int, Sequence[str]]
 
@@ -71,6 +72,23 @@ MIGRATIONS: Migrations = {
             PRIMARY KEY (kind, name)
         )
         """,
+    ],
+    2: [
+        f"ALTER TABLE calls ADD COLUMN {column}"
+        for column in (
+            "connect REAL",
+            "time_to_first_byte REAL",
+            "time_to_first_answer REAL",
+            "longest_gap REAL",
+            "p95_gap REAL",
+            "thinking_characters INTEGER",
+            "tool_calls INTEGER",
+            "tool_names TEXT",
+            "images INTEGER",
+            "image_bytes INTEGER",
+            "caller TEXT",
+            "resources TEXT",
+        )
     ],
 }
 
@@ -145,8 +163,9 @@ def to_row(call: Call) -> tuple[Any, ...]:
 
 def from_row(row: Sequence[Any]) -> Call:
     values = dict(zip(COLUMNS, row, strict=True))
-    if values["options"] is not None:
-        values["options"] = json.loads(values["options"])
+    for name in _AS_JSON:
+        if values[name] is not None:
+            values[name] = json.loads(values[name])
     if values["streamed"] is not None:
         values["streamed"] = bool(values["streamed"])
     return Call(**values)
@@ -161,6 +180,6 @@ def _storable(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, int) and not -_BEYOND_64_BITS <= value < _BEYOND_64_BITS:
         return None
-    if isinstance(value, dict):
+    if isinstance(value, dict | list):
         return json.dumps(value)
     return value

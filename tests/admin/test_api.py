@@ -48,6 +48,18 @@ CALL = [
     "output_chunks",
     "options",
     "not_understood",
+    "connect",
+    "time_to_first_byte",
+    "time_to_first_answer",
+    "longest_gap",
+    "p95_gap",
+    "thinking_characters",
+    "tool_calls",
+    "tool_names",
+    "images",
+    "image_bytes",
+    "caller",
+    "resources",
 ]
 SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
 SUMMARY = [

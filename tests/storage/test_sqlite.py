@@ -14,7 +14,12 @@ from msgspec.structs import replace
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS, StoreError
-from ollama_proxy.storage.sqlite import TOGETHER, TOGETHER_CHARACTERS, SqliteStore
+from ollama_proxy.storage.sqlite import (
+    APPLICATION_ID,
+    TOGETHER,
+    TOGETHER_CHARACTERS,
+    SqliteStore,
+)
 from tests.storage.calls import make_call
 
 
@@ -75,7 +80,9 @@ def test_in_a_long_batch_only_those_not_stored_before_are_stored_and_counted(
     assert (totals.completed, totals.failed) == (len(known), len(calls) - len(known))
 
 
-@pytest.mark.parametrize(("characters", "expected"), [(100, 10), (TOGETHER_CHARACTERS + 1, 320)])
+@pytest.mark.parametrize(
+    ("characters", "expected"), [(100, 10), (TOGETHER_CHARACTERS + 1, 10 * TOGETHER)]
+)
 def test_a_batch_is_stored_by_few_statements_but_for_long_texts(
     store: SqliteStore, characters: int, expected: int
 ) -> None:
@@ -84,10 +91,12 @@ def test_a_batch_is_stored_by_few_statements_but_for_long_texts(
     with store._write() as connection:
         connection.set_trace_callback(lambda sql: told.append(sql[:11]))
     text = "x" * characters
-    calls = [make_call(response=None if number % TOGETHER else text) for number in range(320)]
+    calls = [
+        make_call(response=None if number % TOGETHER else text) for number in range(10 * TOGETHER)
+    ]
     store.write([*calls, make_call(), make_call(prompt=text)])
     assert told.count("INSERT INTO") == expected + 2
-    assert store.statistics().all.requests == 322
+    assert store.statistics().all.requests == 10 * TOGETHER + 2
 
 
 def test_totals_are_those_of_the_calls_and_survive_reopening(store: SqliteStore) -> None:
@@ -274,13 +283,14 @@ def test_close_does_not_wait_for_a_write_that_hangs(path: Path) -> None:
 
 
 def test_migrations_run_in_order_and_once(path: Path) -> None:
+    now = max(MIGRATIONS)
     steps = {
-        1: MIGRATIONS[1],
-        2: ["CREATE TABLE notes (line TEXT)", "INSERT INTO notes VALUES ('two')"],
-        3: ["INSERT INTO notes VALUES ('three')"],
+        **MIGRATIONS,
+        now + 1: ["CREATE TABLE notes (line TEXT)", "INSERT INTO notes VALUES ('two')"],
+        now + 2: ["INSERT INTO notes VALUES ('three')"],
     }
     call = make_call()
-    for known in (1, 2, 3, 3):
+    for known in (now, now + 1, now + 2, now + 2):
         store = SqliteStore(path, migrations={step: steps[step] for step in range(1, known + 1)})
         store.open()
         store.write([call])
@@ -288,14 +298,17 @@ def test_migrations_run_in_order_and_once(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT line FROM notes").fetchall() == [("two",), ("three",)]
         assert connection.execute("SELECT id FROM calls").fetchall() == [(call.id,)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (now + 2,)
     connection.close()
 
 
 def test_a_step_that_fails_changes_nothing(path: Path) -> None:
     store = SqliteStore(path)
     reopened(store).close()
-    broken = {**MIGRATIONS, 2: ["CREATE TABLE notes (line TEXT)", "no SQL at all"]}
+    broken = {
+        **MIGRATIONS,
+        max(MIGRATIONS) + 1: ["CREATE TABLE notes (line TEXT)", "no SQL at all"],
+    }
     with pytest.raises(StoreError):
         SqliteStore(path, migrations=broken).open()
     with sqlite3.connect(path) as connection:
@@ -305,6 +318,26 @@ def test_a_step_that_fails_changes_nothing(path: Path) -> None:
         )
     connection.close()
     reopened(store).close()
+
+
+def test_a_file_of_the_first_version_keeps_its_calls(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        for step in MIGRATIONS[1]:
+            connection.execute(step)
+        connection.execute(
+            "INSERT INTO calls (id, method, path, state, started_at, request_bytes, response_bytes,"
+            " not_understood) VALUES ('01OLD', 'GET', '/', 'completed', '2026', 1, 2, 0)"
+        )
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.close()
+    store = SqliteStore(path)
+    store.open()
+    old = store.call("01OLD")
+    store.close()
+    assert old is not None
+    assert (old.path, old.response_bytes, old.caller, old.longest_gap) == ("/", 2, None, None)
 
 
 def test_after_all_migrations_the_columns_are_the_fields_of_a_call(
