@@ -157,9 +157,9 @@ class ForwardedCall:
         """The answer came whole: what does it say of the call?"""
         exchange, seen = self.exchange, self.exchange.observation
         if exchange.status_code is not None and exchange.status_code >= 400:
-            exchange.end(State.FAILED, Reason.HTTP_STATUS)
+            exchange.end(State.FAILED, seen.cause or Reason.HTTP_STATUS)
         elif seen.error_in_stream:
-            exchange.end(State.FAILED, Reason.ERROR_IN_STREAM)
+            exchange.end(State.FAILED, seen.cause or Reason.ERROR_IN_STREAM)
         elif seen.incomplete:
             exchange.end(State.FAILED, Reason.INCOMPLETE)
         else:

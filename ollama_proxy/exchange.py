@@ -45,6 +45,11 @@ class Reason(StrEnum):
     CRASH = "crash"
     HTTP_STATUS = "http_status"
     ERROR_IN_STREAM = "error_in_stream"
+    MODEL_MISSING = "model_missing"
+    RUNNER_DIED = "runner_died"
+    OUT_OF_MEMORY = "out_of_memory"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    BUSY = "busy"
     INCOMPLETE = "incomplete"
     REFUSED = "refused"
     LOOP = "loop"
@@ -96,6 +101,7 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     decode: float | None = None
     done_reason: str | None = None
     error: str | None = None
+    cause: Reason | None = None
     error_in_stream: bool = False
     incomplete: bool = False
     not_understood: int = 0

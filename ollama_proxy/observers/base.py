@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ollama_proxy.exchange import Observation
+from ollama_proxy.observers.causes import cause_of
 from ollama_proxy.observers.errors import error_text
 from ollama_proxy.observers.inflate import Inflate, Plain, Refused, opener
 from ollama_proxy.observers.privacy import Privacy
@@ -110,6 +111,7 @@ class Observer:
 
     def _fail(self, message: str | None) -> None:
         if message is not None:
+            self.observation.cause = cause_of(message)
             if self.carries_prompt:
                 message = self.privacy.unquoted(message, self.observation.model)
             self.observation.error = self.privacy.error(message)

@@ -35,11 +35,13 @@ WORD = b'{"model":"m","message":{"role":"assistant","content":"w"},"done":false}
         ("chat_stream", "completed", None, None),
         ("generate_load_only", "completed", None, None),
         ("generate_unload", "completed", None, None),
-        ("runner_killed_midstream", "failed", "error_in_stream", "an error was encountered"),
+        ("runner_killed_midstream", "failed", "runner_died", "an error was encountered"),
         ("pull_offline", "failed", "error_in_stream", "no such host"),
-        ("chat_model_missing", "failed", "http_status", "not found"),
+        ("chat_model_missing", "failed", "model_missing", "not found"),
         ("unknown_path", "failed", "http_status", "404 page not found"),
-        ("generate_long_no_truncate", "failed", "http_status", "exceed"),
+        ("v1_chat_model_missing", "failed", "model_missing", "not found"),
+        ("v1_messages_model_missing", "failed", "model_missing", "not found"),
+        ("generate_long_no_truncate", "failed", "context_exceeded", "exceed"),
     ],
 )
 async def test_what_a_real_server_answered_ends_as_it_should(
