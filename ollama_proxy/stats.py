@@ -15,7 +15,7 @@ from ollama_proxy.exchange import Call, State, ran_model
 
 RELATIVE_ERROR = 0.01
 SMALLEST, LARGEST = 1e-4, 1e6
-MAX_MODELS = 500
+MAX_KEYS = 500
 # Longer than any name that Ollama takes (host, namespace, model and tag: under 600 together).
 MAX_NAME = 600
 OTHER = "(other)"
@@ -201,7 +201,7 @@ class Summary(msgspec.Struct):
 
 
 class Statistics(msgspec.Struct):
-    """The summary of all calls and one for each model, at most `MAX_MODELS` and `OTHER`.
+    """The summary of all calls, and one for each model and each client: `MAX_KEYS` and `OTHER`.
 
     A name that never completed a call gets a summary of its own only in the first half of that
     room: 10,000 made-up names cannot push a real model into `OTHER`.
@@ -209,37 +209,47 @@ class Statistics(msgspec.Struct):
 
     all: Summary = msgspec.field(default_factory=Summary)
     models: dict[str, Summary] = {}
+    clients: dict[str, Summary] = {}
 
     def add(self, call: Call) -> None:
         """Count a call; one that still runs is ignored."""
         if call.state == State.RUNNING:
             return
         self.all.add(call)
+        completed = call.state == State.COMPLETED
         if call.model is not None:
-            self._summary(self._key(call.model, call.state == State.COMPLETED)).add(call)
+            _kept(self.models, call.model, completed)[1].add(call)
+        if call.client is not None:
+            _kept(self.clients, call.client, completed)[1].add(call)
 
-    def merge(self, other: Statistics) -> set[str]:
-        """Add the other's totals to these. Returns the names in `models` that this changed."""
+    def merge(self, other: Statistics) -> tuple[set[str], set[str]]:
+        """Add the other's totals to these. Returns the models and the clients that this changed."""
         self.all.merge(other.all)
-        changed = set()
-        for model, summary in other.models.items():
-            key = self._key(model, summary.completed > 0)
-            self._summary(key).merge(summary)
-            changed.add(key)
-        return changed
+        return _merged(self.models, other.models), _merged(self.clients, other.clients)
 
     @property
     def avg_response_time(self) -> float:
         """Mean seconds of the completed calls that ran a model; 0 when there is none."""
         return self.all.answered_seconds / self.all.answered if self.all.answered else 0.0
 
-    def _key(self, model: str, completed: bool) -> str:
-        room = MAX_MODELS if completed else MAX_MODELS // 2
-        own = model in self.models or (len(self.models) < room and len(model) <= MAX_NAME)
-        return model if own else OTHER
 
-    def _summary(self, key: str) -> Summary:
-        return self.models.setdefault(key, Summary())
+def _kept(known: dict[str, Summary], name: str, completed: bool) -> tuple[str, Summary]:
+    """The name's own summary, or that of `OTHER` where there is no room for one; and its key."""
+    if name not in known:
+        room = MAX_KEYS if completed else MAX_KEYS // 2
+        if len(known) >= room or len(name) > MAX_NAME:
+            name = OTHER
+        known.setdefault(name, Summary())
+    return name, known[name]
+
+
+def _merged(known: dict[str, Summary], other: dict[str, Summary]) -> set[str]:
+    changed = set()
+    for name, summary in other.items():
+        key, own = _kept(known, name, summary.completed > 0)
+        own.merge(summary)
+        changed.add(key)
+    return changed
 
 
 def _bucket(value: float) -> int:

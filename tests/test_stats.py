@@ -194,15 +194,28 @@ def test_merged_statistics_equal_one_that_saw_all(
 
 
 def test_merge_names_the_models_that_it_changed() -> None:
-    made = statistics(make_call(model="a"), make_call(model="b"))
-    assert made.merge(statistics(make_call(model="b"), make_call(model="c"))) == {"b", "c"}
+    made = statistics(make_call(model="a", client="x"), make_call(model="b", client="y"))
+    other = statistics(make_call(model="b", client="y"), make_call(model="c"))
+    assert made.merge(other) == ({"b", "c"}, {"y"})
+
+
+def test_clients_are_counted_as_models_are() -> None:
+    made = statistics(
+        make_call(client="a.py", duration=1.0),
+        make_call(client="b.py", duration=2.0, output_tokens=5),
+        make_call(client="b.py", state="failed"),
+        make_call(client=None),
+    )
+    assert made.clients["a.py"].requests == 1
+    assert (made.clients["b.py"].requests, made.clients["b.py"].output_tokens) == (2, 5)
+    assert made.clients.keys() == {"a.py", "b.py"}
 
 
 def test_made_up_models_are_bounded_and_leave_room_for_real_ones() -> None:
     made = Statistics()
     for number in range(10_000):
         made.add(make_call(model=f"made-up-{number}", state="failed"))
-    assert len(made.models) <= stats.MAX_MODELS // 2 + 1
+    assert len(made.models) <= stats.MAX_KEYS // 2 + 1
     made.add(make_call(model="real"))
     assert made.models["real"].requests == 1
     assert sum(summary.requests for summary in made.models.values()) == made.all.requests
@@ -210,10 +223,10 @@ def test_made_up_models_are_bounded_and_leave_room_for_real_ones() -> None:
 
 def test_beyond_the_limit_models_count_as_other() -> None:
     made = Statistics()
-    for number in range(stats.MAX_MODELS + 7):
+    for number in range(stats.MAX_KEYS + 7):
         made.add(make_call(model=f"model-{number}"))
     made.merge(statistics(make_call(model="one more")))
-    assert len(made.models) == stats.MAX_MODELS + 1
+    assert len(made.models) == stats.MAX_KEYS + 1
     assert made.models[OTHER].requests == 8
 
 

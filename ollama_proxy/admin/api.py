@@ -112,6 +112,7 @@ class Api:
         for name, answer in (
             ("status", self.status),
             ("models", self.models),
+            ("clients", self.clients),
             ("stats", self.stats),
             ("active", self.active),
         ):
@@ -178,6 +179,20 @@ class Api:
             rows.append(_model_row(ModelInfo(name=name), False, running[key], summary))
         return rows
 
+    def clients(self) -> list[dict[str, Any]]:
+        """Who has called, by name; `active` are their running calls."""
+        running = Counter(call.client for call in self.active() if call.client)
+        summaries = self._statistics.clients
+        names = sorted(summaries.keys() | running.keys())
+        return [
+            {
+                "name": name,
+                "active": running[name],
+                **summaries.get(name, Summary()).view(),
+            }
+            for name in names
+        ]
+
     def stats(self) -> dict[str, Any]:
         return {
             "uptime": self._clock() - self._began,
@@ -185,6 +200,7 @@ class Api:
             "active_requests": self._live.running,
             "all": self._statistics.all.view(),
             "models": {name: summary.view() for name, summary in self._summaries().values()},
+            "clients": {name: one.view() for name, one in self._statistics.clients.items()},
         }
 
     def active(self) -> list[Call]:

@@ -127,8 +127,8 @@ class World:
             status_interval=status_interval,
         )
 
-    def begin(self, path: str = "/api/chat", **observed: Any) -> Exchange:
-        exchange = Exchange.begin("POST", path, "pytest")
+    def begin(self, path: str = "/api/chat", client: str = "pytest", **observed: Any) -> Exchange:
+        exchange = Exchange.begin("POST", path, client)
         for name, value in observed.items():
             setattr(exchange.observation, name, value)
         self.live.start(Arrived(exchange))

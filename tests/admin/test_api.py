@@ -310,7 +310,7 @@ async def test_stats_keys() -> None:
     async with served(world) as client:
         world.clock.now += 3
         stats = await got(client, "/api/stats")
-    assert list(stats) == ["uptime", "started_at", "active_requests", "all", "models"]
+    assert list(stats) == ["uptime", "started_at", "active_requests", "all", "models", "clients"]
     assert (stats["uptime"], stats["started_at"]) == (3, iso(1_790_000_000.0))
     assert stats["active_requests"] == 1
     assert list(stats["models"]) == ["m:latest", "n"]
@@ -320,6 +320,20 @@ async def test_stats_keys() -> None:
         assert list(summary) == SUMMARY
         assert list(summary["duration"]) == list(summary["tokens_per_second"]) == SPREAD
     assert stats["all"]["requests"] == 3
+
+
+async def test_clients_are_told_with_what_runs_for_them() -> None:
+    world = World()
+    world.ended(client="a.py", output_tokens=3)
+    world.ended(State.FAILED, client="a.py")
+    world.begin(client="b.py")
+    async with served(world) as client:
+        first, second = await got(client, "/api/clients")
+    assert list(first) == ["name", "active", *SUMMARY]
+    assert [first[key] for key in ("name", "active", "requests", "failed", "output_tokens")] == [
+        *("a.py", 0, 2, 1, 3),
+    ]
+    assert (second["name"], second["active"], second["requests"]) == ("b.py", 1, 0)
 
 
 # -- calls ----------------------------------------------------------------------------------
