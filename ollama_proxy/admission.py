@@ -17,8 +17,8 @@ from ollama_proxy.records import PROBE_HEADER
 LOOP = "the upstream leads back to this proxy: set --upstream to Ollama's own address"
 
 
-def admitted_head(request: web.BaseRequest, parts: Parts) -> bytes:
-    """The head to send upstream. Raises Refusal for what must not be sent."""
+def admitted_head(request: web.BaseRequest, target: str, parts: Parts) -> bytes:
+    """The head to send upstream for this `target`. Raises Refusal for what must not be sent."""
     if request.version not in ((1, 0), (1, 1)):
         raise _refused(505, "only HTTP/1.0 and HTTP/1.1 are served")
     if request.method == "CONNECT":
@@ -30,7 +30,7 @@ def admitted_head(request: web.BaseRequest, parts: Parts) -> bytes:
     try:
         return request_head(
             request.method,
-            parts.target.prefixed(request.raw_path.encode("utf-8", "surrogateescape")),
+            parts.target.prefixed(target.encode("utf-8", "surrogateescape")),
             request.raw_headers,
             http_10=request.version < (1, 1),
             authority=None if parts.target.pass_host else parts.target.authority,

@@ -31,6 +31,7 @@ from ollama_proxy.front import FrontError, make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
+from ollama_proxy.names import Naming
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
@@ -270,6 +271,7 @@ class App:
                 privacy=Privacy.build(
                     config.privacy.mode, config.privacy.characters, config.privacy.redact
                 ),
+                naming=Naming(header=config.clients.header, keys=config.clients.keys),
                 instance=self._instance,
                 health=lambda: self._sensor.health,
                 on_surprise=self._sensor.poke,

@@ -21,6 +21,7 @@ from ollama_proxy.exchange import Exchange, Reason, State
 from ollama_proxy.headers import client_name, recorded_path
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
+from ollama_proxy.names import split_app
 from ollama_proxy.observers import dialect_of, error_body
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.parts import Parts
@@ -41,11 +42,15 @@ class ForwardedCall:
         self._pump: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[Upstream] | None = None
         self._watchdog: Watchdog | None = None
-        path = request.raw_path.partition("?")[0]
+        app, self._target = split_app(request.raw_path)
+        path = self._target.partition("?")[0]
+        named = app or parts.naming.name_of(request.headers)
+        agent = request.headers.get("User-Agent", "")
         self.exchange = Exchange.begin(
             self._method,
             recorded_path(path),
-            client_name(request.headers.get("User-Agent", ""), request.remote or ""),
+            named or client_name(agent, request.remote or ""),
+            named=named is not None,
         )
         self._path = path
         observer = parts.observe(self._method, path, self.exchange.observation, parts.privacy)
@@ -56,7 +61,7 @@ class ForwardedCall:
 
     async def run(self) -> Answered:
         try:
-            head = admitted_head(self._request, self._parts)
+            head = admitted_head(self._request, self._target, self._parts)
             upstream = self._upstream = self._parts.pool.take_idle() or await self._connected()
             self._send(upstream, head)
             return self._answered(upstream, await self._relayed(upstream))

@@ -43,6 +43,13 @@ class PrivacyRules(msgspec.Struct, frozen=True):
     redact: tuple[str, ...]
 
 
+class ClientRules(msgspec.Struct, frozen=True):
+    """Which names of clients are believed. `keys`: the SHA-256 of an API key, in hex → a name."""
+
+    header: str
+    keys: Mapping[str, str]
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How much is kept. `days` and `megabytes` 0: no limit. `recent`: finished calls in memory."""
 
@@ -62,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     models_interval: float
     timeouts: Timeouts
     privacy: PrivacyRules
+    clients: ClientRules
     retention: Retention
     sources: dict[str, str]
 
@@ -158,9 +166,9 @@ def _understood(setting: Setting, given: _Given) -> Any:
         return setting.kind.parse(value)
     except (ValueError, RuntimeError) as error:
         why = "" if error.__cause__ is None else f" ({_line(str(error.__cause__))})"
+        shown = "…" if setting.kind.secret else _shown(given.value)
         raise ConfigError(
-            f"{setting.name} = {_shown(given.value)} ({given.source}): "
-            f"expected {setting.kind.right}{why}"
+            f"{setting.name} = {shown} ({given.source}): expected {setting.kind.right}{why}"
         ) from error
 
 
@@ -173,6 +181,7 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
         **tables[""],
         timeouts=Timeouts(**tables["timeouts"]),
         privacy=PrivacyRules(**tables["privacy"]),
+        clients=ClientRules(**tables["clients"]),
         retention=Retention(**tables["retention"]),
         sources=sources,
     )

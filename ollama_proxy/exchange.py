@@ -195,6 +195,7 @@ class Exchange:
         "method",
         "path",
         "client",
+        "named",
         "started_at",
         "started",
         "state",
@@ -221,6 +222,7 @@ class Exchange:
         method: str,
         path: str,
         client: str | None,
+        named: bool,
         started_at: float,
         started: float,
     ) -> None:
@@ -228,6 +230,7 @@ class Exchange:
         self.method = method
         self.path = path
         self.client = client
+        self.named = named
         self.started_at = started_at
         self.started = started
         self.state = State.RUNNING
@@ -247,14 +250,19 @@ class Exchange:
         self.observation = Observation()
 
     @classmethod
-    def begin(cls, method: str, path: str, client: str | None) -> Exchange:
-        """Start the record of a call now. `path` is without the query, which may hold a key."""
+    def begin(cls, method: str, path: str, client: str | None, *, named: bool = False) -> Exchange:
+        """Start the record of a call now. `path` is without the query, which may hold a key.
+
+        `named`: the client said this name itself; otherwise the program behind its connection, once
+        it is known, is a better one.
+        """
         now = time.time()
         return cls(
             id=new_id(now),
             method=method,
             path=path,
             client=client,
+            named=named,
             started_at=now,
             started=time.monotonic(),
         )

@@ -6,10 +6,11 @@ Not here: what is done with it (`call.py`, `admission.py`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
+from ollama_proxy.names import Naming
 from ollama_proxy.observers import Observing, observer_for
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.pool import Pool
@@ -23,7 +24,7 @@ class Parts:
 
     `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
     A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
-    `observe` chooses who looks at a call.
+    `observe` chooses who looks at a call; `naming` says which names of clients are believed.
     """
 
     target: Target
@@ -35,3 +36,4 @@ class Parts:
     health: Callable[[], UpstreamHealth]
     on_surprise: Callable[[], None]
     observe: Observing = observer_for
+    naming: Naming = field(default_factory=Naming)

@@ -44,11 +44,13 @@ class Upstream(msgspec.Struct, frozen=True):
 
 class Kind(msgspec.Struct, frozen=True):
     """A sort of value. `parse` makes it from a TOML value, `from_text` that one from a text of
-    the environment or a flag; both raise ValueError for what is not `right`."""
+    the environment or a flag; both raise ValueError for what is not `right`. A `secret` value is
+    not shown, as a wrong one may be a key."""
 
     right: str
     parse: Callable[[Any], Any]
     from_text: Callable[[str], Any] = str
+    secret: bool = False
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -147,6 +149,28 @@ def _mode(value: object) -> str:
     return _text(value)
 
 
+def _header(value: object) -> str:
+    name = _text(value)
+    if name and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", name) is None:
+        raise ValueError
+    return name
+
+
+def _keys(value: object) -> dict[str, str]:
+    """Names and hashes, turned round: a key's hash finds its name."""
+    if not isinstance(value, dict):
+        raise ValueError
+    found = {}
+    for name, digest in value.items():
+        digits = _text(digest).lower().removeprefix("sha256:")
+        if not re.fullmatch(r"[0-9a-f]{64}", digits) or not 0 < len(name) <= 64:
+            raise ValueError
+        if not name.isprintable():
+            raise ValueError
+        found[digits] = name
+    return found
+
+
 def _patterns(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError
@@ -171,6 +195,13 @@ ADMIN_PATH = Kind("a path such as /admin, not / and not beginning with /api or /
 FOLDER = Kind("the path of a folder", _data_dir)
 MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _mode)
 PATTERNS = Kind('a list of regular expressions, such as ["sk-[a-z0-9]+"]', _patterns, json.loads)
+HEADER = Kind("the name of a header, such as X-Client, or nothing", _header)
+KEYS = Kind(
+    "a table of names and SHA-256 hashes (64 hex digits), never the keys themselves",
+    _keys,
+    json.loads,
+    secret=True,
+)
 SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float)
 INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
 CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
@@ -195,6 +226,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
     Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
     Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),
+    Setting("clients.header", HEADER, "", "A header whose value is the caller's name."),
+    Setting("clients.keys", KEYS, {}, "Callers' names, each with the SHA-256 of its API key."),
     Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),
     Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),

@@ -64,10 +64,13 @@ class TestDefaults:
         assert set(found.sources.values()) == {"default"}
 
     def test_every_setting_of_the_structure_is_in_the_table(self) -> None:
-        fields = set(Config.__struct_fields__) - {"sources", "timeouts", "privacy", "retention"}
+        fields = set(Config.__struct_fields__) - {
+            *("sources", "timeouts", "privacy", "clients", "retention"),
+        }
         for section, kind in (
             ("timeouts", config.Timeouts),
             ("privacy", config.PrivacyRules),
+            ("clients", config.ClientRules),
             ("retention", config.Retention),
         ):
             fields |= {f"{section}.{name}" for name in kind.__struct_fields__}
@@ -324,6 +327,17 @@ class TestMistakesInTheFile:
         message = refused(text=text)
         assert message.startswith(f"{key} (file proxy.toml): expected ")
 
+    @pytest.mark.parametrize("value", ['{ me = "sk-secret" }', '{ "" = "00" }', '["sk-secret"]'])
+    def test_what_may_be_a_key_is_not_shown(self, value: str) -> None:
+        message = refused(text=f"[clients]\nkeys = {value}")
+        assert message.startswith("clients.keys = … (file proxy.toml): expected a table of names")
+        assert "sk-secret" not in message
+
+    def test_keys_find_names(self) -> None:
+        digest = "ab" * 32
+        found = from_file(f'[clients.keys]\nbot = "sha256:{digest.upper()}"')
+        assert found.clients.keys == {digest: "bot"}
+
     def test_broken_pattern_is_told_with_its_reason(self) -> None:
         message = refused(text='[privacy]\nredact = ["ok", "(x"]')
         assert message.startswith("privacy.redact = ")
@@ -390,7 +404,12 @@ class TestMistakesInTheEnvironment:
 
 
 def test_the_example_is_toml() -> None:
-    assert tomllib.loads(EXAMPLE.read_text()) == {"timeouts": {}, "privacy": {}, "retention": {}}
+    assert tomllib.loads(EXAMPLE.read_text()) == {
+        "timeouts": {},
+        "privacy": {},
+        "clients": {},
+        "retention": {},
+    }
 
 
 def test_a_misspelt_variable_is_told_and_a_platforms_own_is_not() -> None:

@@ -360,7 +360,7 @@ def _load_totals(connection: sqlite3.Connection, path: Path) -> Statistics:
 
 
 def _add_totals(connection: sqlite3.Connection, path: Path, batch: Statistics) -> None:
-    """Loads all of them: a few in practice, and at their limit, 500 of each kind, some 20 ms a batch."""
+    """Loads all of them: a few in practice; at the limit, 500 of each kind, some 20 ms a batch."""
     if not batch.all.requests:
         return
     totals = _load_totals(connection, path)

@@ -87,3 +87,27 @@ async def test_connect_is_refused(tmp_path: Path) -> None:
         await client.send(b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n")
         assert (await client.read_head()).startswith(b"HTTP/1.1 501 ")
     assert not reached
+
+
+async def test_a_name_in_the_path_is_taken_out_and_recorded(tmp_path: Path) -> None:
+    """`OLLAMA_HOST=http://127.0.0.1:11435/app/bot`: the one part of a target that is ours."""
+    seen = []
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            seen.append(await upstream.read_head())
+            await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with between(script, tmp_path, clients_header="X-Who") as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /app/bot/api//tags?a=%2F HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.read_message()
+        await client.send(b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\nX-Who: me\r\n\r\n")
+        await client.read_message()
+        second, first = await proxy.calls(2)
+        clients = await proxy.get("clients")
+    assert seen[0] == b"GET /api//tags?a=%2F HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert seen[1].endswith(b"\r\nX-Who: me\r\n\r\n")
+    assert (first["client"], first["path"]) == ("bot", "/api//tags")
+    assert second["client"] == "me"
+    assert [(one["name"], one["requests"]) for one in clients] == [("bot", 1), ("me", 1)]

@@ -1,0 +1,54 @@
+"""Who a client says it is: by a path in its OLLAMA_HOST, a header, or its API key. Pure.
+
+The strongest name wins, in that order; without any the program behind the connection, or the user
+agent, stands in (`exchange.py`). Keys are never kept: the configuration holds their hashes. Not
+here: who holds the other end of a connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+APP = "/app/"
+"""`OLLAMA_HOST=http://127.0.0.1:11435/app/NAME`: Ollama has no such route, so nothing is hidden."""
+
+NAME_LIMIT = 64
+_APP = re.compile(rf"{APP}([A-Za-z0-9._~-]{{1,{NAME_LIMIT}}})(?=[/?]|$)")
+
+
+class Naming(msgspec.Struct, frozen=True):
+    """The rules. `header`: the name of the header to believe, in any case, or empty. `keys`: an API
+    key's SHA-256 in hex → the name of who uses it."""
+
+    header: str = ""
+    keys: Mapping[str, str] = {}
+
+    def name_of(self, headers: Mapping[str, str]) -> str | None:
+        """The name that these headers give; `headers` must not care about case."""
+        if self.header and (said := shown(headers.get(self.header, ""))):
+            return said
+        if self.keys:
+            scheme, _, key = headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                key = headers.get("X-Api-Key", "")
+            return self.keys.get(hashlib.sha256(key.strip().encode("utf-8", "replace")).hexdigest())
+        return None
+
+
+def split_app(target: str) -> tuple[str | None, str]:
+    """The name in a request's target, and the target as it goes upstream: `/app/bot/api/chat`
+    is `bot` and `/api/chat`. Any other target stays the same bytes."""
+    found = _APP.match(target) if target.startswith(APP) else None
+    if found is None:
+        return None, target
+    rest = target[found.end() :]
+    return found[1], rest if rest.startswith("/") else "/" + rest
+
+
+def shown(name: str) -> str:
+    """A name as it may be stored and shown: no control characters, bounded."""
+    return "".join(c for c in name if c.isprintable())[:NAME_LIMIT].strip()
