@@ -24,6 +24,8 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     """One model that Ollama has, as `/api/tags` and `/api/ps` tell it. Sizes in bytes.
 
     `loaded` false with `expires_at` None: on disk only. Times are Ollama's own ISO texts.
+    `trained_context` is the longest context that the model was made for, `context_length` the one
+    that it is loaded with, `size_loaded` less `size_vram` what of it lies in the CPU's memory.
     """
 
     name: str
@@ -31,6 +33,9 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     family: str | None = None
     parameter_size: str | None = None
     quantization: str | None = None
+    digest: str | None = None
+    capabilities: list[str] | None = None
+    trained_context: int | None = None
     loaded: bool = False
     size_loaded: int | None = None
     size_vram: int | None = None

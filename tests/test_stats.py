@@ -199,6 +199,14 @@ def test_merge_names_the_models_that_it_changed() -> None:
     assert made.merge(other) == ({"b", "c"}, {"y"})
 
 
+def test_a_cold_start_is_a_load_of_a_tenth_of_a_second() -> None:
+    loads = (None, 0.0, 0.038, 0.1, 2.5)
+    made = statistics(
+        *(make_call(load=load) for load in loads), make_call(path="/api/tags", load=9)
+    )
+    assert made.all.cold_starts == 2
+
+
 def test_clients_are_counted_as_models_are() -> None:
     made = statistics(
         make_call(client="a.py", duration=1.0),

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 8 << 20
 MAX_MODELS = 5000
 MAX_TEXT = 600  # characters: Ollama's longest model name, with host and tag
+MAX_WORDS = 20
 SHORTEST_PAUSE = 0.5  # seconds between two looks, however often it is poked
 
 
@@ -233,6 +234,9 @@ def _model(entry: dict[str, Any]) -> ModelInfo | None:
         family=_text(details.get("family")),
         parameter_size=_text(details.get("parameter_size")),
         quantization=_text(details.get("quantization_level")),
+        digest=_text(entry.get("digest")),
+        capabilities=_words(entry.get("capabilities")),
+        trained_context=_size(details.get("context_length")),
     )
 
 
@@ -242,12 +246,8 @@ def _unlisted(model: ModelInfo) -> ModelInfo:
 
 
 def _on_disk(model: ModelInfo) -> ModelInfo:
-    return ModelInfo(
-        name=model.name,
-        size=model.size,
-        family=model.family,
-        parameter_size=model.parameter_size,
-        quantization=model.quantization,
+    return msgspec.structs.replace(
+        model, loaded=False, size_loaded=None, size_vram=None, context_length=None, expires_at=None
     )
 
 
@@ -260,6 +260,13 @@ def _text(value: Any) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
         return None
     return value if value.isprintable() else None
+
+
+def _words(value: Any) -> list[str] | None:
+    """What a model can do; None where Ollama, an older one, does not say."""
+    if not isinstance(value, list):
+        return None
+    return [word for word in value[:MAX_WORDS] if _text(word)]
 
 
 def _size(value: Any) -> int | None:

@@ -80,6 +80,7 @@ SUMMARY = [
     "load_seconds",
     "prefill_seconds",
     "decode_seconds",
+    "cold_starts",
     "last_used",
 ]
 STATUS = [
@@ -120,6 +121,9 @@ MODEL = [
     "family",
     "parameter_size",
     "quantization",
+    "digest",
+    "capabilities",
+    "trained_context",
     "available",
     "loaded",
     "size_loaded",

@@ -25,7 +25,14 @@ SMOL = {
     "name": "smollm2:latest",
     "model": "smollm2:latest",
     "size": 98362905,
-    "details": {"family": "llama", "parameter_size": "134.52M", "quantization_level": "Q4_1"},
+    "digest": "1980a91f",
+    "details": {
+        "family": "llama",
+        "parameter_size": "134.52M",
+        "quantization_level": "Q4_1",
+        "context_length": 8192,
+    },
+    "capabilities": ["completion", "tools", 7, "a\x1bb"],
 }
 LOADED = {
     **SMOL,
@@ -126,6 +133,9 @@ async def test_what_ollama_tells() -> None:
             family="llama",
             parameter_size="134.52M",
             quantization="Q4_1",
+            digest="1980a91f",
+            capabilities=["completion", "tools"],
+            trained_context=8192,
             loaded=True,
             size_loaded=200,
             size_vram=100,
