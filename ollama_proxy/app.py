@@ -205,6 +205,7 @@ class App:
                 Recorder(self._writer, self._statistics),
                 ModelChanges(lambda: self._sensor.poke()),
             ],
+            loaded=lambda: self._sensor.loaded,
         )
         self._started.callback(self._live.settle)
 

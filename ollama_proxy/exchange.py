@@ -79,6 +79,15 @@ def ran_model(call_path: str) -> bool:
     return call_path.endswith(MODEL_PATHS)
 
 
+def model_key(name: str) -> str:
+    """One spelling for all of a model's: Ollama fills in host, namespace and tag, and ignores case.
+
+    Source: types/model/name.go, `DefaultName` and `EqualFold`.
+    """
+    key = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return key if ":" in key.rpartition("/")[2] else key + ":latest"
+
+
 class Observation(msgspec.Struct, kw_only=True, gc=False):
     """What an observer understood of one call. Seconds are floats; what was not seen is None."""
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from ollama_proxy.bus import EventBus, Subscription, unspoken
 from ollama_proxy.exchange import Call, Exchange, Reason, State, text_size
 from ollama_proxy.logs import where
+from ollama_proxy.phases import Loaded, Phases
 from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Live:
         clock: Callable[[], float] = time.monotonic,
         bus: EventBus | None = None,
         progress_interval: float = REFRESH_SECONDS,
+        loaded: Callable[[], Loaded] = Loaded,
     ) -> None:
         self.bus = EventBus() if bus is None else bus
         self.sink_errors = 0
@@ -105,6 +107,7 @@ class Live:
         self._announced: set[str] = set()
         self._ended: list[Exchange] = []
         self._unannounced: list[Call] = []
+        self._phases, self._loaded = Phases(), loaded
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
@@ -160,6 +163,7 @@ class Live:
 
     def _record(self, exchange: Exchange) -> None:
         call = exchange.record()
+        self._guarded(self._phases.ended, exchange)
         self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
         self._remember(call)
         for sink in self._finished:
@@ -175,6 +179,20 @@ class Live:
     def active(self) -> list[Call]:
         """The running calls as they stand now, oldest first."""
         return [call.exchange.record() for call in self._refreshed()]
+
+    def phases(self) -> dict[str, dict[str, Any]]:
+        """The phase of each running call, and for how long, by its id; see `phases.Phase`."""
+        running = [call.exchange for call in self._refreshed()]
+        now = time.monotonic()
+        return {
+            id: {
+                "phase": phase.name,
+                "phase_seconds": max(0.0, now - phase.since),
+                "phase_estimated": phase.estimated,
+                "queue_position": phase.position,
+            }
+            for id, phase in self._phases.of(running, self._loaded(), now).items()
+        }
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""
@@ -250,7 +268,10 @@ class Live:
         self.tell_now()
         told = bool(self.bus.subscribers) and bool(self._running)
         if told:
-            running = [_progress(call.exchange) for call in self._refreshed()]
+            phases = self.phases()
+            running = [
+                _progress(call.exchange) | phases.get(id, {}) for id, call in self._running.items()
+            ]
             self._guarded(self.bus.publish, "progress", running)
         return told
 

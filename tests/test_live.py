@@ -492,6 +492,10 @@ async def test_progress_is_told_of_all_running_calls_in_one_event() -> None:
         "output_chunks",
         "response_bytes",
         "time_to_first_token",
+        "phase",
+        "phase_seconds",
+        "phase_estimated",
+        "queue_position",
     ]
     assert (calls[0]["model"], calls[0]["output_chunks"], calls[0]["response_bytes"]) == (
         "a",

@@ -24,13 +24,12 @@ from ollama_proxy.admin.query import (
     ParameterError,
     is_id,
     matches,
-    model_key,
     parse_filter,
     single,
     spellings,
 )
 from ollama_proxy.bus import encode, unspoken
-from ollama_proxy.exchange import Call, State, iso
+from ollama_proxy.exchange import Call, State, iso, model_key
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
@@ -114,7 +113,7 @@ class Api:
             ("models", self.models),
             ("clients", self.clients),
             ("stats", self.stats),
-            ("active", self.active),
+            ("active", self.active_rows),
         ):
             app.router.add_get(f"/api/{name}", _answering(answer))
         app.router.add_get("/api/requests", self._requests)
@@ -207,6 +206,14 @@ class Api:
         """Running calls, oldest first."""
         return self._live.active()
 
+    def active_rows(self) -> list[dict[str, Any]]:
+        """The same as REST has them: with the phase that each is in."""
+        return self._with_phases(self.active())
+
+    def _with_phases(self, calls: list[Call]) -> list[dict[str, Any]]:
+        phases = self._live.phases()
+        return [msgspec.structs.asdict(call) | phases.get(call.id, {}) for call in calls]
+
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
         return self._recent(limit, await self._stored_recent(limit))
@@ -274,7 +281,7 @@ class Api:
         stored = await self._stored_recent(SNAPSHOT_RECENT)
         return lambda: {
             "status": self.status(),
-            "active": [unspoken(call) for call in self.active()],
+            "active": self._with_phases([unspoken(call) for call in self.active()]),
             "recent": [unspoken(call) for call in self._recent(SNAPSHOT_RECENT, stored)],
         }
 

@@ -22,7 +22,6 @@ import jinja2
 import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.query import model_key
 from ollama_proxy.admin.rows import (
     PRODUCT,
     YEAR,
@@ -40,7 +39,7 @@ from ollama_proxy.admin.rows import (
 )
 from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
 from ollama_proxy.bus import unspoken
-from ollama_proxy.exchange import MODEL_PATHS, WRITING_PATHS, Call
+from ollama_proxy.exchange import MODEL_PATHS, WRITING_PATHS, Call, model_key
 from ollama_proxy.logs import where
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-from ollama_proxy.exchange import ID_ALPHABET, Call, State
+from ollama_proxy.exchange import ID_ALPHABET, Call, State, model_key
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import MAX_LIMIT
 
@@ -71,15 +71,6 @@ def matches(call: Call, wanted: Filter) -> bool:
 
 def same_model(one: str | None, other: str) -> bool:
     return one == other or (one is not None and model_key(one) == model_key(other))
-
-
-def model_key(name: str) -> str:
-    """One spelling for all of a model's: Ollama fills in host, namespace and tag, and ignores case.
-
-    Source: types/model/name.go, `DefaultName` and `EqualFold`.
-    """
-    key = name.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
-    return key if ":" in key.rpartition("/")[2] else key + ":latest"
 
 
 def spellings(name: str | None) -> list[str | None]:

@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 
 from ollama_proxy.exchange import iso
+from ollama_proxy.phases import Loaded
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class ModelSensor:
         self._upstream = upstream.rstrip("/")
         self._instance = instance
         self._interval, self._interval_down = interval, interval_down
+        self._looked_at = 0.0
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._max_bytes = max_bytes
         self._now = now
@@ -86,15 +88,24 @@ class ModelSensor:
         """Look again soon: something went otherwise than `health` says."""
         self._poked.set()
 
+    @property
+    def loaded(self) -> Loaded:
+        """The models in memory, as the last look found them."""
+        if not self.health.up:
+            return Loaded()
+        names = [model.name for model in self.health.models if model.loaded]
+        return Loaded.seen(names, self._looked_at)
+
     async def look(self) -> UpstreamHealth:
         """One look, now; two at once make one after the other. Never raises."""
         async with self._one_look:
             self._poked.clear()
+            began = time.monotonic()
             try:
                 new = await self._looked()
             except Exception as error:  # noqa: BLE001 - guard: background loop
                 new = self._down(f"looking failed: {type(error).__name__}")
-            old, self.health = self.health, new
+            old, self.health, self._looked_at = self.health, new, began
             if (old.up, old.loop) != (new.up, new.loop):
                 self._tell(new)
             return new

@@ -61,6 +61,7 @@ CALL = [
     "caller",
     "resources",
 ]
+PHASE = ["phase", "phase_seconds", "phase_estimated", "queue_position"]
 SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
 SUMMARY = [
     "requests",
@@ -349,7 +350,9 @@ async def test_active_calls_are_whole_and_oldest_first() -> None:
     async with served(world) as client:
         calls = await got(client, "/api/active")
     assert ids(calls) == [first.id, second.id]
-    assert list(calls[0]) == CALL == list(Call.__struct_fields__)
+    assert CALL == list(Call.__struct_fields__)
+    assert list(calls[0]) == [*CALL, *PHASE]
+    assert (calls[0]["phase"], calls[0]["phase_estimated"]) == ("waiting", True)
     assert (calls[0]["prompt"], calls[0]["options"]) == ("hello", {"num_ctx": 8})
 
 

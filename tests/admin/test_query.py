@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ollama_proxy.admin.query import is_id, model_key, same_model, spellings
-from ollama_proxy.exchange import new_id
+from ollama_proxy.admin.query import is_id, same_model, spellings
+from ollama_proxy.exchange import model_key, new_id
 
 
 @pytest.mark.parametrize(

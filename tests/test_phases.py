@@ -1,0 +1,107 @@
+"""Which phase a running call is in, and how many calls a model serves at once."""
+
+from __future__ import annotations
+
+from ollama_proxy.exchange import Exchange, State
+from ollama_proxy.phases import Loaded, Phases, Slots
+
+SEEN = Loaded.seen(["m:latest"], 50.0)
+NOTHING = Loaded.seen([], 50.0)
+
+
+def running(at: float, path: str = "/api/chat", **known: object) -> Exchange:
+    exchange = Exchange.begin("POST", path, None)
+    exchange.started = at
+    exchange.observation.model = "m"
+    for name, value in known.items():
+        owner = exchange if hasattr(exchange, name) else exchange.observation
+        setattr(owner, name, value)
+    return exchange
+
+
+def names(*calls: Exchange, loaded: Loaded = SEEN) -> list[str]:
+    return [phase.name for phase in Phases().of(calls, loaded, 60.0).values()]
+
+
+def test_what_has_passed_is_certain() -> None:
+    thinking = running(40.0, first_byte=41.0, first_token=41.0)
+    answering = running(40.0, first_byte=41.0, first_token=41.0, first_answer=45.0)
+    phases = Phases().of([thinking, answering], SEEN, 60.0)
+    told = [(one.name, one.since, one.estimated) for one in phases.values()]
+    assert told == [("thinking", 41.0, False), ("answering", 45.0, False)]
+
+
+def test_one_is_read_and_the_others_are_queued_in_their_order() -> None:
+    phases = Phases().of([running(40.0), running(41.0), running(42.0)], SEEN, 60.0)
+    told = [(one.name, one.position, one.estimated) for one in phases.values()]
+    assert told == [("reading", None, True), ("queued", 1, True), ("queued", 2, True)]
+
+
+def test_other_models_and_other_routes_take_no_slot() -> None:
+    other = running(40.0, model="other:7b")
+    both = Loaded.seen(["m", "OTHER:7b"], 50.0)
+    show = running(40.0, path="/api/show")
+    assert names(other, show, running(41.0), loaded=both) == ["reading", "working", "reading"]
+
+
+def test_a_model_that_a_later_look_did_not_find_is_loading() -> None:
+    assert names(running(40.0), loaded=NOTHING) == ["loading"]
+    # The look was before the call: it may be loaded by now.
+    assert names(running(51.0), loaded=NOTHING) == ["waiting"]
+    assert names(running(40.0), loaded=Loaded()) == ["waiting"]
+    assert names(running(40.0, model=None), loaded=NOTHING) == ["waiting"]
+
+
+def test_what_is_not_streamed_works_until_it_is_there() -> None:
+    assert names(running(40.0, streamed=False)) == ["working"]
+
+
+def test_a_phase_lasts_from_when_it_was_seen_first() -> None:
+    phases = Phases()
+    first, second = running(40.0), running(41.0)
+    assert phases.of([first, second], SEEN, 60.0)[second.id].since == 41.0
+    assert phases.of([first, second], SEEN, 61.0)[second.id].since == 41.0
+    first.ended = 62.0
+    phases.ended(first)
+    assert (phases.of([second], SEEN, 63.0)[second.id]).since == 63.0
+    told = phases.of([second], SEEN, 64.0)[second.id]
+    assert (told.name, told.since) == ("reading", 63.0)
+
+
+def test_slots_are_the_most_that_were_served_at_once() -> None:
+    slots = Slots()
+    for ended, served in ((10.0, 5.0), (11.0, 5.0), (12.0, 0.5), (30.0, 1.0)):
+        slots.add("m", ended, served)
+    assert slots.of("m") == 2
+    slots.add("m", 30.2, 0.8)
+    slots.add("m", 30.3, 0.9)
+    assert slots.of("m") == 3
+    assert slots.of("other") == 1
+
+
+def test_calls_one_after_the_other_use_one_slot() -> None:
+    slots = Slots()
+    for end in range(1, 100):
+        slots.add("m", float(end), 1.0)
+    assert slots.of("m") == 1
+
+
+def test_an_ended_call_teaches_the_slots() -> None:
+    phases = Phases()
+    for at in (20.0, 20.5):
+        exchange = running(10.0, prefill=1.0, decode=2.0)
+        exchange.end(State.COMPLETED)
+        exchange.ended = at
+        phases.ended(exchange)
+    calls = [running(40.0), running(41.0), running(42.0)]
+    assert [one.name for one in phases.of(calls, SEEN, 60.0).values()] == [
+        *("reading", "reading", "queued"),
+    ]
+
+
+def test_made_up_models_are_bounded() -> None:
+    slots = Slots()
+    for number in range(2000):
+        slots.add(f"made-up-{number}", 10.0, 1.0)
+        slots.add(f"made-up-{number}", 10.0, 1.0)
+    assert len(slots._served) == 500
