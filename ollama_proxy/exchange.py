@@ -56,17 +56,14 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-# How the paths end that have a model write text, and all that run a model.
-WRITING_PATHS = (
+# How the paths end that run a model.
+MODEL_PATHS = (
     "/api/generate",
     "/api/chat",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",
     "/v1/messages",
-)
-MODEL_PATHS = (
-    *WRITING_PATHS,
     "/api/embed",
     "/api/embeddings",
     "/v1/embeddings",
@@ -378,6 +375,11 @@ def new_id(now: float) -> str:
             _time = _characters(_second, 8)
     last = _PAIRS[_last_milliseconds & 1023]
     return f"{_time}{last}{_PROCESS}{_PAIRS[_count >> 10]}{_PAIRS[_count & 1023]}"
+
+
+def first_id(moment: float) -> str:
+    """The least id that a call can have that began then, in seconds since 1970."""
+    return _characters(int(moment * 1000), 10) + ID_ALPHABET[0] * 16
 
 
 def _characters(value: int, count: int) -> str:

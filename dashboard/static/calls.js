@@ -86,10 +86,14 @@ export function callRow(call, now) {
   });
 }
 
-/** Which phase a running call is in, as far as it is measured: a key of the catalogue. */
-export function runningPhase(call) {
-  if (!goesTo(call, paths.writing)) return call.response_bytes ? "running.answering" : "running.before_answer";
-  return call.time_to_first_token === null ? "running.before" : "running.writing";
+/** The phase's word, and whether it is inferred; of a call that has only begun none is known. */
+export function phaseWords(call) {
+  const place = call.queue_position ?? null;
+  const inferred = call.phase_estimated ? t("estimated") : "";
+  return {
+    phase: t(`running.${call.phase ?? "waiting"}`),
+    note: place === null ? inferred : t("running.place", { n: number(place) }),
+  };
 }
 
 /** A running call. Pieces are counted; a piece is not a token. */
@@ -99,8 +103,7 @@ export function runningRow(call, elapsed) {
   const writing = (call.duration ?? 0) - first;
   return {
     ...who(call),
-    phase: t(runningPhase(call)),
-    note: "",
+    ...phaseWords(call),
     pieces: counted ? number(call.output_chunks) : "",
     rate: counted && writing >= 1 ? speed(call.output_chunks / writing) : "",
     first: counted ? seconds(first) : "",

@@ -210,8 +210,12 @@ class Api:
         """The same as REST has them: with the phase that each is in."""
         return self._with_phases(self.active())
 
+    def phases(self) -> dict[str, dict[str, Any]]:
+        """The phase of each running call by its id."""
+        return self._live.phases()
+
     def _with_phases(self, calls: list[Call]) -> list[dict[str, Any]]:
-        phases = self._live.phases()
+        phases = self.phases()
         return [msgspec.structs.asdict(call) | phases.get(call.id, {}) for call in calls]
 
     async def recent(self, limit: int) -> list[Call]:

@@ -39,7 +39,7 @@ from ollama_proxy.admin.rows import (
 )
 from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
 from ollama_proxy.bus import unspoken
-from ollama_proxy.exchange import MODEL_PATHS, WRITING_PATHS, Call, model_key
+from ollama_proxy.exchange import MODEL_PATHS, Call, model_key
 from ollama_proxy.logs import where
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class PageState(Protocol):
     def stats(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def active(self) -> list[Call]: ...
+    def phases(self) -> dict[str, dict[str, Any]]: ...
     async def recent(self, limit: int) -> list[Call]: ...
 
 
@@ -83,6 +84,7 @@ class Seen:
     stats: dict[str, Any]
     models: list[dict[str, Any]]
     active: list[Call]
+    phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
     unread: bool  # the store could not be read
 
@@ -183,7 +185,7 @@ class Pages:
             log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
-        return Seen(time.time(), status, stats, models, active, ended, unread)
+        return Seen(time.time(), status, stats, models, active, state.phases(), ended, unread)
 
     def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
         rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
@@ -271,7 +273,9 @@ def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
                 "model": model,
                 "label": name(calls[0].model or w.t("now.no_model")),
                 "facts": facts(w, known.get(model)),
-                "rows": [(call.id, running_row(w, call)) for call in calls],
+                "rows": [
+                    (call.id, running_row(w, call, seen.phases.get(call.id, {}))) for call in calls
+                ],
             }
             for model, calls in groups.items()
         ],
@@ -292,12 +296,15 @@ def _data(w: Words, seen: Seen) -> dict[str, Any]:
         "language": w.language,
         "words": w.catalogue,
         "product": PRODUCT,
-        "paths": {"writing": WRITING_PATHS, "model": MODEL_PATHS},
+        "paths": {"model": MODEL_PATHS},
         "now": seen.now,
         "status": seen.status,
         "stats": seen.stats,
         "models": seen.models,
-        "active": msgspec.to_builtins([unspoken(call) for call in seen.active]),
+        "active": [
+            msgspec.to_builtins(unspoken(call)) | seen.phases.get(call.id, {})
+            for call in seen.active
+        ],
         "recent": msgspec.to_builtins([unspoken(call) for call in seen.recent]),
     }
 

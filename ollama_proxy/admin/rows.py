@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ollama_proxy.admin.words import NONE, Said, Text, Words, epoch, name, visible
-from ollama_proxy.exchange import WRITING_PATHS, Call, ran_model
+from ollama_proxy.exchange import Call, ran_model
 
 PRODUCT = "Ollama Proxy"
 YEAR = 365 * 86400
@@ -98,16 +98,18 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
     return row
 
 
-def running_phase(call: Call) -> str:
-    """Which phase a running call is in, as far as it is measured: a key of the catalogue."""
-    if not call.path.endswith(WRITING_PATHS):
-        return "running.answering" if call.response_bytes else "running.before_answer"
-    return "running.before" if call.time_to_first_token is None else "running.writing"
+def phase_words(w: Words, phase: Mapping[str, Any]) -> dict[str, Text]:
+    """The phase's word, and whether it is inferred; of a call that has only begun none is known."""
+    if (place := phase.get("queue_position")) is not None:
+        note = w.t("running.place", n=w.number(place))
+    else:
+        note = w.t("estimated") if phase.get("phase_estimated") else ""
+    return {"phase": w.t(f"running.{phase.get('phase', 'waiting')}"), "note": note}
 
 
-def running_row(w: Words, call: Call) -> dict[str, Text]:
-    """A running call. Pieces are counted; a piece is not a token."""
-    row = _who(w, call) | {"phase": w.t(running_phase(call)), "pieces": "", "rate": ""}
+def running_row(w: Words, call: Call, phase: Mapping[str, Any]) -> dict[str, Text]:
+    """A running call in its `phase`. Pieces are counted; a piece is not a token."""
+    row = _who(w, call) | phase_words(w, phase) | {"pieces": "", "rate": ""}
     row |= {"first": "", "elapsed": w.seconds(call.duration or 0.0, running=True)}
     first = call.time_to_first_token
     if first is not None and call.output_chunks:

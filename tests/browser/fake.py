@@ -59,6 +59,17 @@ def call(state: str = "completed", *, ago: float = 0.0, **values: Any) -> Call:
     return msgspec.convert(given | {"duration": ago} | values, Call)
 
 
+def in_phase(name: str, place: int | None = None) -> Json:
+    """What is told of a running call's phase."""
+    certain = name in ("thinking", "answering")
+    return {
+        "phase": name,
+        "phase_seconds": 1.0,
+        "phase_estimated": not certain,
+        "queue_position": place,
+    }
+
+
 class Fake:
     """The state of a made-up proxy; a `PageState`."""
 
@@ -66,6 +77,7 @@ class Fake:
         self.url = ""
         self.began = time.time()
         self.running: dict[str, Call] = {}
+        self.told: dict[str, Json] = {}  # phases of running calls
         self.ended: list[Call] = []
         self.listed: list[Json] = []
         self.all = summary()
@@ -133,6 +145,9 @@ class Fake:
     def active(self) -> list[Call]:
         return list(self.running.values())
 
+    def phases(self) -> dict[str, Json]:
+        return self.told
+
     async def recent(self, limit: int) -> list[Call]:
         return sorted(self.ended, key=lambda call: call.id, reverse=True)[:limit]
 
@@ -143,11 +158,13 @@ class Fake:
         await self.send("started", unspoken(begun))
         return begun
 
-    async def progress(self, running: Call, **values: Any) -> Call:
+    async def progress(self, running: Call, phase: str = "waiting", **values: Any) -> Call:
         moved = msgspec.structs.replace(running, **values)
         self.running[moved.id] = moved
+        self.told[moved.id] = in_phase(phase)
         keys = ("id", "model", "duration", "output_chunks", "response_bytes", "time_to_first_token")
-        await self.send("progress", [{key: getattr(moved, key) for key in keys}])
+        told = {key: getattr(moved, key) for key in keys}
+        await self.send("progress", [told | self.told[moved.id]])
         return moved
 
     async def finish(self, running: Call, **values: Any) -> Call:
@@ -217,7 +234,10 @@ class Fake:
         await stream.prepare(request)
         snapshot = {
             "status": self.status(),
-            "active": [unspoken(call) for call in self.active()],
+            "active": [
+                msgspec.to_builtins(unspoken(call)) | self.told.get(call.id, {})
+                for call in self.active()
+            ],
             "recent": [unspoken(call) for call in await self.recent(20)],
         }
         await self._write(stream, "snapshot", snapshot)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.exchange import Call, iso
-from tests.browser.fake import Fake, call, model, spread, summary
+from tests.browser.fake import Fake, call, in_phase, model, spread, summary
 
 GB = 1_000_000_000
 LLAMA, QWEN, EMBED = "llama3.1:8b-instruct-q4_K_M", "qwen3:14b", "nomic-embed-text:latest"
@@ -125,6 +125,13 @@ def busy(fake: Fake) -> list[Call]:
              path="/api/embed", duration=6.1),
     ]  # fmt: skip
     fake.running = {one.id: one for one in running}
+    phases = (
+        in_phase("answering"),
+        in_phase("thinking"),
+        in_phase("queued", 1),
+        in_phase("working"),
+    )
+    fake.told = {one.id: phase for one, phase in zip(running, phases, strict=True)}
     return running
 
 

@@ -45,14 +45,19 @@ async def test_first_call_turns_the_empty_page_into_the_real_one(page: Page, fak
 
     begun = await fake.start(call("running", client="signals.py"))
     lane = page.locator(LANES)
-    await expect(lane).to_contain_text("Before first token")
+    await expect(lane).to_contain_text("Waiting")
     await expect(page.locator("#first")).to_be_hidden()
     await expect(page).to_have_title("(1) Ollama Proxy")
 
     moved = await fake.progress(
-        begun, duration=4.0, time_to_first_token=1.5, output_chunks=100, response_bytes=9000
+        begun,
+        "answering",
+        duration=4.0,
+        time_to_first_token=1.5,
+        output_chunks=100,
+        response_bytes=9000,
     )
-    await expect(lane).to_contain_text("Writing")
+    await expect(lane).to_contain_text("Answering")
     await expect(lane.locator(".c-pieces")).to_contain_text("100")
     await expect(lane.locator(".c-rate")).to_contain_text("40")
 
@@ -70,8 +75,10 @@ async def test_a_row_is_changed_in_place(page: Page, fake: Fake) -> None:
     await opened(page, fake)
     lane = await page.locator(LANES).element_handle()
     assert lane is not None
-    moved = await fake.progress(begun, time_to_first_token=0.5, output_chunks=7, duration=2.0)
-    await expect(page.locator(LANES)).to_contain_text("Writing")
+    moved = await fake.progress(
+        begun, "answering", time_to_first_token=0.5, output_chunks=7, duration=2.0
+    )
+    await expect(page.locator(LANES)).to_contain_text("Answering")
     await fake.finish(moved)
     await expect(page.locator(LANES)).to_contain_text("Completed")
     assert await lane.evaluate("row => row.isConnected")
