@@ -4,9 +4,9 @@ import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./f
 import { t } from "./i18n.js";
 
 export const LEAST = 0.0005; // seconds: less is written as 0 ms
-let paths = { writing: [], model: [] };
+let paths = { model: [] };
 
-/** How the paths end that have a model write text, and all that run a model: exchange.py has them. */
+/** How the paths end that run a model: exchange.py has them. */
 export function learn(known) {
   paths = known;
 }

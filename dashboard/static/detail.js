@@ -5,6 +5,7 @@ import { endOf, excused, noteOf, phases, who } from "./calls.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
 import { t } from "./i18n.js";
+import { moreOf } from "./more.js";
 
 const SHOWN = 64 * 1024;
 
@@ -87,6 +88,7 @@ export class Detail {
     show(document.getElementById("call-unread"), unread > 0);
     show(document.getElementById("call-untimed"), call.duration === null);
     show(document.getElementById("call-error-box"), Boolean(call.error));
+    this.more(call);
     this.waterfall(call);
     const options = call.options && JSON.stringify(call.options, null, 2);
     this.content("options", options ?? null);
@@ -111,6 +113,16 @@ export class Detail {
       stop: call.done_reason === null ? none_ : visible(call.done_reason),
       bytes: call.duration === null ? none_ : `${size(call.request_bytes)}, ${size(call.response_bytes)}`,
     };
+  }
+
+  /** Numbers that not every call has: those without one are not shown. */
+  more(call) {
+    const known = moreOf(call);
+    for (const line of this.body.querySelectorAll("[data-more]")) {
+      const text = known[line.dataset.more] ?? "";
+      show(line, text !== "");
+      fill(line, { [line.dataset.more]: text });
+    }
   }
 
   waterfall(call) {

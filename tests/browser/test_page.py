@@ -314,6 +314,33 @@ async def test_a_call_opens_by_keyboard_and_gives_the_focus_back(page: Page, fak
     await expect(sheet).to_contain_text("This call is not stored.")
 
 
+async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
+    page: Page, fake: Fake
+) -> None:
+    full = call(
+        "completed", ago=9.0, time_to_first_byte=0.4, connect=0.002, time_to_first_token=0.5,
+        time_to_first_answer=3.5, longest_gap=0.25, p95_gap=0.04, thinking_characters=1234,
+        tool_calls=2, tool_names=["price", HOSTILE], images=1, image_bytes=90_000,
+        caller={"script": "backtest.py", "program": "python3.11", "pid": 77, "folder": "~/bots"},
+        resources={"cpu_seconds": 2.5, "memory_peak_bytes": 2_000_000_000, "gpu_seconds": None},
+    )  # fmt: skip
+    fake.ended = [full, call("completed", ago=5.0)]
+    await page.goto(f"{fake.url}?call={full.id}")
+    sheet = page.locator("#call")
+    for text in (
+        "400 ms (connecting 2 ms)",
+        "longest 250 ms, 95 % up to 40 ms",
+        "1,234 characters",
+        f"2 · price · {SHOWN}",
+        "backtest.py · python3.11 · PID 77 · ~/bots",
+        "CPU 2.5 s · memory 2.0 GB",
+    ):
+        await expect(sheet).to_contain_text(text)
+    await page.goto(f"{fake.url}?call={fake.ended[1].id}")
+    await expect(sheet.locator("[data-f=started]")).not_to_be_empty()
+    await expect(sheet.locator("[data-more]:visible")).to_have_count(0)
+
+
 async def test_nothing_scrolls_sideways(page: Page, fake: Fake) -> None:
     busy(fake)
     wide = "m" * 200
