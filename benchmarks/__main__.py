@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--quick", action="store_true", help="small and short: does it all work?")
     add("--out", type=Path, metavar="FILE", help="where the results go")
+    add("--note", metavar="TEXT", default="", help="a sentence on this run, for the report")
     add("--lock", type=Path, metavar="FILE", help="measure only while holding flock(2) on this")
     return parser
 
@@ -98,6 +99,7 @@ def _growth(options: argparse.Namespace) -> None:
 
 
 def _save(found: Results, options: argparse.Namespace) -> None:
+    found.settings |= {"note": options.note} if options.note else {}
     default = BUILD / f"quick-{found.kind}.json" if options.quick else None
     path = options.out or default or results.new_file(found.kind, found.date)
     found.save(path)

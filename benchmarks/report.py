@@ -5,8 +5,9 @@ No figure in that file is typed by hand; a test renders it again and compares.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import figures, table, targets
 from benchmarks.arithmetic import median, number
@@ -75,8 +76,13 @@ def _machine(results: Results) -> str:
         f"{machine['memory_gb']} GB, {machine['system']}, {machine['python']}. "
         f"All on loopback; {settings['placement']}. "
         f"{count} round{'s' if count != 1 else ''}; in each the proxies are measured one right "
-        "after the other, in rotated order.\n"
+        f"after the other, in rotated order.{_note(settings)}\n"
     )
+
+
+def _note(settings: Mapping[str, Any]) -> str:
+    """What whoever ran it wants to be known of it."""
+    return f" {settings['note']}" if settings.get("note") else ""
 
 
 def workloads(results: Results) -> str:

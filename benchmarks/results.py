@@ -91,7 +91,8 @@ def load(path: Path) -> Results:
 
 def stored(kind: str, folder: Path = FOLDER) -> list[Results]:
     """All runs of this kind, the newest last (files are named by date)."""
-    every = [load(path) for path in sorted(folder.glob("*.json"))]
+    # By stem: with its suffix a day's second file would sort before its first.
+    every = [load(path) for path in sorted(folder.glob("*.json"), key=lambda path: path.stem)]
     return [one for one in every if one.kind == kind]
 
 

@@ -190,6 +190,11 @@ def test_results_come_back_from_their_file(tmp_path: Path) -> None:
     assert path.name == "2026-01-02-rounds.json" and load(path) == run
     assert new_file("rounds", run.date, tmp_path).name == "2026-01-02-rounds-2.json"
     assert stored("rounds", tmp_path) == [run] and stored("growth", tmp_path) == []
+    later = small_run()
+    later.settings["note"] = "On a busy machine."
+    later.save(new_file("rounds", run.date, tmp_path))
+    assert stored("rounds", tmp_path) == [run, later]
+    assert "in rotated order. On a busy machine." in report.render([later], [])
 
 
 def test_the_report_of_a_small_run() -> None:
