@@ -17,13 +17,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
+from ollama_proxy.around import Around
+from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder
@@ -36,18 +40,27 @@ from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
+from ollama_proxy.replay import Capture
+from ollama_proxy.sensors.connections import to_port
 from ollama_proxy.sensors.models import ModelSensor
+from ollama_proxy.sensors.resources import ResourceSensor
+from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
 from ollama_proxy.stats import Statistics
+from ollama_proxy.storage.base import Found
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
 from ollama_proxy.target import Target
 
 log = logging.getLogger(__name__)
 
+A = TypeVar("A")
+R = TypeVar("R")
+
 DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
+CALLERS_SECONDS = 1.0
 
 
 @dataclass
@@ -84,13 +97,17 @@ class StoreReader:
     store: SqliteStore
     threads: ThreadPoolExecutor
 
-    async def calls(self, wanted: Filter) -> list[Call]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self.threads, self.store.calls, wanted
-        )
+    async def search(self, wanted: Filter) -> Found:
+        return await self._read(self.store.search, wanted)
 
     async def call(self, id: str) -> Call | None:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self.store.call, id)
+        return await self._read(self.store.call, id)
+
+    async def capture(self, id: str) -> Capture | None:
+        return await self._read(self.store.capture, id)
+
+    async def _read(self, reading: Callable[[A], R], asked: A) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, reading, asked)
 
 
 @dataclass
@@ -162,6 +179,7 @@ class App:
         # By what was bound: a name may stand for any address.
         self.on_loopback = is_loopback(listener.getsockname()[0])
         admin_listener = self._bind_admin()
+        self._start_looking()
         self._start_recording()
         self._start_watching()
         admin = await self._start_admin(admin_listener)
@@ -183,6 +201,37 @@ class App:
         self.admin_address = Address(wanted.host, listener.getsockname()[1])
         return listener
 
+    def _start_looking(self) -> None:
+        upstream = self.config.upstream
+        self._callers = Callers(finder_for() if self.config.clients.processes else None)
+        self._callers.start()
+        self._started.callback(self._callers.stop, CALLERS_SECONDS)
+        self._sampler = Sampler(ResourceSensor(upstream.host, upstream.port))
+        self._sampler.start()
+        self._started.callback(self._sampler.stop)
+        self._around = Around(
+            connections=lambda: to_port(upstream.port) if is_loopback(upstream.host) else None,
+            ours=lambda: self._pool.ends,
+            running=self._models_of_running_calls,
+            look=self._callers.look,
+        )
+        self._started.callback(self._around.stop)
+
+    async def _machine(self) -> dict[str, Any] | None:
+        """What Ollama, the machine and the proxy itself use now; None before a first look."""
+        reading = await self._sampler.look()
+        if reading is None:
+            return None
+        facts: dict[str, Any] = msgspec.to_builtins(reading)
+        facts["ollama_memory_bytes"] = reading.sample.held.memory_bytes
+        facts["callers"] = msgspec.to_builtins(self._callers.status)
+        del facts["sample"]
+        return facts
+
+    def _models_of_running_calls(self) -> list[str]:
+        self._live.settle()
+        return [call.model for call in self._live.active() if call.model]
+
     def _start_recording(self) -> None:
         retention = self.config.retention
         self._store = SqliteStore(self.config.data_dir / DATABASE)
@@ -196,6 +245,7 @@ class App:
             self._store,
             max_age_days=retention.days or None,
             max_bytes=retention.megabytes * 1_000_000 or None,
+            max_rows=retention.rows or None,
         )
         self._writer.start()
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
@@ -204,18 +254,27 @@ class App:
             sinks=[
                 Recorder(self._writer, self._statistics),
                 ModelChanges(lambda: self._sensor.poke()),
+                self._around,
             ],
             loaded=lambda: self._sensor.loaded,
+            meter=self._sampler,
         )
         self._started.callback(self._live.settle)
 
     def _start_watching(self) -> None:
+        upstream = self.config.upstream
+        tls = ssl.create_default_context() if upstream.scheme == "https" else None
+        self._pool = Pool(
+            upstream.host, upstream.port, tls=tls, idle_limit=self.config.timeouts.pool_idle
+        )
+        self._started.callback(self._pool.close)
         self._instance = secrets.token_hex(8)
         self._sensor = ModelSensor(
             str(self.config.upstream),
             instance=self._instance,
             interval=self.config.models_interval,
             interval_down=min(2.0, self.config.models_interval),
+            on_look=self._around.looked,
         )
         self._sensor.start()
         self._started.push_async_callback(self._sensor.stop)
@@ -229,6 +288,8 @@ class App:
             reader=StoreReader(self._store, self._reader),
             health=lambda: self._sensor.health,
             storage=StorageStatus(self._writer, self._store),
+            around=self._around.view,
+            machine=self._machine,
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),
@@ -254,9 +315,6 @@ class App:
     async def _start_forwarding(self, listener: socket.socket, admin: web.Server) -> None:
         config = self.config
         upstream, times = config.upstream, config.timeouts
-        tls = ssl.create_default_context() if upstream.scheme == "https" else None
-        self._pool = Pool(upstream.host, upstream.port, tls=tls, idle_limit=times.pool_idle)
-        self._started.callback(self._pool.close)
         self._forwarder = Forwarder(
             Parts(
                 target=Target.of(upstream, self.on_loopback, is_loopback(upstream.host)),
@@ -279,9 +337,12 @@ class App:
             )
         )
         try:
-            self._front = make_front(self._forwarder.handle, admin, config.admin_path)
+            self._front = make_front(
+                self._forwarder.handle, admin, config.admin_path, self._callers.look
+            )
         except FrontError as error:
             raise StartError(str(error)) from error
+        self._forwarder.look_of = self._front.look_of
         self._server = await asyncio.get_running_loop().create_server(
             self._front, sock=listener, backlog=BACKLOG
         )
@@ -295,6 +356,7 @@ class App:
         if not await self._forwarder.drained(self.config.timeouts.drain):
             await self.interrupt("the time to end by themselves was over")
         self._api.events.close()
+        self._api.exports.close()
         await self._front.shutdown(0.1)
         await self._started.aclose()
 

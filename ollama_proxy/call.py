@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from ollama_proxy.admission import admitted_head
 from ollama_proxy.answers import CLOSED, KEPT, Answered, Refusal, write_refusal
-from ollama_proxy.exchange import Exchange, Reason, State
+from ollama_proxy.exchange import Exchange, Look, Reason, State
 from ollama_proxy.headers import client_name, recorded_path
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class ForwardedCall:
     """One call on its way: its request, its connection, its record."""
 
-    def __init__(self, parts: Parts, request: web.BaseRequest) -> None:
+    def __init__(self, parts: Parts, request: web.BaseRequest, look: Look | None = None) -> None:
         self._parts = parts
         self._request = request
         self._method = request.method
@@ -43,17 +43,18 @@ class ForwardedCall:
         self._connecting: asyncio.Task[Upstream] | None = None
         self._watchdog: Watchdog | None = None
         app, self._target = split_app(request.raw_path)
-        path = self._target.partition("?")[0]
         named = app or parts.naming.name_of(request.headers)
         agent = request.headers.get("User-Agent", "")
         self.exchange = Exchange.begin(
             self._method,
-            recorded_path(path),
+            recorded_path(self._target.partition("?")[0]),
             named or client_name(agent, request.remote or ""),
             named=named is not None,
         )
-        self._path = path
-        observer = parts.observe(self._method, path, self.exchange.observation, parts.privacy)
+        self.exchange.look = look
+        # By the path as it is recorded, which an absolute target has too.
+        path, seen = self.exchange.path, self.exchange.observation
+        observer = parts.observe(self._method, path, seen, parts.privacy)
         self._tap = Tap(self.exchange, observer)
         self._registered = False
 
@@ -320,7 +321,9 @@ class ForwardedCall:
             return CLOSED
         self.exchange.status_code = refusal.status
         self._read_request()
-        body = error_body(dialect_of(self._path), message, refusal.status) if message else b""
+        body = (
+            error_body(dialect_of(self.exchange.path), message, refusal.status) if message else b""
+        )
         return write_refusal(self._request, refusal, body)
 
     def _read_request(self) -> None:

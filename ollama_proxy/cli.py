@@ -1,4 +1,4 @@
-"""The commands: `serve`, `demo`. Reads flags, prints what a user needs to know, handles signals.
+"""The commands: `serve`, `demo`, `export`. Reads flags, tells what a user needs, handles signals.
 
 Not here: what the program does (`app.py`), what a setting means (`config.py`).
 """
@@ -13,14 +13,18 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 from ollama_proxy import __version__
-from ollama_proxy.app import App
+from ollama_proxy.admin.query import FILTERS, NO_LIMIT, ParameterError, parse_filter
+from ollama_proxy.app import DATABASE, App
 from ollama_proxy.config import Config, ConfigError, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
+from ollama_proxy.export import FORMATS
+from ollama_proxy.exporting import export, opened
 from ollama_proxy.listening import StartError, allow_many_files
 from ollama_proxy.logs import OneLine
 from ollama_proxy.records import UpstreamHealth
@@ -29,6 +33,7 @@ from ollama_proxy.storage.base import StoreError
 
 log = logging.getLogger(__name__)
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 USAGE_ERROR = 2
 """The exit code of a wrong setting, as argparse's own for a wrong flag."""
 
@@ -48,8 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output left, as `| head` does: not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return 141
+
+
+def _leave_output() -> None:
+    """What is left of the output goes nowhere, so that the end of the program does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,7 +88,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_flags(demo, leave_out=("upstream", "data_dir"))
     demo.set_defaults(run=_demo)
+    _add_export(commands)
     return parser
+
+
+def _add_export(commands: Commands) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write recorded calls as CSV or lines of JSON",
+        description="Write recorded calls, the newest first, from the database in the data "
+        "folder; a proxy that uses it may go on meanwhile.",
+        allow_abbrev=False,
+    )
+    export.add_argument("--format", choices=list(FORMATS), default="csv", help="Default: csv.")
+    export.add_argument("--output", metavar="FILE", help="Default: standard output.")
+    export.add_argument("--force", action="store_true", help="Overwrite the file.")
+    for name, what in FILTERS.items():
+        flag = f"--{name.replace('_', '-')}"
+        export.add_argument(flag, dest=f"only.{name}", metavar="VALUE", help=what)
+    _add_flags(export, leave_out=[one.name for one in SETTINGS if one.name != "data_dir"])
+    export.set_defaults(run=_export)
 
 
 def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
@@ -125,6 +154,30 @@ def _demo(options: argparse.Namespace) -> int:
     _log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
         return _run(_demonstrated(_flags(options), folder))
+
+
+def _export(options: argparse.Namespace) -> int:
+    """A reader of our output that left, as `| head` does, has all that it wanted."""
+    given = {name: getattr(options, f"only.{name}") for name in FILTERS}
+    asked = {name: value for name, value in given.items() if value is not None}
+    try:
+        wanted = parse_filter(asked, time.time(), limit=NO_LIMIT, most=NO_LIMIT)
+        database = load(_flags(options), os.environ).data_dir / DATABASE
+        with opened(options.output, options.force) as out:
+            count = export(database, wanted, FORMATS[options.format], out)
+    except ParameterError as error:
+        return refuse(str(error), USAGE_ERROR)
+    except StoreError as error:
+        return refuse(str(error), 1)
+    except BrokenPipeError:
+        _leave_output()
+        return 0
+    except FileExistsError:
+        return refuse(f"{options.output} exists: --force overwrites it", 1)
+    except OSError as error:
+        return refuse(f"cannot write {options.output or 'the output'}: {error.strerror}", 1)
+    print(f"exported {count} {'call' if count == 1 else 'calls'}", file=sys.stderr)
+    return 0
 
 
 async def _demonstrated(flags: Mapping[str, str], folder: str) -> int:

@@ -44,17 +44,22 @@ class PrivacyRules(msgspec.Struct, frozen=True):
 
 
 class ClientRules(msgspec.Struct, frozen=True):
-    """Which names of clients are believed. `keys`: the SHA-256 of an API key, in hex → a name."""
+    """Which names of clients are believed. `keys`: the SHA-256 of an API key, in hex → a name.
 
+    `processes`: whether the program behind a connection is looked for.
+    """
+
+    processes: bool
     header: str
     keys: Mapping[str, str]
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """How much is kept. `days` and `megabytes` 0: no limit. `recent`: finished calls in memory."""
+    """How much is kept; `recent` in memory. `days`, `megabytes` and `rows` 0: no limit."""
 
     days: int
     megabytes: int
+    rows: int
     recent: int
 
 

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -193,6 +193,23 @@ def text_size(call: Call) -> int:
     return len(call.prompt or "") + len(call.response or "")
 
 
+class Look(Protocol):
+    """Who called, known at once, later or never."""
+
+    @property
+    def caller(self) -> Caller | None: ...
+
+
+class Caller(Protocol):
+    """The program that called: a name, perhaps, and facts for the record."""
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+
 class Exchange:
     """One call while it runs: `begin`, then counters and observation, then `end`, once."""
 
@@ -214,7 +231,7 @@ class Exchange:
         "first_token",
         "first_answer",
         "gaps",
-        "caller",
+        "look",
         "resources",
         "request_bytes",
         "response_bytes",
@@ -249,7 +266,7 @@ class Exchange:
         self.first_token: float | None = None
         self.first_answer: float | None = None
         self.gaps: Gaps | None = None
-        self.caller: dict[str, Any] | None = None
+        self.look: Look | None = None
         self.resources: dict[str, Any] | None = None
         self.request_bytes = 0
         self.response_bytes = 0
@@ -296,6 +313,7 @@ class Exchange:
     def record(self) -> Call:
         """The call as a plain row, as it stands now."""
         seen, gaps = self.observation, self.gaps
+        caller = None if self.look is None else self.look.caller
         return Call(
             id=self.id,
             method=self.method,
@@ -319,7 +337,7 @@ class Exchange:
             error=self.error if self.error is not None else seen.error,
             prompt=seen.prompt,
             response=seen.response,
-            client=self.client,
+            client=self.client if self.named or caller is None else caller.name or self.client,
             request_bytes=self.request_bytes,
             response_bytes=self.response_bytes,
             output_chunks=seen.output_chunks,
@@ -335,7 +353,7 @@ class Exchange:
             tool_names=seen.tool_names,
             images=seen.images,
             image_bytes=seen.image_bytes,
-            caller=self.caller,
+            caller=None if caller is None else caller.facts,
             resources=self.resources,
         )
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from ollama_proxy.answers import CLOSED
 from ollama_proxy.call import ForwardedCall
-from ollama_proxy.exchange import Reason, State
+from ollama_proxy.exchange import Look, Reason, State
 from ollama_proxy.parts import Parts
 from ollama_proxy.ticker import Ticker
 
@@ -26,6 +27,7 @@ class Forwarder:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.look_of: Callable[[RequestHandler], Look | None] = lambda connection: None
         self._running: set[ForwardedCall] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -38,7 +40,7 @@ class Forwarder:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Forward one request and record it. Cancelled by the server when the client leaves."""
-        call = ForwardedCall(self._parts, request)
+        call = ForwardedCall(self._parts, request, self.look_of(request.protocol))
         self._running.add(call)
         self._idle.clear()
         self._ticker.wake()

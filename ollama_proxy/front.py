@@ -16,8 +16,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
+from ollama_proxy.exchange import Look
 from ollama_proxy.logs import where
 
+Greet = Callable[[Any, Any], Look | None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,36 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
             super().log(logging.ERROR, "a call failed in the proxy itself: %s", where(error))
 
 
-def make_front(forward: Handler, admin: web.Server | None, admin_path: str) -> web.Server:
+class Front(web.Server):
+    """The proxy's server. `greet` is told both ends of each new connection, the client's first."""
+
+    def __init__(self, handler: Handler, greet: Greet, **settings: Any) -> None:
+        super().__init__(handler, **settings)
+        self._greet = greet
+        self._looks: dict[RequestHandler, Look] = {}
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if (look := self._greet(*ends)) is not None:
+            self._looks[handler] = look
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._looks.pop(handler, None)
+
+    def look_of(self, connection: RequestHandler) -> Look | None:
+        """What `greet` returned for a connection that is open."""
+        return self._looks.get(connection)
+
+
+def nobody(client: object, server: object) -> None:
+    """Greets nobody."""
+
+
+def make_front(
+    forward: Handler, admin: web.Server | None, admin_path: str, greet: Greet = nobody
+) -> Front:
     """The server of the proxy's port: `admin_path` goes to the admin, all else is forwarded.
 
     Raises FrontError if aiohttp did not take the settings: it drops all of them, silently, when it
@@ -73,8 +104,9 @@ def make_front(forward: Handler, admin: web.Server | None, admin_path: str) -> w
             return asyncio.shield(_answer(admin, request))
         return forward(request)
 
-    front = web.Server(
+    front = Front(
         handle,
+        greet,
         request_factory=None if admin is None else admin.request_factory,
         handler_cancellation=True,
         logger=_QuietLogger(log),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ollama_proxy.bus import EventBus, Subscription, unspoken
-from ollama_proxy.exchange import Call, Exchange, Reason, State, text_size
+from ollama_proxy.exchange import Call, Exchange, Reason, State, ran_model, text_size
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded, Phases
 from ollama_proxy.ticker import Ticker
@@ -46,6 +46,17 @@ class Sink(Protocol):
 
     def finished(self, call: Call) -> None:
         """Each call, once, at its end."""
+
+
+class Meter(Protocol):
+    """Measures what calls cost the machine. `began` and `ended` are on a call's path: they note."""
+
+    def began(self, id: str) -> None: ...
+
+    def ended(self, id: str) -> None: ...
+
+    def take(self, id: str) -> dict[str, Any] | None:
+        """What an ended call cost, once, as far as it is known."""
 
 
 class Running(Protocol):
@@ -95,6 +106,7 @@ class Live:
         bus: EventBus | None = None,
         progress_interval: float = REFRESH_SECONDS,
         loaded: Callable[[], Loaded] = Loaded,
+        meter: Meter | None = None,
     ) -> None:
         self.bus = EventBus() if bus is None else bus
         self.sink_errors = 0
@@ -108,6 +120,7 @@ class Live:
         self._ended: list[Exchange] = []
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(), loaded
+        self._meter = meter
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
@@ -127,6 +140,8 @@ class Live:
         self._running[exchange.id] = call
         self.last_started, self.last_busy = exchange.started_at, self._clock()
         self._tell_later(call)
+        if self._meter is not None and ran_model(exchange.path):
+            self._meter.began(exchange.id)
 
     def describe(self, call: Running) -> None:
         """More is known of a running call than at its start: its request has been read."""
@@ -147,6 +162,8 @@ class Live:
         self._looked.pop(exchange.id, None)
         exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
         self.last_busy = self._clock()
+        if self._meter is not None and ran_model(exchange.path):
+            self._meter.ended(exchange.id)
         self._ended.append(exchange)
         if len(self._ended) >= SETTLE_AT:
             self.settle()
@@ -162,6 +179,8 @@ class Live:
             self.bus.lose()
 
     def _record(self, exchange: Exchange) -> None:
+        if self._meter is not None and ran_model(exchange.path):
+            self._guarded(self._measure, self._meter, exchange)
         call = exchange.record()
         self._guarded(self._phases.ended, exchange)
         self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
@@ -170,6 +189,9 @@ class Live:
             self._guarded(sink.finished, call)
         if self.bus.subscribers:
             self._unannounced.append(call)
+
+    def _measure(self, meter: Meter, exchange: Exchange) -> None:
+        exchange.resources = meter.take(exchange.id)
 
     @property
     def endings(self) -> Endings:
@@ -215,6 +237,11 @@ class Live:
         """Calls that ended lately, the one that ended last first."""
         self.settle()
         return list(itertools.islice(reversed(self._recent.values()), limit))
+
+    def oldest(self) -> str | None:
+        """The least id of the running calls and of those that ended lately."""
+        self.settle()
+        return min(itertools.chain(self._running, self._recent), default=None)
 
     def subscribe(self) -> Subscription:
         """Listen to the bus; progress is told while somebody does. Raises TooManySubscribers."""
@@ -270,7 +297,9 @@ class Live:
         if told:
             phases = self.phases()
             running = [
-                _progress(call.exchange) | phases.get(id, {}) for id, call in self._running.items()
+                _progress(call.exchange) | phases.get(id, {})
+                for id, call in self._running.items()
+                if id not in self._untold
             ]
             self._guarded(self.bus.publish, "progress", running)
         return told

@@ -17,7 +17,8 @@ APP = "/app/"
 """`OLLAMA_HOST=http://127.0.0.1:11435/app/NAME`: Ollama has no such route, so nothing is hidden."""
 
 NAME_LIMIT = 64
-_APP = re.compile(rf"{APP}([A-Za-z0-9._~-]{{1,{NAME_LIMIT}}})(?=[/?]|$)")
+# Not `.` and `..`: those are steps in a path.
+_APP = re.compile(rf"{APP}(?!\.\.?[/?]|\.\.?$)([A-Za-z0-9._~-]{{1,{NAME_LIMIT}}})(?=[/?]|$)")
 
 
 class Naming(msgspec.Struct, frozen=True):

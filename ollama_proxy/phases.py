@@ -40,6 +40,12 @@ class Loaded(msgspec.Struct, frozen=True):
     def seen(cls, names: Iterable[str], at: float) -> Loaded:
         return cls(frozenset(map(model_key, names)), at)
 
+    def with_served(self, model: str, at: float) -> Loaded:
+        """The same, knowing that the model served a call then: it was in memory."""
+        if at <= self.at or self.names is None or model in self.names:
+            return self
+        return Loaded(self.names | {model}, self.at)
+
     def holds(self, model: str) -> bool:
         return self.names is not None and model in self.names
 
@@ -59,7 +65,7 @@ class Slots:
         return self._most.get(model, 1)
 
     def add(self, model: str, ended: float, served: float) -> None:
-        """A call of this model ended at that moment, after so many seconds of prefill and decode."""
+        """A call of this model ended at that moment, after so many seconds of prefill, decode."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
         begun = ended - served
@@ -78,13 +84,17 @@ class Phases:
     def __init__(self) -> None:
         self.slots = Slots()
         self._known: dict[str, Phase] = {}
+        self._served: dict[str, float] = {}  # when a model last served a call
 
     def ended(self, exchange: Exchange) -> None:
         """Learn from a call that has ended."""
         self._known.pop(exchange.id, None)
         seen = exchange.observation
         if seen.model and exchange.ended and seen.prefill is not None and seen.decode is not None:
-            self.slots.add(model_key(seen.model), exchange.ended, seen.prefill + seen.decode)
+            model = model_key(seen.model)
+            self.slots.add(model, exchange.ended, seen.prefill + seen.decode)
+            if model in self._served or len(self._served) < MAX_MODELS:
+                self._served[model] = exchange.ended
 
     def of(self, running: Iterable[Exchange], loaded: Loaded, now: float) -> dict[str, Phase]:
         """Each running call's phase by its id; `running` in the order in which they began."""
@@ -92,7 +102,8 @@ class Phases:
         told = {}
         for exchange in running:
             model = model_key(exchange.observation.model or "")
-            phase = _phase(exchange, model, ahead[model] - self.slots.of(model), loaded)
+            seen = loaded.with_served(model, self._served.get(model, 0.0))
+            phase = _phase(exchange, model, ahead[model] - self.slots.of(model), seen)
             if ran_model(exchange.path):
                 ahead[model] += 1
             before = self._known.get(exchange.id)

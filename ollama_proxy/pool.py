@@ -31,6 +31,11 @@ class Pool:
         """Connections open now, idle ones included."""
         return len(self._open)
 
+    @property
+    def ends(self) -> set[tuple[str, int]]:
+        """Our ends of the open connections: host and port."""
+        return {(end[0], end[1]) for end in self._by_end if isinstance(end, tuple)}
+
     def is_other_end(self, connection: asyncio.BaseTransport) -> bool:
         """Whether an accepted connection is one of these, come back here.
 

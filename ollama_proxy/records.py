@@ -12,12 +12,23 @@ PROBE_HEADER = "X-Ollama-Proxy-Probe"
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
-    """Which calls to list, newest first. `before` is the id of the call to continue after."""
+    """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
+
+    `before`, `since` and `until` are ids: those of calls from `since` on, below the other two. An
+    id tells when its call began; where the clock was set back meanwhile, rather later than that.
+    """
 
     limit: int = 50
     before: str | None = None
+    since: str | None = None
+    until: str | None = None
+    client: str | None = None
     model: str | None = None
     state: str | None = None
+    route: str | None = None
+    reason: str | None = None
+    slower_than: float | None = None
+    text: str | None = None
 
 
 class ModelInfo(msgspec.Struct, kw_only=True):

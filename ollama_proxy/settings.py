@@ -149,6 +149,12 @@ def _mode(value: object) -> str:
     return _text(value)
 
 
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
 def _header(value: object) -> str:
     name = _text(value)
     if name and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", name) is None:
@@ -195,6 +201,7 @@ ADMIN_PATH = Kind("a path such as /admin, not / and not beginning with /api or /
 FOLDER = Kind("the path of a folder", _data_dir)
 MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _mode)
 PATTERNS = Kind('a list of regular expressions, such as ["sk-[a-z0-9]+"]', _patterns, json.loads)
+SWITCH = Kind("true or false", _switch, json.loads)
 HEADER = Kind("the name of a header, such as X-Client, or nothing", _header)
 KEYS = Kind(
     "a table of names and SHA-256 hashes (64 hex digits), never the keys themselves",
@@ -226,9 +233,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
     Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
     Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),
+    Setting("clients.processes", SWITCH, True, "Find out which local program calls."),
     Setting("clients.header", HEADER, "", "A header whose value is the caller's name."),
     Setting("clients.keys", KEYS, {}, "Callers' names, each with the SHA-256 of its API key."),
     Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),
     Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
+    Setting("retention.rows", AMOUNT, 0, "Calls that are kept. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
 )

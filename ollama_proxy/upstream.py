@@ -38,14 +38,14 @@ class Signal(Enum):
 
 class Tap(Protocol):
     """Sees an answer's bytes. `pending` takes the body's own, framing removed; once they have been
-    written to the client, `piece` says how many bytes passed.
+    written to the client, `piece` says how many bytes passed; True asks for a pause.
     """
 
     pending: list[bytes]
 
     def head(self, head: ResponseHead) -> None: ...
 
-    def piece(self, size: int) -> None: ...
+    def piece(self, size: int) -> bool: ...
 
 
 class Upstream(asyncio.Protocol):
@@ -258,7 +258,8 @@ class Upstream(asyncio.Protocol):
             return
         if end < 0:
             self._write(before + data if before else data)
-            self._tap.piece(len(data))
+            if self._tap.piece(len(data)):
+                self._let_others_run()
             if self._client.get_write_buffer_size() > HIGH_WATER:
                 self.paused = True
                 self.transport.pause_reading()
@@ -268,6 +269,15 @@ class Upstream(asyncio.Protocol):
         self._write(before + body if before else body)
         self._tap.piece(end)
         self._finish(data[end:])
+
+    def _let_others_run(self) -> None:
+        """Read on in the loop's next turn: a fast upstream would otherwise be read on and on."""
+        self.transport.pause_reading()
+        self._loop.call_soon(self._read_on, self._client)
+
+    def _read_on(self, client: asyncio.Transport | None) -> None:
+        if self._client is client and not self.paused and self.usable:
+            self.transport.resume_reading()
 
     def _write(self, data: bytes) -> None:
         assert self._client is not None

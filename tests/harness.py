@@ -227,6 +227,8 @@ async def running_proxy(upstream: str, data_dir: Path, **settings: str) -> Async
 
     Settings by their environment names in lower case without the prefix: timeouts_idle="0.2".
     """
+    # All clients are this one process: their user agents tell them apart.
+    settings.setdefault("clients_processes", "false")
     environ = {f"OLLAMA_PROXY_{name.upper()}": value for name, value in settings.items()}
     flags = {"listen": "127.0.0.1:0", "upstream": upstream, "data_dir": str(data_dir)}
     flags.setdefault("admin_listen", "off")

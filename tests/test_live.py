@@ -612,3 +612,15 @@ async def test_ten_thousand_calls_leave_nothing_behind() -> None:
     live.close()
     assert live.bus.subscribers == 0
     assert not ticking(live)
+
+
+async def test_the_oldest_is_the_least_id_of_what_runs_or_ran_lately() -> None:
+    live = Live(recent=1)
+    assert live.oldest() is None
+    first, second, third = begin(live), begin(live), begin(live)
+    assert live.oldest() == first.id
+    end(live, second)
+    end(live, first)
+    assert live.oldest() == first.id
+    end(live, third)
+    assert live.oldest() == third.id

@@ -37,6 +37,9 @@ def test_a_path_in_ollama_host_names_the_program(target: str, name: str, rest: s
         "/app/a%2Fb/api/tags",
         "/app/" + "x" * 65 + "/a",
         "/apps/x/",
+        "/app/./a",
+        "/app/../a",
+        "/app/..",
     ],
 )
 def test_any_other_target_stays_as_it_is(target: str) -> None:

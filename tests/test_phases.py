@@ -105,3 +105,16 @@ def test_made_up_models_are_bounded() -> None:
         slots.add(f"made-up-{number}", 10.0, 1.0)
         slots.add(f"made-up-{number}", 10.0, 1.0)
     assert len(slots._served) == 500
+
+
+def test_a_model_that_has_just_served_a_call_is_loaded() -> None:
+    """A look comes each ten seconds: the first call's end tells of the load before it does."""
+    phases = Phases()
+    first = running(51.0, prefill=0.1, decode=0.2)
+    first.ended = 52.0
+    phases.ended(first)
+    told = phases.of([running(53.0), running(54.0)], NOTHING, 60.0)
+    assert [one.name for one in told.values()] == ["reading", "queued"]
+    later = Loaded.seen([], 53.5)
+    told = phases.of([running(53.0)], later, 60.0)
+    assert [one.name for one in told.values()] == ["loading"]

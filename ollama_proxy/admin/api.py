@@ -7,7 +7,6 @@ events flow (`events.py`), pages.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -19,38 +18,28 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ollama_proxy.admin.events import Events, Snapshot
-from ollama_proxy.admin.query import (
-    FILTERS,
-    ParameterError,
-    is_id,
-    matches,
-    parse_filter,
-    single,
-    spellings,
-)
+from ollama_proxy.admin.export import Export
+from ollama_proxy.admin.history import History, Reader, Unreadable
+from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.bus import encode, unspoken
-from ollama_proxy.exchange import Call, State, iso, model_key
+from ollama_proxy.exchange import Call, iso, model_key
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
-from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
+from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.replay import FORMS, ReplayError
 from ollama_proxy.stats import OTHER, Statistics, Summary
-from ollama_proxy.storage.base import MAX_LIMIT, StoreError, page
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-READ_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
+SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
+"""In an answer of which not all was looked through: the id to go on `before`."""
 
 
-class Reader(Protocol):
-    """Reads the store, off the event loop."""
-
-    async def calls(self, wanted: Filter) -> list[Call]: ...
-
-    async def call(self, id: str) -> Call | None: ...
+_MEANT = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class Storage(Protocol):
@@ -76,6 +65,16 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
     upstream: str
     version: str
 
+    @property
+    def own_url(self) -> str:
+        """Where programs of this machine reach the proxy."""
+        host, _, port = self.listen.rpartition(":")
+        return f"http://{_MEANT.get(host, host)}:{port}"
+
+
+async def _nothing() -> None:
+    """What is known of the machine where nobody looks at it."""
+
 
 class Api:
     """The JSON answers as methods, for the pages too, and their routes."""
@@ -89,17 +88,20 @@ class Api:
         health: Callable[[], UpstreamHealth],
         storage: Storage,
         facts: Facts,
+        around: Callable[[], dict[str, Any]] = dict,
+        machine: Callable[[], Awaitable[Any]] = _nothing,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
     ) -> None:
-        self._live, self._totals, self._reader = live, statistics, reader
+        self._live, self._totals = live, statistics
         self._health, self._storage, self._facts = health, storage, facts
+        self._around, self._machine = around, machine
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
-        self._unread: str | None = None
-        self._unread_since: str | None = None
+        self._history = History(live, reader, now)
+        self.exports = Export(self._history.search_all, now)
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval
         )
@@ -113,11 +115,15 @@ class Api:
             ("models", self.models),
             ("clients", self.clients),
             ("stats", self.stats),
+            ("around", self._around),
             ("active", self.active_rows),
         ):
             app.router.add_get(f"/api/{name}", _answering(answer))
         app.router.add_get("/api/requests", self._requests)
+        self.exports.add_routes(app)
         app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/requests/{id}/replay", self._replay)
+        app.router.add_get("/api/machine", self._machine_now)
         app.router.add_get("/api/events", self._events)
 
     # -- what is told -----------------------------------------------------------------------
@@ -154,8 +160,8 @@ class Api:
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
             "sink_errors": self._live.sink_errors,
-            "storage_error": unsaved or self._unread,
-            "storage_error_since": storage.error_since if unsaved else self._unread_since,
+            "storage_error": unsaved or self._history.error,
+            "storage_error_since": storage.error_since if unsaved else self._history.error_since,
             "database_bytes": storage.size_bytes,
         }
 
@@ -220,30 +226,7 @@ class Api:
 
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
-        return self._recent(limit, await self._stored_recent(limit))
-
-    async def calls(self, wanted: Filter) -> list[Call]:
-        """One page of running, just ended and stored calls that `wanted` describes, newest first.
-
-        It may be shorter than its limit although more follow: see `storage.base.page`.
-        """
-        # Only what runs here is running, and that is known without the store.
-        stored = [] if wanted.state == State.RUNNING else await self._stored(wanted)
-        found = {call.id: call for call in stored}
-        live = [*self._live.recent_calls(), *self._live.active()]
-        found.update((call.id, call) for call in live if matches(call, wanted))
-        return page((found[id] for id in sorted(found, reverse=True)), wanted.limit)
-
-    async def call(self, id: str) -> Call | None:
-        """One call, running or ended. Raises HTTPServiceUnavailable if the store does not say."""
-        known = self._live.call(id)
-        if known is not None or not is_id(id):
-            return known
-        try:
-            return await self._read(self._reader.call(id))
-        except Exception as error:  # noqa: BLE001 - guard: admin handler
-            self._note_failure(error)
-            raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
+        return await self._history.recent(limit)
 
     # -- where it comes from ----------------------------------------------------------------
 
@@ -282,54 +265,13 @@ class Api:
         return found
 
     async def _prepare(self) -> Snapshot:
-        stored = await self._stored_recent(SNAPSHOT_RECENT)
+        history = self._history
+        stored = await history.stored_recent(SNAPSHOT_RECENT)
         return lambda: {
             "status": self.status(),
             "active": self._with_phases([unspoken(call) for call in self.active()]),
-            "recent": [unspoken(call) for call in self._recent(SNAPSHOT_RECENT, stored)],
+            "recent": [unspoken(call) for call in history.recent_of(SNAPSHOT_RECENT, stored)],
         }
-
-    def _recent(self, limit: int, stored: list[Call]) -> list[Call]:
-        ended = {call.id: call for call in stored if call.state != State.RUNNING}
-        ended.update((call.id, call) for call in self._live.recent_calls())
-        return [ended[id] for id in sorted(ended, reverse=True)[:limit]]
-
-    async def _stored_recent(self, limit: int) -> list[Call]:
-        """Nothing, where the ring has enough: a page that opens then does not touch the store.
-
-        But while reading fails each page tries again, so that what it says of it stays true.
-        """
-        if self._unread is None and len(self._live.recent_calls(limit)) >= limit:
-            return []
-        return await self._stored(Filter(limit=min(MAX_LIMIT, limit + self._live.running)))
-
-    async def _stored(self, wanted: Filter) -> list[Call]:
-        """What the store has, or nothing where it fails: then the ring has to do."""
-        try:
-            found: list[Call] = []
-            for model in spellings(wanted.model):
-                one = msgspec.structs.replace(wanted, model=model)
-                found += await self._read(self._reader.calls(one))
-        except Exception as error:  # noqa: BLE001 - guard: admin handler
-            self._note_failure(error)
-            return []
-        return found
-
-    async def _read(self, reading: Awaitable[T]) -> T:
-        async with asyncio.timeout(READ_SECONDS):
-            found = await reading
-        if self._unread is not None:
-            log.warning("the store can be read again")
-        self._unread = self._unread_since = None
-        return found
-
-    def _note_failure(self, error: Exception) -> None:
-        """For the status, and the first of a row for the log. Only a StoreError's text is told."""
-        told = str(error) if isinstance(error, StoreError) else None
-        if self._unread is None:
-            log.warning("the store could not be read: %s", told or where(error))
-            self._unread_since = iso(self._now())
-        self._unread = told or f"the store cannot be read ({type(error).__name__}): see the log"
 
     # -- how it is asked for ----------------------------------------------------------------
 
@@ -337,18 +279,52 @@ class Api:
         return json_answer({"status": "ok", "upstream_up": self._health().up})
 
     async def _requests(self, request: web.Request) -> web.Response:
-        return json_answer(await self.calls(parse_filter(single(request.query.items(), FILTERS))))
+        wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
+        found = await self._history.search(wanted)
+        answer = json_answer(found.calls)
+        if found.scanned_to is not None:
+            answer.headers[SCANNED_TO] = found.scanned_to
+        return answer
 
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())
-        call = await self.call(request.match_info["id"])
+        call = await _told(self._history.call(request.match_info["id"]))
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
         return json_answer(call)
 
+    async def _replay(self, request: web.Request) -> web.Response:
+        form = single(request.query.items(), ("as",)).get("as", "curl")
+        if form not in FORMS:
+            raise ParameterError(f"as={form[:100]}: must be one of {', '.join(FORMS)}")
+        capture = await _told(self._history.capture(request.match_info["id"]))
+        if capture is None:
+            raise web.HTTPNotFound(
+                text="what this call sent was not kept: only the privacy mode full keeps it"
+            )
+        content_type, make = FORMS[form]
+        try:
+            text = make(capture, self._facts.own_url)
+        except ReplayError as error:
+            raise web.HTTPConflict(text=str(error)) from None
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(text=text, content_type=content_type, headers=headers)
+
+    async def _machine_now(self, request: web.Request) -> web.Response:
+        single(request.query.items(), ())
+        return json_answer(await self._machine())
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         single(request.query.items(), ())
         return await self.events.stream(request)
+
+
+async def _told(reading: Awaitable[T]) -> T:
+    """Raises HTTPServiceUnavailable if the store does not say."""
+    try:
+        return await reading
+    except Unreadable:
+        raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
 
 
 def _answering(answer: Callable[[], Any]) -> Handler:

@@ -1,20 +1,46 @@
-"""What a list of calls is asked for: query parameters to a `Filter`, and which calls it describes.
+"""What a list of calls is asked for: query parameters, or a command's flags, to a `Filter`.
 
-Pure functions. Not here: where the calls come from.
+Pure functions. Not here: which calls a filter describes (`filters.py`), where they come from.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from ollama_proxy.exchange import ID_ALPHABET, Call, State, model_key
+from ollama_proxy.exchange import ID_ALPHABET, Reason, State, first_id
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import MAX_LIMIT
 
-FILTERS = ("limit", "before", "model", "state")
+T = TypeVar("T")
+
+FILTERS = {
+    "limit": "At most so many, the newest.",
+    "before": "Older than the call of this id.",
+    "client": "Of this client, exactly as it is told.",
+    "model": "Of this model, in any spelling of its name.",
+    "state": "In this state, such as completed or failed.",
+    "route": "To this path, such as /api/chat.",
+    "reason": "Not completed for this reason, such as client_disconnected.",
+    "since": "Begun since: 2h or 7d (ago), ISO 8601 (UTC unless it says), or seconds since 1970.",
+    "until": "Begun before that, told in the same ways.",
+    "slower_than": "That took more seconds than this.",
+    "text": "With this in the prompt, the answer or the error as far as kept, in any case.",
+}
+"""Each parameter, and which calls it asks for."""
+
+PAGE = 50
+NO_LIMIT = 999_999_999
+TEXT_LIMIT = 200
+_NAME_LIMIT = 1000
 _ID = frozenset(ID_ALPHABET)
 _NUMBER = re.compile("[0-9]{1,9}").fullmatch
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII).fullmatch
+_AGO = re.compile("([0-9]{1,9})([smhdw])").fullmatch
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LAST_MOMENT = 2.0**48 / 1000  # what the 48 bits of an id's time can tell
 _SHOWN = 100  # characters of a wrong value that the answer repeats
 
 
@@ -35,24 +61,37 @@ def single(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str
     return found
 
 
-def parse_filter(parameters: Mapping[str, str]) -> Filter:
-    """Raises ParameterError."""
-    limit = parameters.get("limit", "50")
-    before, model = parameters.get("before"), parameters.get("model")
-    state = parameters.get("state")
-    if not (_NUMBER(limit) and 1 <= int(limit) <= MAX_LIMIT):
-        _wrong("limit", limit, f"a whole number from 1 to {MAX_LIMIT}")
-    if before is not None and not is_id(before):
-        _wrong("before", before, "the id of a call, 26 characters")
-    if model is not None and not 0 < len(model) <= 1000:
-        _wrong("model", model, "the name of a model")
-    if state is not None and state not in list(State):
-        _wrong("state", state, f"one of {', '.join(State)}")
-    return Filter(limit=int(limit), before=before, model=model, state=state)
+def parse_filter(
+    parameters: Mapping[str, str], now: float, *, limit: int = PAGE, most: int = MAX_LIMIT
+) -> Filter:
+    """`now` in seconds since 1970; `limit` where none is given. Raises ParameterError."""
 
+    def parsed(name: str, parse: Callable[[str], T], right: str) -> T | None:
+        value = parameters.get(name)
+        try:
+            return None if value is None else parse(value)
+        except ValueError:
+            shown = " ".join((value or "")[:_SHOWN].split())
+            raise ParameterError(f"{name}={shown}: must be {right}") from None
 
-def _wrong(name: str, value: str, right: str) -> None:
-    raise ParameterError(f"{name}={value[:_SHOWN]}: must be {right}")
+    def moment(text: str) -> str:
+        return first_id(_moment(text, now))
+
+    time = "a time: 2h or 7d (ago), 2026-01-31T12:00:00Z, or seconds since 1970"
+    count = parsed("limit", lambda text: _count(text, most), f"a whole number from 1 to {most}")
+    return Filter(
+        limit=limit if count is None else count,
+        before=parsed("before", _id, "the id of a call, 26 characters"),
+        since=parsed("since", moment, time),
+        until=parsed("until", moment, time),
+        client=parsed("client", _name, "the name of a client"),
+        model=parsed("model", _name, "the name of a model"),
+        state=parsed("state", State, f"one of {', '.join(State)}"),
+        route=parsed("route", _path, "a path that begins with /"),
+        reason=parsed("reason", Reason, f"one of {', '.join(Reason)}"),
+        slower_than=parsed("slower_than", _decimal, "a number of seconds, 0 or more"),
+        text=parsed("text", _text, f"1 to {TEXT_LIMIT} characters, none of them NUL"),
+    )
 
 
 def is_id(text: str) -> bool:
@@ -60,22 +99,56 @@ def is_id(text: str) -> bool:
     return len(text) == 26 and _ID.issuperset(text)
 
 
-def matches(call: Call, wanted: Filter) -> bool:
-    """Whether the filter, but for its limit, describes the call."""
-    return (
-        (wanted.before is None or call.id < wanted.before)
-        and (wanted.state is None or call.state == wanted.state)
-        and (wanted.model is None or same_model(call.model, wanted.model))
-    )
+# Each of these raises ValueError for what is none.
 
 
-def same_model(one: str | None, other: str) -> bool:
-    return one == other or (one is not None and model_key(one) == model_key(other))
+def _count(text: str, most: int) -> int:
+    if not _NUMBER(text) or not 1 <= int(text) <= most:
+        raise ValueError
+    return int(text)
 
 
-def spellings(name: str | None) -> list[str | None]:
-    """The spellings under which a store, which compares exactly, may know the model."""
-    if name is None:
-        return [None]
-    key = model_key(name)
-    return list(dict.fromkeys([name, key, key.removesuffix(":latest")]))
+def _id(text: str) -> str:
+    if not is_id(text):
+        raise ValueError
+    return text
+
+
+def _decimal(text: str) -> float:
+    if not _DECIMAL(text):
+        raise ValueError
+    return float(text)
+
+
+def _name(text: str) -> str:
+    """A command line may hold bytes that are not UTF-8: those no store can be asked for."""
+    text.encode()
+    if not 0 < len(text) <= _NAME_LIMIT or "\0" in text:
+        raise ValueError
+    return text
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError
+    return _name(text)
+
+
+def _text(text: str) -> str:
+    if len(text) > TEXT_LIMIT:
+        raise ValueError
+    return _name(text)
+
+
+def _moment(text: str, now: float) -> float:
+    """Seconds since 1970."""
+    if ago := _AGO(text):
+        return max(0.0, now - int(ago[1]) * _SECONDS[ago[2]])
+    if _DECIMAL(text):
+        moment = float(text)
+    else:
+        told = datetime.fromisoformat(text)
+        moment = (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= moment < _LAST_MOMENT:
+        raise ValueError
+    return moment

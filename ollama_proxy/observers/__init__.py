@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ollama_proxy.exchange import Observation
+from ollama_proxy.observers.anthropic import MessagesObserver
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 from ollama_proxy.observers.errors import Dialect, dialect_of, error_body
 from ollama_proxy.observers.generic import (
@@ -17,7 +18,14 @@ from ollama_proxy.observers.generic import (
     TransferObserver,
 )
 from ollama_proxy.observers.ollama import ChatObserver, EmbedObserver, GenerateObserver
+from ollama_proxy.observers.openai import (
+    ChatCompletionObserver,
+    CompletionObserver,
+    EmbeddingsObserver,
+    TranscriptionObserver,
+)
 from ollama_proxy.observers.privacy import Mode, Privacy
+from ollama_proxy.observers.responses import ResponsesObserver
 
 __all__ = [
     "REQUEST_LIMIT",
@@ -46,6 +54,12 @@ ROUTES: dict[tuple[str, str], type[Observer]] = {
     ("POST", "/api/show"): ManagingObserver,
     ("POST", "/api/copy"): ManagingObserver,
     ("DELETE", "/api/delete"): ManagingObserver,
+    ("POST", "/v1/chat/completions"): ChatCompletionObserver,
+    ("POST", "/v1/completions"): CompletionObserver,
+    ("POST", "/v1/embeddings"): EmbeddingsObserver,
+    ("POST", "/v1/responses"): ResponsesObserver,
+    ("POST", "/v1/audio/transcriptions"): TranscriptionObserver,
+    ("POST", "/v1/messages"): MessagesObserver,
     ("POST", "/v1/"): ModelObserver,
 }
 """A path that ends in a slash stands for every path below it."""

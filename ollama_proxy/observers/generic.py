@@ -1,6 +1,6 @@
-"""Routes of which little is read: /v1 for now, and those that manage models.
+"""Routes of which little is read: those that manage models, and what else is below /v1.
 
-Not here: tokens of the /v1 dialects, which need observers of their own.
+Not here: the routes that run a model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def keep_request(request: Request, sure: bool, observation: Observation, default
 
 
 class ModelObserver(Observer):
-    """Which model, and the error text of a refusal: /v1."""
+    """Which model, and the error text of a refusal: /v1/messages/count_tokens, and the like."""
 
     reads_all = True
 

@@ -1,13 +1,12 @@
-"""Bodies of one JSON document a line: splitting them, and reading only the lines that matter.
+"""Bodies of many small documents: cutting them apart, and reading only those that matter.
 
+A line is one document and what ends it: a newline, or `separator` where that is something else.
 Parsing every line of a fast stream would cost the machine that runs the model. So each line is
-read while `_wants_lines`; later only short ones with one of `marks` in them, and the very last.
+read while `_wants_lines`; later only those with one of `marks` near their beginning, and the last.
 Not here: what the lines mean.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
@@ -15,137 +14,163 @@ from ollama_proxy.observers.privacy import Privacy
 
 LINE_LIMIT = 8 * 1024 * 1024
 LONG = 512
-"""Bytes from which on a line is not searched for marks: to search it costs as much as to relay it.
-What says `done` or `error` in so long a line is the last one, and the last line is always read."""
-_TOO_LONG = b"?"
+"""Bytes of a line in which marks count: to search all of a long one costs as much as to relay it.
+What tells of an end or an error stands at a line's beginning, or in the last ones."""
+_TOO_LONG = b"data: ?"  # no JSON, with or without the field's name of a server-sent event
 
 
 class Lines:
-    """Joins pieces into complete lines. One that is too long is replaced by a line `?`."""
+    """Joins pieces into complete lines. One that is too long is replaced by what is no JSON."""
 
-    __slots__ = ("_held", "_overlong", "skipped")
+    __slots__ = ("_held", "_overlap", "_overlong", "_separator", "skipped")
 
-    def __init__(self) -> None:
+    def __init__(self, separator: bytes = b"\n") -> None:
+        self._separator = separator
+        self._overlap = len(separator) - 1
         self._held = bytearray()
         self._overlong = False
         self.skipped = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The lines that `data` completes, each with its newline; b"" if none."""
-        first = data.find(b"\n")
-        if first < 0:
-            self._hold(data)
-            return b""
-        if not self._held and not self._overlong:
-            head = b""
-        else:
-            self._hold(data[:first])
-            head, data = self._take(), data[first:]
-        last = data.rfind(b"\n") + 1
-        self._hold(data[last:])
-        return head + data[:last]
+        """The lines that `data` completes, each with its separator; b"" if none."""
+        if self._held or self._overlong:
+            return self._continued(data)
+        end = data.rfind(self._separator)
+        size = end + len(self._separator) if end >= 0 else 0
+        self._held += data[size:]
+        return data[:size]
 
     def rest(self) -> bytes:
-        """The last line, if it has no newline."""
-        return self._take()
+        """The last line, if nothing separates it from the end."""
+        overlong = self._overlong or len(self._held) > LINE_LIMIT
+        self.skipped += overlong
+        return _TOO_LONG if overlong else bytes(self._held)
 
-    def _hold(self, data: bytes) -> None:
-        if len(self._held) + len(data) > LINE_LIMIT:
+    def _continued(self, data: bytes) -> bytes:
+        searched = max(0, len(self._held) - self._overlap)
+        self._held += data
+        first = self._held.find(self._separator, searched)
+        if first < 0:
+            self._bound()
+            return b""
+        size = self._held.rfind(self._separator) + len(self._separator)
+        block = bytes(self._held[:size])
+        del self._held[:size]
+        if self._overlong or first > LINE_LIMIT:
+            self.skipped += 1
+            self._overlong = False
+            block = _TOO_LONG + block[first:]
+        return block
+
+    def _bound(self) -> None:
+        """Forget a line that is too long, but for what may be the beginning of its separator."""
+        if self._overlong or len(self._held) > LINE_LIMIT + self._overlap:
             self._overlong = True
-            self._held = bytearray()
-        if not self._overlong:
-            self._held += data
-
-    def _take(self) -> bytes:
-        line = _TOO_LONG if self._overlong else bytes(self._held)
-        self.skipped += self._overlong
-        self._overlong = False
-        self._held = bytearray()
-        return line
+            del self._held[: len(self._held) - self._overlap]
 
 
 class LineObserver(Observer):
     """Reads an answer line by line. `pieces` counts the lines that carry something.
 
-    That is: lines that are not blank, and that `_line` does not refuse where they are read. A
-    broken line is refused where it is read, and counted where it is not.
+    That is: lines that `_line` accepts where they are read, and that `_count` counts where they are
+    not. A broken line is refused where it is read, and counted where it is not.
     """
 
     reads_all = True
+    separator = b"\n"
     marks: tuple[bytes, ...] = ()
+    tail = 1
+    """How many of the last lines are read in any case, unless one before the last is long."""
 
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         super().__init__(observation, privacy)
         self.pieces = 0
         self.read_lines = 0
-        self.lines = Lines()
-        self._unread = b""
+        self.lines = Lines(self.separator)
+        self._unread: list[bytes] = []
 
     def _line(self, line: bytes) -> bool:
         """Hook: read a line that is not blank. Whether it is one of the `pieces`."""
         raise NotImplementedError
 
+    def _is_blank(self, line: bytes) -> bool:
+        """Hook: whether there is nothing to read in it."""
+        return not line or line.isspace()
+
     def _wants_lines(self) -> bool:
         """Hook: whether each line is to be read, or only marked ones."""
         return False
 
+    def _count(self, block: bytes) -> int:
+        """Hook: how many of a block's lines are `pieces`, told without reading them."""
+        lines = block.split(b"\n")
+        return len(lines) - lines.count(b"") - sum(map(bytes.isspace, lines))
+
+    def _read_at_once(self, block: bytes) -> bool:
+        """Hook: read all lines of a block of which each is wanted, if there is a quick way."""
+        return False
+
     def _answer(self, data: bytes) -> None:
         block = self.lines.feed(data)
+        if block and self._wants_lines() and self._read_at_once(block):
+            return
         at = 0
-        while at < len(block):
-            end = block.index(b"\n", at)
-            if self._wants_lines():
-                self._read(block[at:end])
-            elif end - at >= LONG:
-                self._pass_over([block[at:end]])
-            else:
-                self._skim(block[at:] if at else block)
+        while at < len(block) and self._wants_lines():
+            end = block.find(self.separator, at)
+            if end < 0:
                 return
-            at = end + 1
+            self._read(block[at:end])
+            at = end + len(self.separator)
+        if at < len(block):
+            self._skim(block[at:])
 
     def _read(self, line: bytes) -> None:
-        if line and not line.isspace():
-            self._unread = b""
+        if not self._is_blank(line):
             self.read_lines += 1
             self.pieces += self._line(line)
 
     def _skim(self, block: bytes) -> None:
-        """Count a block's lines, and read those with a mark in them."""
-        at = 0
-        for end in self._marked(block):
-            start = block.rfind(b"\n", at, end) + 1 or at
-            self._pass_over(block[at:start].split(b"\n"))
-            at = block.index(b"\n", end) + 1
-            self._read(block[start : at - 1])
-        self._pass_over(block[at:].split(b"\n") if at else block.split(b"\n"))
-
-    def _marked(self, block: bytes) -> Iterator[int]:
-        """Where a line with a mark is, once for each such line, in their order."""
-        places = [block.find(mark) for mark in self.marks]
-        while found := [place for place in places if place >= 0]:
-            first = min(found)
-            yield first
-            at = block.index(b"\n", first) + 1
-            places = [
-                block.find(mark, at) if 0 <= place < at else place
-                for mark, place in zip(self.marks, places, strict=True)
-            ]
-
-    def _pass_over(self, lines: list[bytes]) -> None:
-        """Count lines; the last of them that is not blank may have to be read after all."""
-        blank = lines.count(b"") + sum(map(bytes.isspace, lines))
-        if blank == len(lines):
+        """Count a block's lines, and read those with a mark in their first `LONG` bytes."""
+        if block.find(self.separator) < LONG and not self._is_marked(block):
+            self._pass_over(block)
             return
-        self.pieces += len(lines) - blank
-        self._unread = next(line for line in reversed(lines) if line and not line.isspace())
+        for line in block.split(self.separator):
+            if self._is_marked(line[:LONG]):
+                self._read(line)
+            else:
+                self._pass_over(line)
+
+    def _is_marked(self, data: bytes) -> bool:
+        return any(map(data.__contains__, self.marks))
+
+    def _pass_over(self, block: bytes) -> None:
+        """Count lines; those at the end of the body may have to be read after all."""
+        self.pieces += self._count(block)
+        newest = self._last_lines(block)
+        if newest:
+            unread = (self._unread + newest)[-self.tail :]
+            self._unread = [line if len(line) < LONG else b"" for line in unread[:-1]] + unread[-1:]
 
     def _end(self, complete: bool, deaf: bool) -> None:
-        """Reads what has no newline, else the last line if it was only counted so far."""
+        """Reads the last lines, as far as they were only counted so far."""
         if deaf:
             return
         rest = self.lines.rest()
-        if rest and not rest.isspace():
-            self._read(rest)
-        elif self._unread:
-            self.pieces -= 1
-            self._read(self._unread)
+        if not self._is_blank(rest):
+            del self._unread[: max(0, len(self._unread) + 1 - self.tail)]
+        for line in self._unread:
+            self.pieces -= self._count(line)
+            self._read(line)
+        self._read(rest)
+
+    def _last_lines(self, block: bytes) -> list[bytes]:
+        """The last `tail` lines of a block that are not blank, in their order."""
+        found: list[bytes] = []
+        end = len(block)
+        while end > 0 and len(found) < self.tail:
+            start = block.rfind(self.separator, 0, end)
+            line = block[start + len(self.separator) if start >= 0 else 0 : end]
+            if not self._is_blank(line):
+                found.insert(0, line)
+            end = start
+        return found

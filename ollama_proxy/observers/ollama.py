@@ -13,29 +13,23 @@ import msgspec
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.errors import message_of
-from ollama_proxy.observers.lines import LineObserver
 from ollama_proxy.observers.options import asked
-from ollama_proxy.observers.privacy import Held, Mode, Privacy
-from ollama_proxy.observers.reading import CutText, Form, count, decode, flag, name, seconds, text
+from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.reading import count, decode, name, seconds, text
+from ollama_proxy.observers.requests import (
+    REQUEST,
+    Request,
+    first_text,
+    keep_images,
+    keep_prompt,
+    keep_turns,
+    native_images,
+    native_turns,
+)
+from ollama_proxy.observers.text import TextObserver
 
-NDJSON = "application/x-ndjson"
 _HEAD_LIMIT = 64 * 1024
 _TAIL_LIMIT = 2048
-
-
-class Request(msgspec.Struct):
-    """What is read of a request; images and everything else are skipped. Types are checked later,
-    one by one, so that a wrong one does not hide the others."""
-
-    model: Any = None
-    stream: Any = msgspec.UNSET
-    options: Any = None
-    keep_alive: Any = None
-    think: Any = None
-    format: Any = None
-    prompt: Any = None
-    messages: Any = None
-    input: Any = None
 
 
 class Answer(msgspec.Struct):
@@ -45,6 +39,7 @@ class Answer(msgspec.Struct):
     response: Any = None
     thinking: Any = None
     message: Any = None
+    tool_calls: Any = None
     done: Any = None
     done_reason: Any = None
     error: Any = None
@@ -57,11 +52,29 @@ class Answer(msgspec.Struct):
     debug: Any = msgspec.field(default=None, name="_debug_info")
 
 
-PATIENCE = 1000
-"""Lines without any text after which a stream's beginning is no longer waited for."""
+class PlainMessage(msgspec.Struct):
+    """A message that says and thinks, and does nothing else."""
 
-_REQUEST = Form(Request)
+    content: str = ""
+    thinking: str = ""
+    tool_calls: None = None
+
+
+class PlainLine(msgspec.Struct):
+    """A line that does nothing else."""
+
+    message: PlainMessage | None = None
+    response: str = ""
+    thinking: str = ""
+    tool_calls: None = None
+    done: bool = False
+    error: None = None
+    debug: None = msgspec.field(default=None, name="_debug_info")
+
+
 _ANSWER = msgspec.json.Decoder(Answer)
+_PLAIN = msgspec.json.Decoder(PlainLine)
+_NO_MESSAGE = PlainMessage()
 
 
 def keep_facts(answer: Answer, observation: Observation) -> None:
@@ -80,70 +93,36 @@ def keep_facts(answer: Answer, observation: Observation) -> None:
             setattr(observation, key, value)
 
 
-class AnswerObserver(LineObserver):
-    """An answer in text, streamed or in one object. Not used itself: see `GenerateObserver`.
+class AnswerObserver(TextObserver):
+    """An answer in lines. Not used itself: see `GenerateObserver`."""
 
-    `output_chunks` counts a stream's lines of answer: not the one with `done`, not errors. It is
-    exact but for broken lines past the point where text is still read.
-    """
-
-    waits_for_text = True
+    stream_type = "application/x-ndjson"
+    streams_unasked = True
     thinking_mark = b'"thinking":"'
     # Within a JSON string a quote is escaped, so these can only be a key, or a text that is
-    # exactly `error`. Other spacing than Go's and Python's is understood in the last line only.
-    marks = (b'"done":true', b'"done": true', b'"error"')
-
-    def __init__(self, observation: Observation, privacy: Privacy) -> None:
-        super().__init__(observation, privacy)
-        self._held = Held(privacy.wanted)
-        self._ended = False
+    # exactly this word: then the line is only read in vain.
+    marks = (b'"error"', b'"tool_calls"', b'"thinking"')
 
     def _prompt(self, request: Request, whole: bool) -> None:
         """Hook: keep the prompt."""
         raise NotImplementedError
 
     def _request(self, body: bytes, whole: bool) -> None:
-        request, sure = self._read_request(_REQUEST, body, whole)
+        request, sure = self._read_request(REQUEST, body, whole)
         keep_request(request, self.observation, self.privacy)
-        streamed = flag(request.stream)
-        if request.stream is msgspec.UNSET and sure:
-            streamed = True
-        if streamed is not None:
-            self.observation.streamed = streamed
+        self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)
+        keep_images(native_images(request), sure, self.observation)
         self._prompt(request, sure)
-
-    def _begin(self) -> None:
-        if self.status != 200:
-            return
-        if self.observation.streamed is None:
-            self.observation.streamed = self.content_type == NDJSON
-        if self.content_type == NDJSON:
-            self.observation.output_chunks = 0
-
-    def _answer(self, data: bytes) -> None:
-        super()._answer(data)
-        self._count()
-
-    def _count(self) -> None:
-        if self.observation.output_chunks is not None:
-            self.observation.output_chunks = self.pieces
-
-    def _wants_lines(self) -> bool:
-        if not self.text_seen:
-            return self.read_lines < PATIENCE
-        return not self._held.full
 
     def _line(self, line: bytes) -> bool:
         answer = decode(_ANSWER, line)
         if answer is None:
-            self.observation.not_understood += 1
+            self._not_understood()
             return False
         if answer.error:
-            self.observation.error_in_stream = True
-            self._fail(message_of(answer.error))
+            self._break(answer.error)
             return False
-        if self.observation.model is None:
-            self.observation.model = name(answer.model)
+        self._know_model(answer.model)
         self._text(answer)
         if answer.done is True:
             keep_facts(answer, self.observation)
@@ -152,25 +131,24 @@ class AnswerObserver(LineObserver):
         self._ended = self._ended or last
         return not last
 
-    def _text(self, answer: Answer) -> None:
-        """Collect the answer's text. Thinking and tool calls count as seen, but are not kept."""
-        message = answer.message if isinstance(answer.message, dict) else {}
-        thinking = text(answer.thinking) or text(message.get("thinking"))
-        said = text(answer.response)
-        if said is None:
-            said = text(message.get("content"))
-        if said is not None:
-            self._held.add(said)
-        self.answer_seen = self.answer_seen or bool(said or message.get("tool_calls"))
-        self.text_seen = self.text_seen or self.answer_seen or bool(thinking)
+    def _spoken(self, documents: list[bytes]) -> list[tuple[str, str]]:
+        lines = list(map(_PLAIN.decode, documents))
+        if True in [line.done for line in lines]:
+            raise ValueError
+        both = [(line, line.message or _NO_MESSAGE) for line in lines]
+        return [(a.response or b.content, a.thinking or b.thinking) for a, b in both]
 
-    def _end(self, complete: bool, deaf: bool) -> None:
-        super()._end(complete, deaf)
-        self._count()
-        self.observation.response = self.privacy.keep(self._held.text(), not self._held.full)
-        unsure = deaf or self.lines.skipped > 0
-        ended = self._ended or self.observation.error_in_stream
-        self.observation.incomplete = self.status == 200 and not ended and not unsure
+    def _text(self, answer: Answer) -> None:
+        """Collect the answer's text; of thinking and tool calls only how much there was."""
+        message = answer.message if isinstance(answer.message, dict) else {}
+        self._say(text(answer.response))
+        self._say(None if answer.response else message.get("content"))
+        self._think(text(answer.thinking) or message.get("thinking"))
+        calls = answer.tool_calls or message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict):
+                function = call.get("function")
+                self._call_tool(function.get("name") if isinstance(function, dict) else None)
 
 
 class GenerateObserver(AnswerObserver):
@@ -184,12 +162,7 @@ class ChatObserver(AnswerObserver):
     """/api/chat. The prompt is the last user message, or the conversation in `full` and `hash`."""
 
     def _prompt(self, request: Request, whole: bool) -> None:
-        listed = request.messages if isinstance(request.messages, list) else []
-        messages = [message for message in listed if isinstance(message, dict)]
-        if self.privacy.mode is Mode.TRUNCATE:
-            keep_prompt(last_user_text(messages), self.observation, self.privacy)
-        elif messages:
-            self.observation.prompt = self.privacy.keep(conversation(messages), whole)
+        keep_turns(native_turns(request), whole, self.observation, self.privacy)
 
 
 class EmbedObserver(Observer):
@@ -203,14 +176,24 @@ class EmbedObserver(Observer):
         self._tail = b""
         self._size = 0
 
+    def _options(self, request: Request, whole: bool) -> dict[str, Any] | None:
+        """Hook: what was asked for."""
+        return native_options(request, self.privacy)
+
+    def _facts(self, body: bytes) -> tuple[bool, object]:
+        """Hook: keep an answer's facts. Whether it was understood, and the error it tells."""
+        answer = decode(_ANSWER, body)
+        if answer is None:
+            return False, None
+        keep_facts(answer, self.observation)
+        return True, answer.error
+
     def _request(self, body: bytes, whole: bool) -> None:
-        request, _ = self._read_request(_REQUEST, body, whole)
-        keep_request(request, self.observation, self.privacy)
+        request, sure = self._read_request(REQUEST, body, whole)
+        self.observation.model = name(request.model) or self.observation.model
+        self.observation.options = self._options(request, sure)
         self.observation.streamed = False
-        first = request.input[0] if isinstance(request.input, list) and request.input else None
-        prompts = (request.prompt, request.input, first)
-        prompt = next((prompt for prompt in prompts if isinstance(prompt, str)), None)
-        keep_prompt(prompt, self.observation, self.privacy)
+        keep_prompt(first_text(request.prompt, request.input), self.observation, self.privacy)
 
     def _answer(self, data: bytes) -> None:
         self._size += len(data)
@@ -219,14 +202,12 @@ class EmbedObserver(Observer):
 
     def _end(self, complete: bool, deaf: bool) -> None:
         body = bytes(self._start) if self._size <= _HEAD_LIMIT else after_numbers(self._tail)
-        answer = decode(_ANSWER, body)
-        if answer is None:
+        understood, error = self._facts(body)
+        if not understood:
             self.observation.not_understood += bool(self._size)
-        elif answer.error:
+        elif error:
             self.observation.error_in_stream = True
-            self._fail(message_of(answer.error))
-        else:
-            keep_facts(answer, self.observation)
+            self._fail(message_of(error))
 
 
 def after_numbers(tail: bytes) -> bytes:
@@ -237,24 +218,8 @@ def after_numbers(tail: bytes) -> bytes:
 def keep_request(request: Request, observation: Observation, privacy: Privacy) -> None:
     """Model and options, which all these routes have."""
     observation.model = name(request.model) or observation.model
-    observation.options = asked(
-        request.options, request.keep_alive, request.think, request.format, privacy
-    )
+    observation.options = native_options(request, privacy)
 
 
-def keep_prompt(prompt: object, observation: Observation, privacy: Privacy) -> None:
-    observation.prompt = privacy.keep(text(prompt), not isinstance(prompt, CutText))
-
-
-def last_user_text(messages: list[dict[str, Any]]) -> object:
-    """The newest message of the user's, as far as the messages were seen."""
-    asked_by_user = (m.get("content") for m in reversed(messages) if m.get("role") == "user")
-    return next(asked_by_user, None)
-
-
-def conversation(messages: list[dict[str, Any]]) -> str:
-    """All messages as lines `role: content`; without images and calls of tools."""
-    return "\n".join(
-        f"{text(message.get('role')) or '?'}: {text(message.get('content')) or ''}"
-        for message in messages
-    )
+def native_options(request: Request, privacy: Privacy) -> dict[str, Any] | None:
+    return asked(request.options, request.keep_alive, request.think, request.format, privacy)

@@ -11,13 +11,29 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.observers.privacy import Mode, Privacy, readable
-from ollama_proxy.observers.reading import name
+from ollama_proxy.observers.reading import CutText, name, text
+from ollama_proxy.observers.requests import Request
 
 OPTIONS_LIMIT = 2048
 _KEYS = 32
 _KEY_LIMIT = 64
 _DURATION = re.compile(r"-?[\d.hmsuµn]{1,31}")
 _WORD = re.compile(r"[a-z]{1,16}")
+_V1 = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "seed",
+    "stop",
+    "stop_sequences",
+    "frequency_penalty",
+    "presence_penalty",
+    "stream_options",
+    "dimensions",
+)
 
 
 def asked(
@@ -38,6 +54,34 @@ def asked(
     if format_:
         kept["format"] = "json" if format_ == "json" else "schema"
     return kept or None
+
+
+def asked_v1(request: Request, whole: bool, privacy: Privacy) -> dict[str, Any] | None:
+    """The same of a /v1 request, in which options stand among the other fields.
+
+    `think` is the effort, or whether to think; `format` the kind of `response_format`. `whole`
+    False: the request was cut, so that a list may lack its end.
+    """
+    fields = {field: getattr(request, field) for field in _V1}
+    cut = CutText if whole else (CutText, list)
+    options = {k: v for k, v in fields.items() if v is not None and not isinstance(v, cut)}
+    return asked(options, None, _effort(request), _format(request), privacy)
+
+
+def _effort(request: Request) -> object:
+    for holder in (request.reasoning, request.output_config):
+        if isinstance(holder, dict) and holder.get("effort"):
+            return holder["effort"]
+    if isinstance(request.thinking, dict):
+        return {"enabled": True, "disabled": False}.get(text(request.thinking.get("type")) or "")
+    return request.reasoning_effort
+
+
+def _format(request: Request) -> str | None:
+    inner = request.text.get("format") if isinstance(request.text, dict) else None
+    wanted = inner if request.response_format is None else request.response_format
+    kind = text(wanted.get("type")) if isinstance(wanted, dict) else None
+    return {"json_object": "json", "json_schema": "schema"}.get(kind or "")
 
 
 def _bounded(options: dict[str, Any], privacy: Privacy) -> dict[str, Any]:

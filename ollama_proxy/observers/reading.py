@@ -22,6 +22,7 @@ V = TypeVar("V")
 # A bound for integers that every store and every reader of JSON can hold exactly.
 _INTEGER_LIMIT = 2**53
 _DESCENT = 3
+_CUT_NUMBER = re.compile(r"\.?|[eE][-+]?")  # what may follow a number whose end was not seen
 _BLANK = re.compile(r"[ \t\r\n]*")
 _MISSING: Any = object()
 _json = json.JSONDecoder()
@@ -133,8 +134,9 @@ def _value(document: str, at: int, depth: int) -> tuple[Any, int]:
         value, end = _json.raw_decode(document, at)
     except (ValueError, RecursionError):
         return _beginning(document, at, depth), len(document)
-    may_go_on = end == len(document) and isinstance(value, int | float)
-    return (_MISSING if may_go_on and not isinstance(value, bool) else value), end
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    may_go_on = number and _CUT_NUMBER.fullmatch(document, end) is not None
+    return (_MISSING if may_go_on else value), end
 
 
 def _beginning(document: str, at: int, depth: int) -> Any:

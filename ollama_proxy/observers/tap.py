@@ -17,6 +17,8 @@ from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 
 BLOCK = 64 * 1024
+LONG_LOOK = 0.005
+"""Seconds. A look at a block takes less than 1 ms, but for an answer made to take long."""
 _NOTHING = (b"",)
 
 
@@ -76,45 +78,51 @@ class Tap:
                 head.status, head.header(b"content-type"), head.header(b"content-encoding")
             )
 
-    def piece(self, size: int) -> None:
-        """`size` bytes have passed, and what they hold of the body is in `pending`."""
+    def piece(self, size: int) -> bool:
+        """`size` bytes have passed, and what they hold of the body is in `pending`.
+
+        True: looking at them took long; let the loop do something else before the next piece.
+        """
         self._size += size
         if self._gaps is not None:
             self._gaps.add(self._clock())
-        if self._eager and not self._only_thinks():
-            self._first_text()
-        elif self._size >= BLOCK:
+        if self._size >= BLOCK or (self._eager and not self._only_thinks()):
+            began = self._clock()
             self.digest()
+            return self._clock() - began > LONG_LOOK
+        return False
 
     def _only_thinks(self) -> bool:
-        observer = self._observer
-        return observer.text_seen and observer.thinking_mark in (self.pending or _NOTHING)[-1]
-
-    def _first_text(self) -> None:
-        """Read at once, until the answer has begun: to know when it did, and when thinking did."""
-        observer, exchange = self._observer, self._exchange
-        now = self._clock()
-        self.digest()
-        if not observer.text_seen:
-            return
-        self._eager = bool(observer.thinking_mark) and not observer.answer_seen
-        if exchange.observation.streamed:
-            if self._gaps is None:
-                self._gaps = exchange.gaps = Gaps(now)
-                exchange.first_token = now
-            if observer.answer_seen:
-                exchange.first_answer = now
+        """Whether the last line of the last piece is one of a model that thinks."""
+        mark, last = self._observer.thinking_mark, (self.pending or _NOTHING)[-1]
+        found = last.rfind(mark) if self._observer.text_seen else -1
+        return found >= 0 and found > last.rstrip(b"\r\n").rfind(b"\n")
 
     def digest(self) -> None:
         """Observe what is pending; brings `exchange.observation` up to date."""
         pending = self.pending
         if not pending:
             return
+        now = self._clock()
         self._exchange.response_bytes += sum(map(len, pending))
         if self._reads:
             self._observer.feed(pending[0] if len(pending) == 1 else b"".join(pending))
         pending.clear()
         self._size = 0
+        if self._eager and self._observer.text_seen:
+            self._text_came(now)
+
+    def _text_came(self, now: float) -> None:
+        """Note when the model began to write, and when thinking became an answer."""
+        observer, exchange = self._observer, self._exchange
+        self._eager = bool(observer.thinking_mark) and not observer.answer_seen
+        if not exchange.observation.streamed:
+            return
+        if self._gaps is None:
+            self._gaps = exchange.gaps = Gaps(now)
+            exchange.first_token = now
+        if observer.answer_seen:
+            exchange.first_answer = now
 
     def close(self, complete: bool) -> None:
         """The answer is over, whole or broken off; what is said of it first holds."""

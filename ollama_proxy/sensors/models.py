@@ -43,6 +43,7 @@ class Misunderstood(Exception):
 class ModelSensor:
     """Keeps `health` up to date between `start` and `stop`.
 
+    `on_look` is told what was known before a look, and what is known now.
     `instance` names this proxy: a probe that comes back to it is answered 508, and so tells a loop.
     """
 
@@ -56,6 +57,7 @@ class ModelSensor:
         timeout: float = 5.0,
         max_bytes: int = MAX_BYTES,
         now: Callable[[], float] = time.time,
+        on_look: Callable[[UpstreamHealth, UpstreamHealth], None] | None = None,
     ) -> None:
         self.health = UpstreamHealth()
         self._upstream = upstream.rstrip("/")
@@ -65,6 +67,7 @@ class ModelSensor:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._max_bytes = max_bytes
         self._now = now
+        self._on_look = on_look
         self._poked = asyncio.Event()
         self._one_look = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
@@ -108,6 +111,8 @@ class ModelSensor:
             old, self.health, self._looked_at = self.health, new, began
             if (old.up, old.loop) != (new.up, new.loop):
                 self._tell(new)
+            if self._on_look is not None:
+                self._on_look(old, new)
             return new
 
     async def _run(self) -> None:

@@ -20,18 +20,30 @@ import msgspec
 
 from ollama_proxy.exchange import Call, Reason, State, iso, text_size
 from ollama_proxy.records import Filter
+from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics, Summary
 from ollama_proxy.storage import folder
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
     MIGRATIONS,
+    Found,
     Migrations,
     StoreError,
     from_row,
-    page,
     to_row,
 )
+from ollama_proxy.storage.database import (
+    BROKEN,
+    atomic,
+    check_readable,
+    connect,
+    explained,
+    migrate,
+    pragma,
+    prepare,
+)
+from ollama_proxy.storage.search import search
 
 BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
@@ -49,8 +61,6 @@ TOGETHER_CHARACTERS = 1 << 20
 # Seconds between two such statements: where the loop shares a core with the thread that writes,
 # the kernel lets it wait up to 5 ms for one that works on and on.
 BREATH = 0.0005
-# "OlPx": by this a file is known as ours, and one of another program is left alone.
-APPLICATION_ID = 0x4F6C5078
 SECONDS_A_DAY = 86400.0
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
@@ -62,24 +72,10 @@ _OVER_RUNNING = (
 )
 _ONE = _INSERT + _ROW + _OVER_RUNNING
 _SOME = _INSERT + ", ".join([_ROW] * TOGETHER) + _OVER_RUNNING
+# Not by a bound value: for that the index of running calls is not used.
+_RUNNING = f"{_SELECT} WHERE state = 'running'"
 _OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
 _COUNT = "SELECT count(*) FROM (SELECT id FROM calls LIMIT ?)"
-
-_BROKEN = (
-    "is damaged or not a database: move it away to begin a new one"
-    " (`sqlite3 FILE .recover` can rescue what it held)"
-)
-_CAUSES: dict[int, str] = {
-    sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk and its free space",
-    sqlite3.SQLITE_READONLY: "is read-only: give the user who runs the proxy write access",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: give the user who runs the proxy access to it",
-    sqlite3.SQLITE_PERM: "cannot be opened: give the user who runs the proxy access to it",
-    sqlite3.SQLITE_BUSY: "is locked by another program: close what has it open",
-    sqlite3.SQLITE_LOCKED: "is locked by another program: close what has it open",
-    sqlite3.SQLITE_CORRUPT: _BROKEN,
-    sqlite3.SQLITE_NOTADB: _BROKEN,
-}
 
 
 class SqliteStore:
@@ -90,11 +86,13 @@ class SqliteStore:
         path: Path,
         *,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
         migrations: Migrations = MIGRATIONS,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self.path = path.absolute()
         self._clock = clock
+        self._timer = timer
         self._migrations = migrations
         self._busy_seconds = busy_seconds
         self._claimed: int | None = None
@@ -107,13 +105,25 @@ class SqliteStore:
     def open(self) -> None:
         self._claimed = folder.claim(self.path)
         try:
-            with _explained(self.path):
-                self._writer = self._connect("rw")
-                _prepare(self._writer, self.path)
-                _migrate(self._writer, self.path, self._migrations)
+            with explained(self.path):
+                self._writer = connect(self.path, "rw", self._busy_seconds)
+                prepare(self._writer, self.path)
+                migrate(self._writer, self.path, self._migrations)
                 self._recover()
-                self._reader = self._connect("ro")
+                self._reader = connect(self.path, "ro", self._busy_seconds)
             self._files = folder.identities(self.path)
+        except BaseException:
+            self.close()
+            raise
+
+    def open_to_read(self) -> None:
+        """Beside a proxy that may have it open: it is not locked, nor anything in it changed."""
+        if not self.path.exists():
+            raise StoreError(f"{self.path} does not exist: no call was recorded there so far")
+        try:
+            with explained(self.path):
+                self._reader = connect(self.path, "ro", self._busy_seconds)
+                check_readable(self._reader, self.path, self._migrations)
         except BaseException:
             self.close()
             raise
@@ -127,42 +137,45 @@ class SqliteStore:
             finally:
                 self._writing.release()
 
-    def write(self, calls: Sequence[Call]) -> None:
+    def write(self, calls: Sequence[Call], captures: Sequence[Capture] = ()) -> None:
         """Looks after the commit whether the files are still there: then it was not in vain."""
         try:
-            self._store(calls)
+            self._store(calls, captures)
         except _StoredBefore:
-            self._store(calls, singly=True)
+            self._store(calls, captures, singly=True)
         folder.check(self.path, self._files)
 
     def statistics(self) -> Statistics:
         with self._read() as connection:
             return _load_totals(connection, self.path)
 
-    def calls(self, wanted: Filter) -> list[Call]:
-        conditions = {"id < ?": wanted.before, "model = ?": wanted.model, "state = ?": wanted.state}
-        given = {text: value for text, value in conditions.items() if value is not None}
-        where = f" WHERE {' AND '.join(given)}" if given else ""
-        limit = max(0, min(wanted.limit, MAX_LIMIT))
-        sql = f"{_SELECT}{where} ORDER BY id DESC LIMIT ?"
-        # Closed: a statement broken off in the middle would hold back every checkpoint.
-        with (
-            self._read() as connection,
-            contextlib.closing(connection.execute(sql, [*given.values(), limit])) as rows,
-        ):
-            return page(map(from_row, rows), limit)
+    def search(self, wanted: Filter) -> Found:
+        with self._read() as connection:
+            return search(connection, wanted, min(wanted.limit, MAX_LIMIT), self._timer)
 
     def call(self, id: str) -> Call | None:
         with self._read() as connection:
             row = connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
         return None if row is None else from_row(row)
 
-    def prune(self, max_age_days: float | None, max_bytes: int | None) -> bool:
+    def capture(self, id: str) -> Capture | None:
+        with self._read() as connection:
+            row = connection.execute("SELECT capture FROM captures WHERE id = ?", (id,)).fetchone()
+        try:
+            return None if row is None else Capture.from_bytes(row[0])
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise StoreError(f"{self.path} {BROKEN} (captures: {error})") from error
+
+    def prune(
+        self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
+    ) -> bool:
         """`max_bytes` is held against the pages in use; pages set free go back to the disk."""
         removed = 0
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
+        if not removed and max_rows is not None:
+            removed = self._forget(self._rows_above(max_rows))
         if not removed and max_bytes is not None:
             removed = self._forget(self._rows_beyond(max_bytes))
         return self._shrink() or removed > 0
@@ -170,28 +183,19 @@ class SqliteStore:
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in folder.files(self.path))
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        return sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}",
-            uri=True,
-            timeout=self._busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        with self._reading, _explained(self.path):
+        with self._reading, explained(self.path):
             yield _opened(self._reader, self.path)
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._writing, _explained(self.path):
+        with self._writing, explained(self.path):
             yield _opened(self._writer, self.path)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._write() as connection, _atomic(connection):
+        with self._write() as connection, atomic(connection):
             yield connection
 
     def _close(self) -> None:
@@ -204,7 +208,9 @@ class SqliteStore:
             folder.release(self._claimed)
             self._claimed = None
 
-    def _store(self, calls: Sequence[Call], *, singly: bool = False) -> None:
+    def _store(
+        self, calls: Sequence[Call], captures: Sequence[Capture] = (), *, singly: bool = False
+    ) -> None:
         """Raises _StoredBefore, having done nothing, where some are: SQLite tells only how many."""
         batch = Statistics()
         with self._transaction() as connection:
@@ -218,12 +224,16 @@ class SqliteStore:
                     raise _StoredBefore
                 for call in some:
                     batch.add(call)
+            connection.executemany(
+                "INSERT OR IGNORE INTO captures VALUES (?, ?)",
+                [(capture.id, capture.to_bytes()) for capture in captures],
+            )
             _add_totals(connection, self.path, batch)
 
     def _recover(self) -> None:
         """What a crash left running: its end is not known, so neither is its duration."""
         with self._write() as connection:
-            found = connection.execute(f"{_SELECT} WHERE state = ?", (State.RUNNING,)).fetchall()
+            found = connection.execute(_RUNNING).fetchall()
         ended = {"state": State.INTERRUPTED.value, "reason": Reason.CRASH.value, "duration": None}
         self._store([msgspec.structs.replace(from_row(row), **ended) for row in found])
 
@@ -235,10 +245,16 @@ class SqliteStore:
     def _shrink(self) -> bool:
         """Give free pages back to the disk. True while that goes on."""
         with self._write() as connection:
-            before = _pragma(connection, "freelist_count")
+            before = pragma(connection, "freelist_count")
             # A page is freed at each step of the statement, and `execute` takes only the first.
             connection.executescript(f"PRAGMA incremental_vacuum({PRUNE_PAGES})")
-            return 0 < _pragma(connection, "freelist_count") < before
+            return 0 < pragma(connection, "freelist_count") < before
+
+    def _rows_above(self, max_rows: int) -> int:
+        """How many rows to forget now."""
+        with self._write() as connection:
+            rows = int(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+        return max(0, min(PRUNE_ROWS, rows - max_rows))
 
     def _rows_beyond(self, max_bytes: int) -> int:
         """How many rows to forget now: as if all took the same room, so rather too few.
@@ -246,8 +262,8 @@ class SqliteStore:
         But of many a whole step's, at most a twentieth of them too much.
         """
         with self._write() as connection:
-            pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
-            used = pages * _pragma(connection, "page_size")
+            pages = pragma(connection, "page_count") - pragma(connection, "freelist_count")
+            used = pages * pragma(connection, "page_size")
             if used <= max_bytes:
                 return 0
             rows = int(connection.execute(_COUNT, (MANY_ROWS,)).fetchone()[0])
@@ -270,77 +286,10 @@ def _insert(connection: sqlite3.Connection, calls: Sequence[Call]) -> int:
     return connection.execute(_ONE if len(calls) == 1 else _SOME, values).rowcount
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """SQLite's errors about the file as StoreError; those about a row's values stay as they are."""
-    try:
-        yield
-    except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise
-    except sqlite3.DatabaseError as error:
-        if not hasattr(error, "sqlite_errorcode"):
-            # Python's own, of a text that is not UTF-8: it quotes that text.
-            raise StoreError(f"{path} {_BROKEN} (a text in it is not UTF-8)") from None
-        code = error.sqlite_errorcode & 0xFF
-        cause = _CAUSES.get(code, "cannot be used: see what SQLite says")
-        raise StoreError(f"{path} {cause} ({error})") from error
-
-
-@contextlib.contextmanager
-def _atomic(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # After a full disk SQLite has rolled back already, and would refuse a second time.
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
 def _opened(connection: sqlite3.Connection | None, path: Path) -> sqlite3.Connection:
     if connection is None:
         raise StoreError(f"{path} is not open: open the store first")
     return connection
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's file before anything in it is changed; then the file's own settings.
-
-    auto_vacuum comes first: it only takes in a file without a page, and WAL writes one.
-    """
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
-        raise StoreError(
-            f"{path} is a database of another program: choose another file or data folder"
-        )
-    if not tables:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA journal_size_limit = 16777216")
-    # What retention forgets is overwritten, not only unlinked: prompts are in there.
-    connection.execute("PRAGMA secure_delete = ON")
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations) -> None:
-    version, known = _pragma(connection, "user_version"), max(migrations)
-    if version > known:
-        raise StoreError(
-            f"{path} has database version {version}, this program knows up to {known}: "
-            "install a newer ollama-proxy, or move the file away to begin a new one"
-        )
-    for step in range(version + 1, known + 1):
-        with _atomic(connection):
-            for sql in migrations[step]:
-                connection.execute(sql)
-            connection.execute(f"PRAGMA user_version = {step}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _load_totals(connection: sqlite3.Connection, path: Path) -> Statistics:
@@ -355,7 +304,7 @@ def _load_totals(connection: sqlite3.Connection, path: Path) -> Statistics:
             else:
                 totals.clients[name] = summary
     except (msgspec.MsgspecError, TypeError) as error:
-        raise StoreError(f"{path} {_BROKEN} (totals: {error})") from error
+        raise StoreError(f"{path} {BROKEN} (totals: {error})") from error
     return totals
 
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ollama_proxy.exchange import Call, State, iso, text_size
+from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Store, StoreError
 
 CAPACITY = 20_000
-# Of prompts and responses: 64 to 256 MB, by the script they are in.
+# Of prompts and responses: 64 to 256 MB, by the script they are in; captures come out of it too.
 CHARACTERS = 64 << 20
 INTERVAL = 0.5
 # One transaction: a few ten ms.
@@ -42,6 +43,7 @@ class Writer:
         *,
         max_age_days: float | None = None,
         max_bytes: int | None = None,
+        max_rows: int | None = None,
         capacity: int = CAPACITY,
         characters: int = CHARACTERS,
         interval: float = INTERVAL,
@@ -52,7 +54,7 @@ class Writer:
         self.error: str | None = None
         self.error_since: str | None = None
         self._store = store
-        self._retention = (max_age_days, max_bytes)
+        self._retention = (max_age_days, max_bytes, max_rows)
         self._capacity, self._characters = capacity, characters
         self._interval = interval
         self._clock = clock
@@ -64,7 +66,8 @@ class Writer:
         # What waits, by id: a finished call takes the place of its running row.
         self._running: dict[str, Call] = {}
         self._finished: dict[str, Call] = {}
-        self._held = 0  # characters of both
+        self._captures: dict[str, Capture] = {}  # of calls in `_finished`
+        self._held = 0  # characters and bytes of all three
         self._asked = 0
         self._answered = 0
         self._stopping = False
@@ -73,12 +76,14 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, call: Call) -> None:
+    def put(self, call: Call, capture: Capture | None = None) -> None:
+        """`capture`: of a finished call, to be stored with it where there is room."""
         with self._changed:
             if call.state == State.RUNNING:
                 self._put_running(call)
             else:
                 self._put_finished(call)
+                self._put_capture(call, capture)
             if self.pending in (1, BATCH):
                 self._changed.notify_all()
 
@@ -114,12 +119,26 @@ class Writer:
         if call.id in self._finished:
             return
         self._take(self._running, call.id)
+        while self._captures and not self._stopping and not self._fits(call):
+            self._drop_capture(next(reversed(self._captures)))
         while self._running and not self._stopping and not self._fits(call):
             self._take(self._running, next(reversed(self._running)))
         if self._fits(call):
             self._keep(self._finished, call)
         else:
             self.dropped += 1
+
+    def _put_capture(self, call: Call, capture: Capture | None) -> None:
+        if capture is None or self._finished.get(call.id) is not call:
+            return
+        if self._held + capture.size <= self._characters:
+            self._captures[call.id] = capture
+            self._held += capture.size
+
+    def _drop_capture(self, id: str) -> None:
+        capture = self._captures.pop(id, None)
+        if capture is not None:
+            self._held -= capture.size
 
     def _fits(self, call: Call) -> bool:
         """Whether there is room, where the call's running row gives up its own."""
@@ -137,6 +156,7 @@ class Writer:
         call = waiting.pop(id, None)
         if call is not None:
             self._held -= text_size(call)
+            self._drop_capture(id)
 
     def _run(self) -> None:
         last = False
@@ -187,9 +207,11 @@ class Writer:
             self._changed.notify_all()
 
     def _write(self, calls: Sequence[Call]) -> None:
+        with self._changed:
+            captures = [self._captures[call.id] for call in calls if call.id in self._captures]
         try:
             if calls:
-                self._store.write(calls)
+                self._store.write(calls, captures)
         except StoreError:
             raise
         except Exception:

@@ -16,13 +16,16 @@ from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.security import secure
 from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
+from ollama_proxy.filters import matches
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.records import Filter, UpstreamHealth
+from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage.base import StoreError, page
+from ollama_proxy.storage.base import Found, StoreError, page
 
 PATIENCE = 5.0
 NEVER = 3600.0
+NOW = 1_790_000_000.0
 Client = TestClient[web.Request, web.Application]
 
 
@@ -39,22 +42,24 @@ class Stored:
     """A store's reader over a list; `broken` and `refusal` raise, `hung` never answers."""
 
     rows: list[Call] = field(default_factory=list)
+    captures: dict[str, Capture] = field(default_factory=dict)
+    scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
     hung: bool = False
     refusal: str | None = None
 
-    async def calls(self, wanted: Filter) -> list[Call]:
+    async def search(self, wanted: Filter) -> Found:
         self.asked.append(wanted)
         await self._answer()
-        rows = [
-            row
-            for row in self.rows
-            if (wanted.before is None or row.id < wanted.before)
-            and wanted.model in (None, row.model)
-            and wanted.state in (None, row.state)
-        ]
-        return page(sorted(rows, key=lambda row: row.id, reverse=True), wanted.limit)
+        end = self.scanned_to if self.scanned_to and not wanted.before else None
+        rows = [row for row in self.rows if row.id >= (end or "") and matches(row, wanted)]
+        newest_first = sorted(rows, key=lambda row: row.id, reverse=True)
+        return Found(page(newest_first, wanted.limit), end)
+
+    async def capture(self, id: str) -> Capture | None:
+        await self._answer()
+        return self.captures.get(id)
 
     async def call(self, id: str) -> Call | None:
         await self._answer()
@@ -100,11 +105,16 @@ class World:
     """An `Api` and all that it is made of, each part at hand."""
 
     def __init__(
-        self, *, status_interval: float = NEVER, progress_interval: float = NEVER, **bus: int
+        self,
+        *,
+        stored: Stored | None = None,
+        status_interval: float = NEVER,
+        progress_interval: float = NEVER,
+        **bus: int,
     ) -> None:
         self.clock = Clock()
         self.statistics = Statistics()
-        self.stored = Stored()
+        self.stored = Stored() if stored is None else stored
         self.storage = Storage()
         self.health = UpstreamHealth()
         self.live = Live(
@@ -123,7 +133,7 @@ class World:
                 listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"
             ),
             clock=self.clock,
-            now=lambda: 1_790_000_000.0,
+            now=lambda: NOW,
             status_interval=status_interval,
         )
 

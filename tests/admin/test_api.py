@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from ollama_proxy.admin import api as api_module
+from ollama_proxy.admin import history
 from ollama_proxy.admin.api import json_errors
 from ollama_proxy.bus import encode
 from ollama_proxy.exchange import Call, State, iso, new_id
-from ollama_proxy.records import Filter, ModelInfo, UpstreamHealth
+from ollama_proxy.records import ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
 from ollama_proxy.storage.base import PAGE_CHARACTERS
 from tests.admin.support import World, got, served
@@ -522,12 +522,13 @@ async def test_why_the_store_cannot_be_read_is_told_until_it_can(
 async def test_of_another_error_the_status_tells_its_kind_only() -> None:
     world = World()
     world.stored.broken = True
-    await world.api.calls(Filter())
+    async with served(world) as client:
+        await got(client, "/api/requests")
     assert storage_error(world)[0] == "the store cannot be read (OSError): see the log"
 
 
 async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "READ_SECONDS", 0.01)
+    monkeypatch.setattr(history, "READ_SECONDS", 0.01)
     world = World()
     world.stored.hung = True
     recent = world.ended()
@@ -580,7 +581,11 @@ async def test_running_rows_of_the_store_take_no_ended_calls_place() -> None:
             "state=done: must be one of "
             "running, completed, failed, timeout, cancelled, interrupted",
         ),
-        ("colour=red", "colour: no such parameter here; it takes limit, before, model, state"),
+        (
+            "colour=red",
+            "colour: no such parameter here; it takes limit, before, client, model, state, route, "
+            "reason, since, until, slower_than, text",
+        ),
     ],
 )
 async def test_a_wrong_parameter_is_named(query: str, error: str) -> None:

@@ -34,6 +34,13 @@ OBSERVED = [
 ]
 
 
+V1 = [name for name in recordings() if recording(name)["request"]["target"].startswith("/v1/")]
+V1_COUNTS = [
+    ("input_tokens", "output_tokens"),  # /v1/responses, /v1/messages
+    ("prompt_tokens", "completion_tokens"),
+]
+
+
 def final_object(exchange: dict[str, Any]) -> dict[str, Any]:
     text = "".join(part for _, part in exchange["response"]["chunks"])
     lines = [line for line in text.split("\n") if line]
@@ -95,6 +102,47 @@ async def test_the_record_equals_the_final_object(name: str, size: int, tmp_path
     assert call["not_understood"] == (name == "chat_bad_json")
     rest = [final.get(f) for f in ("total_duration", "prompt_eval_duration", "eval_duration")]
     assert (call["queue"] is None) is (None in rest)
+
+
+def v1_objects(exchange: dict[str, Any]) -> list[dict[str, Any]]:
+    """The JSON objects of a /v1 answer, in their order."""
+    text = "".join(part for _, part in exchange["response"]["chunks"])
+    if not text.startswith(("data: ", "event: ")):
+        return [json.loads(text)]
+    lines = [line[6:] for line in text.split("\n") if line.startswith("data: {")]
+    return [json.loads(line) for line in lines]
+
+
+def v1_counts(exchange: dict[str, Any]) -> tuple[int | None, int | None]:
+    """What the last usage in the answer says, in whichever words."""
+    usages = [one.get("response", one).get("usage") for one in v1_objects(exchange)]
+    last: dict[str, int] = next((usage for usage in reversed(usages) if usage), {})
+    names = next((names for names in V1_COUNTS if names[0] in last), V1_COUNTS[0])
+    return last.get(names[0]), last.get(names[1])
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20], ids=["1", "7", "whole"])
+@pytest.mark.parametrize("name", V1)
+async def test_the_record_of_a_v1_call_equals_its_answer(
+    name: str, size: int, tmp_path: Path
+) -> None:
+    exchange = recording(name)
+    call = await recorded_call(name, size, tmp_path)
+    asks = exchange["request"]["method"] == "POST"
+    answered = asks and call["status_code"] == 200
+    expected = v1_counts(exchange) if answered else (None, None)
+    assert (call["input_tokens"], call["output_tokens"]) == expected
+    assert call["not_understood"] == 0
+    assert call["state"] == ("completed" if call["status_code"] == 200 else "failed")
+    assert (call["load"], call["prefill"], call["decode"], call["queue"]) == (None,) * 4
+    if asks:
+        request = json.loads(exchange["request"]["body"])
+        assert call["model"] == request["model"]
+        assert call["streamed"] is request.get("stream", False)
+        timed = answered and call["streamed"]
+        assert (call["time_to_first_token"] is not None) is timed
+        assert (call["time_to_first_answer"] is not None) is timed
+        assert (call["response"] is not None) is answered
 
 
 HOSTILE = {

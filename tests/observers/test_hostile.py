@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ollama_proxy.exchange import Observation
-from ollama_proxy.observers import Observer, Privacy
+from ollama_proxy.observers import Observer, Privacy, anthropic, observer_for, openai, responses
 from ollama_proxy.observers.lines import LINE_LIMIT, LineObserver
-from ollama_proxy.observers.ollama import Answer, GenerateObserver, Request
+from ollama_proxy.observers.ollama import Answer, GenerateObserver
+from ollama_proxy.observers.requests import Request
+from tests.observers.spoken import ALL, EVENTS, SSE, say, units, use
 from tests.observers.watching import FINAL, Call, line, stream
 
 FULL = Privacy.build("full")
-PATHS = ["/api/generate", "/api/chat", "/api/embed", "/api/pull", "/api/tags", "/v1/messages"]
+PATHS = [*ALL, "/api/embed", "/v1/embeddings", "/v1/audio/transcriptions", "/api/pull", "/api/tags"]
 
 
 class TestWrongTypes:
@@ -130,6 +132,27 @@ class TestMarksInTheText:
         odd = f'{{"response": "a", "error": {value}}}\n'.encode()
         assert not Call(answer=odd + FINAL).facts().error_in_stream
 
+    def test_a_tool_that_is_called_in_a_long_line_is_counted(self) -> None:
+        call = {"function": {"name": "write_file", "arguments": {"content": "x" * 5000}}}
+        message = {"role": "assistant", "content": "", "tool_calls": [call]}
+        told = json.dumps({"model": "m", "message": message, "done": False}).encode() + b"\n"
+        words = line("word " * 50)
+        for answer in (words + told + words, words + told, told + words, words + told + told):
+            for cuts in ((), (len(words),), range(0, len(answer), 997)):
+                seen = Call(path="/api/chat", answer=answer + FINAL).facts(cuts)
+                assert seen.tool_calls == answer.count(b"write_file")
+                assert seen.tool_names == ["write_file"]
+
+    def test_marks_count_in_the_first_bytes_of_a_line_whatever_the_cuts(self) -> None:
+        """What is read must not depend on which lines come together."""
+        late = line("x" * 600, error="late")
+        words = [line("word " * 50), line("b")]
+        for lines in ([*words, late, *words], [words[0], late, late, words[1]]):
+            answer = b"".join(lines) + FINAL
+            whole = Call(answer=answer).facts()
+            assert (whole.error_in_stream, whole.output_chunks) == (False, len(lines))
+            assert Call(answer=answer).facts(range(0, len(answer), 211)) == whole
+
 
 class TestCost:
     def test_lines_past_the_text_that_is_kept_are_not_parsed(self) -> None:
@@ -177,6 +200,25 @@ class TestSizes:
             before = time.process_time()
             call.watched(range(0, len(call.answer), 4096))
             assert time.process_time() - before < 2
+
+    @pytest.mark.parametrize("path", EVENTS)
+    def test_memory_stays_bounded_in_every_dialect(self, path: str) -> None:
+        """Events without end, an object without end, tools without end."""
+        many = b"".join(units(path, [*say("x" * 60_000), *use("t" * 60_000)]))
+        endless = b"x" * 65536
+        for kind, piece, times in (
+            (SSE, endless, 512),
+            ("application/json", endless, 512),
+            (SSE, many, 100),
+        ):
+            observer = observer_for("POST", path, Observation(), Privacy.build("none"))
+            observer.response(200, kind, "")
+            tracemalloc.start()
+            for _ in range(times):
+                observer.feed(piece)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 3 * LINE_LIMIT
 
 
 class TestTheGuard:
@@ -233,7 +275,8 @@ class TestTheGuard:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
         max_leaves=6,
     )
-    names = st.sampled_from(sorted({*Request.__struct_fields__, *Answer.__struct_fields__}))
+    structs = (Request, Answer, openai.Answer, responses.Event, anthropic.Event)
+    names = st.sampled_from(sorted({name for one in structs for name in one.__struct_fields__}))
 
     @settings(max_examples=150, deadline=None)
     @given(st.sampled_from(PATHS), st.dictionaries(names, json_values), st.integers(0, 400))
@@ -246,6 +289,8 @@ class TestTheGuard:
             call = Call(path=path, body=seen, whole=whole, answer=body + b"\n" + FINAL)
             observer = call.watched()
             assert not any(isinstance(fact, float) and fact < 0 for fact in facts_of(observer))
+            call.content_type, call.answer = SSE, b"data: " + body + b"\n\n"
+            assert not call.watched().deaf
 
 
 def finite(value: object) -> bool:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ollama_proxy.observers import Mode, Privacy
 from ollama_proxy.observers.privacy import FULL_LIMIT, LOOKAHEAD, MARK, NOT_KEPT
+from ollama_proxy.simulator.script import Piece
+from tests.observers.spoken import ALL, streamed, use
 from tests.observers.watching import RECORDINGS, Call, line, recording, stream
 
 SECRET = "card 4111-1111-1111-1111"
@@ -151,9 +153,10 @@ class TestErrorsThatMayQuoteThePrompt:
     ) -> None:
         answer = json.dumps({"error": text}).encode() + b"\n"
         body = b'{"model":"m","prompt":"canary"}'
-        seen = Call(path=path, body=body, status=status, answer=answer, privacy=privacy).facts()
+        call = Call(path=path, body=body, status=status, answer=answer, privacy=privacy)
+        seen = call.facts()
         assert "canary" not in msgspec.json.encode(seen).decode()
-        watched = status >= 400 or not path.startswith(("/v1", "/api/of-"))
+        watched = status >= 400 or path != "/api/of-tomorrow"
         assert seen.error == (NOT_KEPT if watched else None)
 
     @pytest.mark.parametrize(
@@ -204,23 +207,38 @@ def test_real_errors_stay_readable_but_for_a_few(name: str, privacy: Privacy) ->
     assert kept == (NOT_KEPT if name in few else real)
 
 
+EMBEDDING = ["/api/embed", "/api/embeddings", "/v1/embeddings"]
+
+
 @pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/api/embed", "/api/embeddings"])
+@pytest.mark.parametrize("path", [*ALL, *EMBEDDING])
 def test_no_byte_of_prompt_or_answer_past_the_mode(path: str, mode: Mode) -> None:
     words = [f"w{number:04}" for number in range(200)]
     text = " ".join(words)
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": text}}]
+    turn = {"role": "user", "content": text if path == "/api/chat" else parts, "images": [text]}
     body = {
         "model": "m",
+        "stream": True,
         "prompt": text,
-        "input": text,
-        "messages": [{"role": "user", "content": text, "images": [text]}],
+        "input": text if path != "/v1/responses" else [turn],
+        "messages": [turn] if path != "/v1/responses" else None,
         "images": [text],
-        "system": text,
-        "suffix": text,
+        **dict.fromkeys(("system", "instructions", "suffix", "stop", "reasoning_effort"), text),
+        "response_format": {"type": "json_schema", "json_schema": {"name": text}},
+        "text": {"format": {"type": text}},
+        "reasoning": {"effort": text},
+        "thinking": {"type": text},
+        "stream_options": {"other": text},
         "context": [1, 2],
     }
-    answer = b"".join(line(word, thinking=word) for word in words)
-    call = Call(path=path, body=json.dumps(body).encode(), answer=answer, privacy=Privacy(mode))
+    if path in EMBEDDING:
+        answer = b"".join(line(word, thinking=word) for word in words)
+        call = Call(path=path, answer=answer, privacy=Privacy(mode))
+    else:
+        pieces = [Piece(word, word) for word in words]
+        call = streamed(path, *pieces, *use(text), privacy=Privacy(mode))
+    call.body = json.dumps(body).encode()
     told = msgspec.json.encode(call.facts()).decode()
     known = sum(word in told for word in words)
     allowed = {Mode.NONE: 0, Mode.HASH: 0, Mode.TRUNCATE: 41, Mode.FULL: 200}

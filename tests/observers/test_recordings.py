@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,16 +11,20 @@ from hypothesis import strategies as st
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import Mode, Privacy
-from tests.observers.watching import NDJSON, RECORDINGS, last_line, recording
+from tests.observers.watching import NDJSON, RECORDINGS, Call, last_line, recording
 
 ANSWERS = [name for name in RECORDINGS if name.startswith(("generate_", "chat_", "runner_"))]
 STREAMS = [name for name in ANSWERS if recording(name).content_type == NDJSON]
+V1 = [name for name in RECORDINGS if recording(name).path.startswith("/v1/")]
+V1_ANSWERS = [name for name in V1 if name.endswith(("_nonstream", "_stream", "_usage"))]
+V1_STREAMS = [name for name in V1_ANSWERS if "nonstream" not in name]
 PRIVACIES = [Privacy(), Privacy.build("none"), Privacy.build("full"), Privacy.build("hash")]
 
 
 def test_there_are_recordings() -> None:
     assert len(RECORDINGS) > 55
     assert len(STREAMS) > 10
+    assert (len(V1), len(V1_ANSWERS), len(V1_STREAMS)) == (14, 9, 5)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -52,6 +57,89 @@ def test_text_and_chunks_of_a_stream(name: str) -> None:
     assert observer.observation.output_chunks == len(lines) - 1
     assert observer.text_seen
     assert recording(name).facts().response == "".join(texts)[:200]
+
+
+def said(call: Call) -> list[dict[str, Any]]:
+    """The JSON objects of a /v1 answer, read by json and not by the code under test."""
+    text = call.answer.decode()
+    if not call.content_type.startswith("text/event-stream"):
+        return [json.loads(text)]
+    data = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(one) for one in data if one != "[DONE]"]
+
+
+def v1_usage(objects: list[dict[str, Any]]) -> tuple[int | None, int | None]:
+    """The counts that stand last, if there are any but zeros and guesses."""
+    holders = [one.get("response", one) for one in objects if one.get("type") != "message_start"]
+    told = [used for one in holders if any((used := one.get("usage") or {"": 0}).values())]
+    if not told:
+        return None, None
+    last = told[-1]
+    came, went = last.get("prompt_tokens"), last.get("completion_tokens")
+    return (last["input_tokens"], last["output_tokens"]) if came is None else (came, went)
+
+
+def v1_text(one: dict[str, Any]) -> str:
+    """What one object of an answer says, in whichever dialect."""
+    choice = (one.get("choices") or [{}])[0]
+    spoken = choice.get("delta") or choice.get("message") or {}
+    delta = one.get("delta", {})
+    if isinstance(delta, str) or "text" in delta:
+        return delta if isinstance(delta, str) else str(delta["text"])
+    parts = [part for item in one.get("output", []) for part in item["content"]]
+    blocks = parts + (one["content"] if isinstance(one.get("content"), list) else [])
+    return str(spoken.get("content") or choice.get("text") or "") + "".join(
+        block["text"] for block in blocks
+    )
+
+
+@pytest.mark.parametrize("name", V1_ANSWERS)
+def test_facts_of_v1_are_those_of_its_own_answer(name: str) -> None:
+    call = recording(name, Privacy.build("full"))
+    observer = call.watched()
+    seen, objects = observer.observation, said(call)
+    texts = [v1_text(one) for one in objects]
+    assert (seen.input_tokens, seen.output_tokens) == v1_usage(objects)
+    assert (seen.input_tokens is None) is (name == "v1_chat_stream_no_usage")
+    assert seen.response == "".join(texts)
+    assert seen.output_chunks == (sum(map(bool, texts)) if name in V1_STREAMS else None)
+    reasons = {"v1_messages": "end_turn", "v1_responses": "completed", "v1_completions": "length"}
+    assert seen.done_reason == reasons.get(name.rpartition("_")[0], "stop")
+    assert (seen.total, seen.load, seen.prefill, seen.decode) == (None,) * 4
+    told = None if "completions" in name else 0
+    assert (seen.thinking_characters, seen.tool_calls, seen.tool_names) == (told, told, None)
+    assert observer.text_seen and observer.answer_seen
+
+
+@pytest.mark.parametrize("name", V1)
+def test_what_was_asked_of_v1(name: str) -> None:
+    call = recording(name)
+    if call.method != "POST":
+        assert call.facts() == Observation()
+        return
+    asked = json.loads(call.body)
+    seen = call.facts()
+    messages = asked.get("messages") or [{"content": asked.get("prompt", asked.get("input"))}]
+    assert (seen.model, seen.prompt) == (asked["model"], messages[-1]["content"])
+    assert seen.streamed is asked.get("stream", False)
+    known = ("temperature", "max_tokens", "max_output_tokens", "stream_options")
+    assert (seen.options or {}) == {key: asked[key] for key in known if key in asked}
+    assert (seen.images, seen.image_bytes) == ((None, None) if "embed" in name else (0, 0))
+
+
+@pytest.mark.parametrize("name", V1_STREAMS)
+@pytest.mark.parametrize("privacy", PRIVACIES[:2])
+def test_v1_broken_off_anywhere_tells_nothing_wrong(name: str, privacy: Privacy) -> None:
+    call = recording(name, privacy)
+    whole, answer = call.facts(), call.answer.rstrip(b"\n")
+    for size in range(0, len(answer), 3 if name == "v1_completions_stream" else 1):
+        call.answer, call.complete = answer[:size], False
+        seen = call.facts()
+        assert seen.incomplete
+        assert seen.input_tokens in (None, whole.input_tokens)
+        assert seen.output_tokens in (None, whole.output_tokens)
+        assert (seen.output_chunks or 0) <= (whole.output_chunks or 0)
+        assert (whole.response or "").startswith(seen.response or "")
 
 
 @pytest.mark.parametrize("name", ANSWERS)

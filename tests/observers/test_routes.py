@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from ollama_proxy.exchange import Observation
+from ollama_proxy.exchange import MODEL_PATHS, Observation
 from ollama_proxy.observers import (
     ROUTES,
     Dialect,
@@ -19,6 +19,7 @@ from ollama_proxy.observers import (
 )
 from ollama_proxy.observers.errors import error_text
 from ollama_proxy.observers.generic import ModelObserver
+from tests.observers.spoken import ALL
 from tests.observers.watching import recording
 
 
@@ -28,11 +29,18 @@ def test_table(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions", "/v1/messages", "/v1/next/years/route", "/v1/responses"]
+    "path", ["/v1/next/years/route", "/v1/messages/count_tokens", "/v1/responses/compact"]
 )
 def test_everything_below_v1(path: str) -> None:
     assert type(observer_for("POST", path, Observation(), Privacy())) is ModelObserver
     assert type(observer_for("GET", path, Observation(), Privacy())) is Observer
+
+
+def test_whatever_runs_a_model_is_read() -> None:
+    read = {path for _, path in ROUTES}
+    assert read.issuperset(MODEL_PATHS)
+    for path in ALL:
+        assert observer_for("POST", path, Observation(), Privacy()).waits_for_text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
@@ -10,7 +9,22 @@ import pytest
 from ollama_proxy.exchange import Exchange
 from ollama_proxy.headers import response_head
 from ollama_proxy.observers import REQUEST_LIMIT, Privacy, observer_for
-from ollama_proxy.observers.tap import Tap
+from ollama_proxy.observers.tap import LONG_LOOK, Tap
+from ollama_proxy.simulator.script import Piece
+from tests.observers.spoken import (
+    ALL,
+    EVENTS,
+    NATIVE,
+    SSE,
+    TELLING,
+    say,
+    think,
+    units,
+    use,
+    whole,
+)
+
+WHOLE = ("application/json",)
 
 
 def tap(method: str, path: str) -> tuple[Tap, Exchange]:
@@ -33,18 +47,25 @@ def test_an_upload_that_nobody_reads_is_counted_and_never_there_to_be_read() -> 
     assert exchange.request_bytes == 500
 
 
-def chat(*lines: str, head: str = "application/x-ndjson") -> Exchange:
-    """A chat whose answer came as these pieces, one a second, from second 11 on."""
-    exchange = Exchange.begin("POST", "/api/chat", None)
+def chat(
+    *lines: str,
+    head: str = "application/x-ndjson",
+    path: str = "/api/chat",
+    privacy: Privacy | None = None,
+) -> Exchange:
+    """A chat begun at second 10: its answer's head comes at 11, each piece a second later."""
+    exchange = Exchange.begin("POST", path, None)
     exchange.started = 10.0
-    observer = observer_for("POST", "/api/chat", exchange.observation, Privacy())
-    watched = Tap(exchange, observer, clock=itertools.count(11.0).__next__)
-    watched.request_piece(b'{"model":"m"}')
+    observer = observer_for("POST", path, exchange.observation, privacy or Privacy())
+    now = 11.0
+    watched = Tap(exchange, observer, clock=lambda: now)
+    watched.request_piece(b'{"model":"m","stream":%b}' % str(head not in WHOLE).lower().encode())
     watched.request_end()
     watched.head(
         response_head(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n" % head.encode(), "POST")
     )
     for line in lines:
+        now += 1.0
         watched.pending.append(line.encode())
         watched.piece(len(line))
     watched.close(True)
@@ -60,15 +81,60 @@ def piece(content: str = "", thinking: str | None = None, **more: object) -> str
     )
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 DONE = '{"model":"m","message":{"role":"assistant","content":""},"done":true,"eval_count":3}\n'
 
 
 def test_thinking_is_the_first_token_and_not_the_first_answer() -> None:
     call = chat(piece(thinking="hm"), piece(thinking="so"), piece("yes"), DONE).record()
-    # The clock is looked at for the head, the first token, and once or twice a piece from there on.
     assert call.time_to_first_byte == 1.0
     assert call.time_to_first_token == 2.0
-    assert call.time_to_first_answer == 5.0
+    assert call.time_to_first_answer == 4.0
+
+
+@pytest.mark.parametrize("mode", ["truncate", "none", "hash", "full"])
+@pytest.mark.parametrize("path", TELLING)
+def test_first_token_and_first_answer_in_every_dialect(path: str, mode: str) -> None:
+    def told(*pieces: Piece) -> Exchange:
+        written = [unit.decode() for unit in units(path, list(pieces))]
+        head = SSE if path in EVENTS else NATIVE
+        return chat(*written, head=head, path=path, privacy=Privacy.build(mode))
+
+    thoughts = think("hm", "so")
+    for answer in (say("yes", "no"), use("f")):
+        call = told(*thoughts, *answer)
+        assert call.first_answer is not None and call.first_token is not None
+        assert call.first_answer > call.first_token
+        assert told(*answer).first_answer == told(*answer).first_token
+    assert told(*thoughts).first_answer is None
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_an_object_has_no_first_token(path: str) -> None:
+    answer = whole(path, *say("yes")).answer.decode()
+    record = chat(answer, head="application/json", path=path).record()
+    assert (record.time_to_first_token, record.time_to_first_answer) == (None, None)
+    assert record.response == "yes"
+
+
+@pytest.mark.parametrize("mode", ["truncate", "none"])
+@pytest.mark.parametrize("path", TELLING)
+def test_long_thinking_is_read_in_blocks(path: str, mode: str) -> None:
+    """Else each of its pieces would be parsed on the relay's way, and none ever forgotten."""
+    pieces = units(path, think(*["hmm "] * 2000), end=False)
+    exchange = Exchange.begin("POST", path, None)
+    privacy = Privacy.build(mode)
+    watched = Tap(exchange, observer_for("POST", path, exchange.observation, privacy))
+    watched.request_piece(b'{"model":"m","stream":true}')
+    watched.request_end()
+    head = (SSE if path in EVENTS else NATIVE).encode()
+    watched.head(response_head(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n\r\n" % head, "POST"))
+    most = 0
+    for written in pieces:
+        watched.pending.append(written)
+        watched.piece(len(written))
+        most = max(most, sum(map(len, watched.pending)))
+    assert 60_000 < most < 70_000
 
 
 def test_an_answer_without_thinking_begins_with_its_first_token() -> None:
@@ -93,18 +159,20 @@ def test_what_is_not_streamed_has_no_tokens_in_time() -> None:
     assert (call.time_to_first_token, call.time_to_first_answer, call.longest_gap) == (None,) * 3
 
 
-def test_long_thinking_is_read_in_blocks() -> None:
-    """Else each of its pieces would be parsed on the relay's way, and none ever forgotten."""
-    lines = [piece(thinking="x" * 100)] * 2000
+def test_an_answer_in_the_same_piece_as_thinking_is_noticed() -> None:
+    call = chat(piece(thinking="hm"), piece(thinking="so") + piece("yes") + DONE).record()
+    assert call.time_to_first_token is not None
+    assert call.time_to_first_answer is not None
+    assert call.time_to_first_answer > call.time_to_first_token
+
+
+def test_a_look_that_takes_long_asks_for_a_pause() -> None:
     exchange = Exchange.begin("POST", "/api/chat", None)
     observer = observer_for("POST", "/api/chat", exchange.observation, Privacy())
-    watched = Tap(exchange, observer)
-    watched.head(
-        response_head(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n", "POST")
-    )
-    most = 0
-    for line in lines:
-        watched.pending.append(line.encode())
-        watched.piece(len(line))
-        most = max(most, sum(map(len, watched.pending)))
-    assert 30_000 < most < 70_000
+    slow = iter([0.0, 1.0, 1.0, 1.0 + 2 * LONG_LOOK, *[9.0] * 9])
+    watched = Tap(exchange, observer, clock=slow.__next__)
+    watched.head(response_head(HEAD, "POST"))
+    watched.pending.append(piece("a").encode())
+    assert watched.piece(100)
+    watched.pending.append(piece("b").encode())
+    assert not watched.piece(100)

@@ -68,7 +68,7 @@ def test_ten_kills_lose_nothing_that_was_stored(path: Path) -> None:
         store = SqliteStore(path)
         store.open()
         totals = store.statistics().all
-        assert store.calls(Filter(state="running")) == []
+        assert store.search(Filter(state="running")).calls == []
         assert all(store.call(id) for id in acknowledged)
         store.close()
         assert integrity(path) == "ok"

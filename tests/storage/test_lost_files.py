@@ -82,7 +82,7 @@ def test_what_is_put_meanwhile_is_stored_once_the_files_are_back(
     assert writer.flush(SOON)
     assert writer.pending == 0
     assert writer.stop(SOON)
-    assert store.calls(Filter()) == calls[2::-1]
+    assert store.search(Filter()).calls == calls[2::-1]
     assert store.statistics().all.requests == 3
 
 
@@ -94,4 +94,4 @@ def test_after_a_restart_a_new_database_is_begun(store: SqliteStore, path: Path)
     store.open()
     call = make_call()
     store.write([call])
-    assert store.calls(Filter()) == [call]
+    assert store.search(Filter()).calls == [call]

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter
+from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import PRUNE_CALLS, PRUNE_SECONDS, Writer
@@ -33,19 +34,21 @@ class ScriptedStore(SqliteStore):
         self.busy = threading.Event()
         self.failure: Exception | None = None
         self.batches: list[Sequence[Call]] = []
-        self.prunes: list[tuple[float | None, int | None]] = []
+        self.prunes: list[tuple[float | None, int | None, int | None]] = []
         self.left_to_prune = 0
 
-    def write(self, calls: Sequence[Call]) -> None:
+    def write(self, calls: Sequence[Call], captures: Sequence[Capture] = ()) -> None:
         self.busy.set()
         assert self.free.wait(SOON), "whoever should set this waits for it"
         if self.failure is not None:
             raise self.failure
-        super().write(calls)
+        super().write(calls, captures)
         self.batches.append(list(calls))
 
-    def prune(self, max_age_days: float | None, max_bytes: int | None) -> bool:
-        self.prunes.append((max_age_days, max_bytes))
+    def prune(
+        self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
+    ) -> bool:
+        self.prunes.append((max_age_days, max_bytes, max_rows))
         self.left_to_prune -= 1
         return self.left_to_prune > 0
 
@@ -95,7 +98,7 @@ def test_what_was_put_is_stored(make_writer: Callable[..., Writer], store: Scrip
         writer.put(call)
     assert writer.pending == 3
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == calls[::-1]
+    assert store.search(Filter()).calls == calls[::-1]
     assert (writer.pending, writer.dropped, writer.error) == (0, 0, None)
 
 
@@ -140,7 +143,7 @@ def test_put_does_not_wait_for_a_store_that_hangs(
     assert not writer.flush(0)
     store.free.set()
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == [second, first]
+    assert store.search(Filter()).calls == [second, first]
     assert writer.dropped == 0
 
 
@@ -157,7 +160,7 @@ def test_beyond_the_bound_finished_calls_win_and_losses_are_counted(
         writer.put(call)
     assert (writer.pending, writer.dropped) == (4, 1)
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == finished[3::-1]
+    assert store.search(Filter()).calls == finished[3::-1]
 
 
 def test_at_the_bound_a_finished_call_still_takes_its_running_rows_place(
@@ -171,7 +174,7 @@ def test_at_the_bound_a_finished_call_still_takes_its_running_rows_place(
         writer.put(call)
     assert (writer.pending, writer.dropped) == (2, 0)
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == [second, first]
+    assert store.search(Filter()).calls == [second, first]
 
 
 def test_texts_that_wait_are_bounded_too(
@@ -187,7 +190,7 @@ def test_texts_that_wait_are_bounded_too(
     assert (writer.pending, writer.dropped) == (3, 2)
     store.failure = None
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == [short, *long[1::-1]]
+    assert store.search(Filter()).calls == [short, *long[1::-1]]
     for call in long[2:]:
         writer.put(call)
     assert (writer.pending, writer.dropped) == (2, 2)
@@ -205,7 +208,7 @@ def test_at_the_bound_of_texts_a_finished_call_takes_the_place_of_running_rows(
     writer.put(finished)
     assert (writer.pending, writer.dropped) == (1, 0)
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == [finished]
+    assert store.search(Filter()).calls == [finished]
     writer.put(make_call(prompt=3 * text))
     assert writer.flush(SOON)
     assert writer.dropped == 0
@@ -227,7 +230,7 @@ def test_an_error_is_told_with_its_time_until_it_is_over(
     assert writer.flush(SOON)
     told = writer.error, writer.error_since
     assert told == (None, None)
-    assert store.calls(Filter()) == [call]
+    assert store.search(Filter()).calls == [call]
 
 
 def test_it_tries_again_by_itself(make_writer: Callable[..., Writer], store: ScriptedStore) -> None:
@@ -246,7 +249,7 @@ def test_a_row_that_cannot_be_stored_does_not_hold_back_the_others(
     for call in (good[0], bad, good[1]):
         writer.put(call)
     assert writer.flush(SOON)
-    assert store.calls(Filter()) == good[::-1]
+    assert store.search(Filter()).calls == good[::-1]
     assert (writer.dropped, writer.pending) == (1, 0)
 
 
@@ -266,7 +269,7 @@ def test_stop_writes_what_is_queued(
     writer, call = make_writer(), make_call()
     writer.put(call)
     assert writer.stop(SOON)
-    assert store.calls(Filter()) == [call]
+    assert store.search(Filter()).calls == [call]
     writer.put(make_call())
     assert (writer.dropped, writer.pending) == (1, 0)
 
@@ -305,14 +308,14 @@ def test_it_prunes_at_the_start_step_by_step_and_then_hourly(
     make_writer: Callable[..., Writer], store: ScriptedStore, clock: Clock
 ) -> None:
     store.left_to_prune = 3
-    writer = make_writer(max_age_days=30, max_bytes=1_000_000)
+    writer = make_writer(max_age_days=30, max_bytes=1_000_000, max_rows=5000)
     while len(store.prunes) < 3:
         assert writer.flush(SOON)
     for later, expected in [(PRUNE_SECONDS - 1, 3), (2, 4), (0, 4)]:
         clock.now += later
         assert writer.flush(SOON)
         assert len(store.prunes) == expected
-    assert set(store.prunes) == {(30, 1_000_000)}
+    assert set(store.prunes) == {(30, 1_000_000, 5000)}
 
 
 def test_a_flood_of_calls_is_pruned_before_the_hour_is_over(
@@ -378,10 +381,10 @@ def test_a_full_disk_loses_nothing(kind: str, request: pytest.FixtureRequest) ->
     assert writer.error is not None
     assert "disk" in writer.error
     assert writer.pending == len(calls)
-    assert store.calls(Filter()) == []
+    assert store.search(Filter()).calls == []
     disk.free()
     assert writer.flush(SOON)
     assert writer.stop(SOON)
-    assert store.calls(Filter(limit=1000)) == calls[::-1]
+    assert store.search(Filter(limit=1000)).calls == calls[::-1]
     assert store.statistics().all.requests == len(calls)
     store.close()

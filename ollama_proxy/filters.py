@@ -1,0 +1,69 @@
+"""Which calls a `Filter` describes: one meaning for those in memory and for those in a store.
+
+`storage/search.py` says the same in SQL; a test compares the two. Not here: how a filter is asked
+for (`admin/query.py`), SQL.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ollama_proxy.exchange import Call, model_key
+from ollama_proxy.records import Filter
+
+_HOST, _NAMESPACE, _TAG = "registry.ollama.ai/", "library/", ":latest"
+
+
+def matches(call: Call, wanted: Filter) -> bool:
+    """Whether the filter, but for its limit, describes the call."""
+    return (
+        (wanted.before is None or call.id < wanted.before)
+        and (wanted.since is None or call.id >= wanted.since)
+        and (wanted.until is None or call.id < wanted.until)
+        and wanted.client in (None, call.client)
+        and wanted.state in (None, call.state)
+        and wanted.route in (None, call.path)
+        and wanted.reason in (None, call.reason)
+        and (wanted.model is None or _is_named(call.model, wanted.model))
+        and (wanted.slower_than is None or _took_longer(call, wanted.slower_than))
+        and (wanted.text is None or _says(call, wanted.text))
+    )
+
+
+@lru_cache(maxsize=16)
+def spellings(model: str) -> tuple[str, ...]:
+    """All the names of the model, but for the case of A to Z: Ollama fills in what is left out."""
+    key = model_key(model)
+    names = [key, key.removesuffix(_TAG)]
+    found = [start + one for start in ("", _NAMESPACE, _HOST, _HOST + _NAMESPACE) for one in names]
+    return tuple(dict.fromkeys([model, *(one for one in found if model_key(one) == key)]))
+
+
+@lru_cache(maxsize=16)
+def spelt(text: str) -> tuple[str, ...]:
+    """The text as it is, in small letters and in capitals; once what differs by A to Z only.
+
+    So `è` finds `È` too, where a comparison knows the case of A to Z alone, as SQLite's does.
+    """
+    return tuple({_folded(one): one for one in (text, text.lower(), text.upper())}.values())
+
+
+def _is_named(model: str | None, wanted: str) -> bool:
+    return model is not None and _folded(model) in map(_folded, spellings(wanted))
+
+
+def _took_longer(call: Call, seconds: float) -> bool:
+    return call.duration is not None and call.duration >= seconds
+
+
+def _says(call: Call, text: str) -> bool:
+    """Whether prompt, answer or error hold the text. SQLite's LIKE sees a text up to its NUL."""
+    sought = [_folded(one) for one in spelt(text)]
+    texts = (call.prompt, call.response, call.error)
+    folded = [_folded(text.partition("\0")[0]) for text in texts if text is not None]
+    return any(one in text for text in folded for one in sought)
+
+
+def _folded(text: str) -> bytes:
+    """For comparison: of bytes only A to Z have a small form. Surrogates as the store has them."""
+    return text.encode(errors="replace").lower()

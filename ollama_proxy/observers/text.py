@@ -1,0 +1,180 @@
+"""Answers in text, whatever the dialect: what is collected of them while they pass.
+
+`TextObserver` is told by a dialect what was said, thought and called. Not here: how a dialect says
+it (`ollama.py`, `openai.py`, `responses.py`, `anthropic.py`).
+
+`output_chunks` means the same in all of them: the pieces in which a stream brought text, thinking
+or tool calls. Not its start and end, its usage, an error, or what keeps the connection open. It is
+exact but for broken pieces past the point where text is still read.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ollama_proxy.exchange import Observation
+from ollama_proxy.observers.errors import message_of
+from ollama_proxy.observers.lines import LineObserver
+from ollama_proxy.observers.privacy import Held, Mode, Privacy, readable
+from ollama_proxy.observers.reading import count, flag, name
+
+PATIENCE = 1000
+"""Lines without any text after which a stream's beginning is no longer waited for."""
+TOOL_NAMES = 16
+TOOL_NAME_LIMIT = 64
+_PLAIN_NAME = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
+
+
+class TextObserver(LineObserver):
+    """An answer in text, streamed or in one object. Not used itself: a dialect's reader derives."""
+
+    waits_for_text = True
+    stream_type = ""
+    """The Content-Type of a stream."""
+    tells_all = True
+    """Whether the dialect tells of thinking and of tool calls, if there are any."""
+    streams_unasked = False
+    """What it means that a request does not say `stream`."""
+
+    def __init__(self, observation: Observation, privacy: Privacy) -> None:
+        super().__init__(observation, privacy)
+        self._held = Held(privacy.wanted)
+        self._ended = False
+        self._silent = 0  # lines read since something was said
+        self._thought = 0
+        self._calls = 0
+        self._uncounted = not self.tells_all
+
+    def _keep_streamed(self, stream: object, absent: bool) -> None:
+        """`absent`: the request was read as a whole, and it does not say."""
+        streamed = self.streams_unasked if absent else flag(stream)
+        if streamed is not None:
+            self.observation.streamed = streamed
+
+    def _begin(self) -> None:
+        if self.status != 200:
+            return
+        is_stream = self.content_type == self.stream_type
+        if self.observation.streamed is None:
+            self.observation.streamed = is_stream
+        if is_stream:
+            self.observation.output_chunks = 0
+
+    def _answer(self, data: bytes) -> None:
+        super()._answer(data)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.observation.output_chunks is not None:
+            self.observation.output_chunks = self.pieces
+        if self.status == 200:
+            self.observation.thinking_characters = None if self._uncounted else self._thought
+            self.observation.tool_calls = None if self._uncounted else self._calls
+
+    def _wants_lines(self) -> bool:
+        if not self.answer_seen:
+            return self._silent < PATIENCE
+        return not self._held.full
+
+    def _documents(self, block: bytes) -> list[bytes]:
+        """Hook: the JSON of each line of a block. ValueError where that takes a closer look."""
+        return block.removesuffix(b"\n").split(b"\n")
+
+    def _spoken(self, documents: list[bytes]) -> list[tuple[str, str]]:
+        """Hook: what each of these says and thinks. ValueError where one may do more than that."""
+        raise ValueError
+
+    def _read_at_once(self, block: bytes) -> bool:
+        """Read a block that only says and thinks: a fifth of the cost, and thinking is long.
+
+        It leaves the same facts behind as reading each line.
+        """
+        if self.observation.model is None:
+            return False
+        try:
+            spoken = self._spoken(self._documents(block))
+        except (ValueError, RecursionError):
+            return False
+        if ("", "") in spoken:
+            return False
+        said, thought = zip(*spoken, strict=True)
+        self._think("".join(thought))
+        self._say("".join(said))
+        self.pieces += len(spoken)
+        return True
+
+    def _read(self, line: bytes) -> None:
+        self._silent += 1
+        super()._read(line)
+
+    def _not_understood(self) -> None:
+        self._uncounted = True
+        self.observation.not_understood += 1
+
+    def _say(self, said: object) -> None:
+        """Text of the answer; what is no text is passed over."""
+        if isinstance(said, str):
+            self._held.add(said)
+            if said:
+                self._silent = 0
+                self.text_seen = self.answer_seen = True
+
+    def _think(self, thought: object) -> None:
+        if isinstance(thought, str) and thought:
+            self._thought += len(thought)
+            self._silent = 0
+            self.text_seen = True
+
+    def _call_tool(self, called: object) -> None:
+        """One more tool that the model calls."""
+        self._calls += 1
+        self._silent = 0
+        self.text_seen = self.answer_seen = True
+        self._name_tool(called)
+
+    def _name_tool(self, called: object) -> None:
+        """Keep a tool's name. In the strict modes one that may be text of the prompt is none."""
+        full = name(called)
+        names = self.observation.tool_names or []
+        if full is None or len(names) == TOOL_NAMES or self.privacy.hits(full):
+            return
+        if self.privacy.mode in (Mode.NONE, Mode.HASH) and not _PLAIN_NAME.fullmatch(full):
+            return
+        short = readable(full[:TOOL_NAME_LIMIT])
+        if short not in names:
+            self.observation.tool_names = [*names, short]
+
+    def _use(self, used: object, came: str, went: str) -> None:
+        """Tokens, by the names of a dialect. Where Ollama did not count it says zeros of all."""
+        if isinstance(used, dict):
+            taken, given = count(used.get(came)), count(used.get(went))
+            if taken or given:
+                self.observation.input_tokens = taken
+                self.observation.output_tokens = given
+
+    def _stop(self, reason: object) -> bool:
+        """Why the model stopped, if it says so. Whether it does."""
+        kept = name(reason)
+        if kept is not None:
+            self.observation.done_reason = kept
+        return kept is not None
+
+    def _know_model(self, model: object) -> None:
+        if self.observation.model is None:
+            self.observation.model = name(model)
+
+    def _break(self, error: object) -> None:
+        """An error, though the answer's status was 200."""
+        self.observation.error_in_stream = True
+        self._fail(message_of(error))
+
+    def _end(self, complete: bool, deaf: bool) -> None:
+        super()._end(complete, deaf)
+        unsure = deaf or self.lines.skipped > 0
+        self._uncounted = self._uncounted or unsure
+        self._tell()
+        if self.text_seen:
+            self._held.add("")  # thinking or a call without an answer: its text is empty
+        self.observation.response = self.privacy.keep(self._held.text(), not self._held.full)
+        ended = self._ended or self.observation.error_in_stream
+        self.observation.incomplete = self.status == 200 and not ended and not unsure

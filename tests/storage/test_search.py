@@ -1,0 +1,259 @@
+"""What is stored is found by what it is; a search that takes too long says where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from ollama_proxy.exchange import Call, first_id
+from ollama_proxy.filters import matches
+from ollama_proxy.records import Filter
+from ollama_proxy.storage.base import following
+from ollama_proxy.storage.search import PORTION
+from ollama_proxy.storage.sqlite import SqliteStore
+from tests.storage.calls import NOON, make_call
+
+# What texts are made of: letters in both cases, marks of LIKE, a NUL, what has no UTF-8.
+LETTERS = "aAbÈèßİ%_\\\0\udc80😀"
+MODELS = [None, "m", "M", "m:latest", "library/m", "registry.ollama.ai/m", "m:8b", "È", "è"]
+SECONDS = [None, 0.0, 0.5, 1.0]
+REASONS = [None, "http_status", "loop"]
+STATES = ["completed", "failed", "running"]
+
+
+def texts(least: int = 0) -> some.SearchStrategy[str]:
+    return some.text(LETTERS, min_size=least, max_size=6)
+
+
+def calls_at(moment: int) -> some.SearchStrategy[Call]:
+    return some.builds(
+        make_call,
+        at=some.just(NOON + moment),
+        id=some.just(first_id(NOON + moment)[:16] + f"{moment:010d}"),
+        client=some.sampled_from([None, "a", "b"]),
+        model=some.sampled_from(MODELS),
+        state=some.sampled_from(STATES),
+        path=some.sampled_from(["/api/chat", "/api/pull"]),
+        reason=some.sampled_from(REASONS),
+        duration=some.sampled_from(SECONDS),
+        prompt=some.none() | texts(),
+        response=some.none() | texts(),
+        error=some.none() | texts(),
+    )
+
+
+def moments() -> some.SearchStrategy[str | None]:
+    return some.none() | some.integers(-1, 31).map(lambda second: first_id(NOON + second))
+
+
+FILTERS = some.builds(
+    Filter,
+    limit=some.integers(1, 40),
+    before=moments(),
+    since=moments(),
+    until=moments(),
+    client=some.sampled_from([None, "a", "c"]),
+    model=some.sampled_from([*MODELS, "registry.ollama.ai/library/m:latest"]),
+    state=some.sampled_from([None, *STATES]),
+    route=some.sampled_from([None, "/api/chat"]),
+    reason=some.sampled_from(REASONS),
+    slower_than=some.sampled_from([None, *SECONDS]),
+    text=some.none() | texts(least=1).filter(lambda text: text.isprintable()),
+)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    """A store that each example fills anew."""
+    store = SqliteStore(tmp_path_factory.mktemp("pool") / "calls.db")
+    store.open()
+    yield store
+    store.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(calls=some.tuples(*map(calls_at, range(30))), asked=some.lists(FILTERS, max_size=8))
+def test_the_store_finds_what_the_predicate_describes(
+    pool: SqliteStore, calls: tuple[Call, ...], asked: list[Filter]
+) -> None:
+    with pool._transaction() as connection:
+        connection.execute("DELETE FROM calls")
+    pool.write(calls)
+    for wanted in asked:
+        expected = [call.id for call in reversed(calls) if matches(call, wanted)]
+        found = pool.search(wanted)
+        assert [call.id for call in found.calls] == expected[: wanted.limit], wanted
+        assert found.scanned_to is None
+
+
+@pytest.fixture
+def one(store: SqliteStore) -> Call:
+    """The call that is looked for, between two that are like each other and not like it."""
+    made = [
+        make_call(),
+        make_call(
+            client="my-script",
+            model="library/Qwen3",
+            state="failed",
+            path="/api/pull",
+            reason="http_status",
+            duration=61.5,
+            prompt="Perché 100% of_it?",
+            error="LÀ fuori",
+        ),
+        make_call(),
+    ]
+    store.write(made)
+    return made[1]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"client": "my-script"},
+        {"model": "qwen3:latest"},
+        {"state": "failed"},
+        {"route": "/api/pull"},
+        {"reason": "http_status"},
+        {"slower_than": 61},
+        {"text": "perché"},
+        {"text": "PERCHÉ"},
+        {"text": "100%"},
+        {"text": "of_it"},
+        {"text": "là FUORI"},
+        {"state": "failed", "slower_than": 60, "text": "fuori"},
+    ],
+)
+def test_each_filter_finds_its_call(store: SqliteStore, one: Call, wanted: dict[str, Any]) -> None:
+    assert store.search(Filter(**wanted)).calls == [one]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"client": "my"},
+        {"client": "MY-SCRIPT"},
+        {"model": "qwen"},
+        {"route": "/api"},
+        {"slower_than": 61.5},
+        {"text": "perche"},
+        {"text": "100_"},
+        {"text": "ofXit"},
+        {"client": "' OR 1=1 --"},
+        {"text": "' OR 1=1 --"},
+        {"state": "completed", "text": "fuori"},
+    ],
+)
+def test_no_filter_finds_what_it_does_not_name(
+    store: SqliteStore, one: Call, wanted: dict[str, Any]
+) -> None:
+    assert store.search(Filter(**wanted)).calls == []
+
+
+def test_since_and_until_are_moments(store: SqliteStore) -> None:
+    calls = [make_call(at=NOON + second, id=first_id(NOON + second)) for second in range(5)]
+    store.write(calls)
+    wanted = Filter(since=first_id(NOON + 1), until=first_id(NOON + 3))
+    assert store.search(wanted).calls == calls[2:0:-1]
+    assert store.search(Filter(until=first_id(NOON + 3), before=calls[2].id)).calls == calls[1::-1]
+
+
+# -- how long it takes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"before": "x"},
+        {"since": "x", "until": "x"},
+        {"client": "x", "model": "x", "state": "failed"},
+        {"route": "/x", "reason": "loop", "slower_than": 1.0},
+        {"text": "x"},
+    ],
+)
+def test_a_search_scans_the_one_index_and_sorts_nothing(
+    store: SqliteStore, path: Path, wanted: dict[str, Any]
+) -> None:
+    """To sort would be to hold all texts that match, however long they are."""
+    asked: list[str] = []
+    with store._read() as connection:
+        connection.set_trace_callback(asked.append)
+    store.search(Filter(**wanted))
+    assert asked
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked]
+    told = " ".join(step[3] for plan in plans for step in plan)
+    assert "INDEX calls_to_search" in told
+    assert "TEMP B-TREE" not in told
+
+
+def hurried(path: Path, seconds: float) -> SqliteStore:
+    """A store for which each look at the clock costs so many seconds."""
+    ticks = itertools.count()
+    store = SqliteStore(path, timer=lambda: next(ticks) * seconds)
+    store.open()
+    return store
+
+
+@pytest.mark.parametrize("text", ["needle", "nowhere"])
+def test_a_search_that_takes_long_tells_where_it_stopped_and_goes_on_there(
+    path: Path, text: str
+) -> None:
+    store = hurried(path, 1.0)
+    calls = [make_call(prompt="hay" if n % 50 else "a needle") for n in range(3 * PORTION + 10)]
+    store.write(calls)
+    pages = []
+    wanted: Filter | None = Filter(text=text)
+    while wanted is not None:
+        pages.append(store.search(wanted))
+        wanted = following(wanted, pages[-1])
+    stops = [call.id for call in calls[::-1]][PORTION - 1 :: PORTION]
+    assert [page.scanned_to for page in pages][:3] == stops
+    assert pages[-1].scanned_to is None
+    expected = [call for call in calls[::-1] if text in (call.prompt or "")]
+    assert [call for page in pages for call in page.calls] == expected
+    store.close()
+
+
+def test_a_page_that_is_full_stopped_nowhere(path: Path) -> None:
+    store = hurried(path, 1.0)
+    calls = [make_call(prompt="needle") for _ in range(2 * PORTION)]
+    store.write(calls)
+    found = store.search(Filter(text="needle", limit=5))
+    assert found.calls == calls[:-6:-1]
+    assert found.scanned_to is None
+    store.close()
+
+
+def test_within_the_time_all_is_looked_through(path: Path) -> None:
+    store = hurried(path, 0.001)
+    calls = [make_call(prompt="needle"), *(make_call() for _ in range(20 * PORTION))]
+    store.write(calls)
+    found = store.search(Filter(text="needle"))
+    assert (found.calls, found.scanned_to) == (calls[:1], None)
+    store.close()
+
+
+# -- page after page ------------------------------------------------------------------------
+
+
+def test_pages_follow_until_all_that_was_asked_for_is_there(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(7)]
+    store.write(calls)
+    for limit, expected in ((5, 5), (100, 7)):
+        found: list[Call] = []
+        wanted: Filter | None = Filter(limit=limit)
+        while wanted is not None:
+            page = store.search(Filter(limit=min(wanted.limit, 3), before=wanted.before))
+            found += page.calls
+            wanted = following(wanted, page)
+        assert found == calls[: -expected - 1 : -1]
