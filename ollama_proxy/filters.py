@@ -53,7 +53,7 @@ def _is_named(model: str | None, wanted: str) -> bool:
 
 
 def _took_longer(call: Call, seconds: float) -> bool:
-    return call.duration is not None and call.duration >= seconds
+    return call.duration is not None and call.duration > seconds
 
 
 def _says(call: Call, text: str) -> bool:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shlex
+import sqlite3
 import stat
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ CALLS = [make_call(client="me" if n % 3 else "you", prompt="x" * 100) for n in r
 
 def ids(out: str) -> list[str]:
     return [json.loads(line)["id"] for line in out.splitlines()]
+
+
+OLDEST = CALLS[0].id
 
 
 @pytest.fixture
@@ -98,6 +102,19 @@ async def test_a_file_that_cannot_be_written_is_one_line(data: Path, tmp_path: P
 async def test_a_full_disk_is_one_line(data: Path) -> None:
     code, _, err = await export(data, "--output", "/dev/full", "--force")
     assert (code, err) == (1, "ollama-proxy: cannot write /dev/full: No space left on device\n")
+
+
+async def test_a_new_file_that_cannot_be_written_whole_is_removed(
+    data: Path, tmp_path: Path
+) -> None:
+    with sqlite3.connect(data / DATABASE) as database:
+        database.execute("UPDATE calls SET prompt = CAST(x'ff' AS TEXT) WHERE id = ?", [OLDEST])
+    database.close()
+    file = tmp_path / "calls.csv"
+    code, _, err = await export(data, "--output", str(file))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is damaged" in err
+    assert os.listdir(tmp_path) == ["data"]
 
 
 async def test_a_reader_that_has_enough_is_no_error(data: Path) -> None:
