@@ -58,7 +58,9 @@ class Export:
         response = web.StreamResponse(headers=self._headers(kind))
         if request.method == "HEAD":
             return response
-        if self._closed or self.running >= AT_ONCE:
+        if self._closed:
+            raise web.HTTPServiceUnavailable(text="the proxy is stopping")
+        if self.running >= AT_ONCE:
             raise web.HTTPServiceUnavailable(text=f"{AT_ONCE} downloads run already: try later")
         self._open.append(request)
         try:

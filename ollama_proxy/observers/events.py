@@ -66,7 +66,6 @@ class EventObserver(TextObserver):
         elif len(self._whole) + len(data) <= LINE_LIMIT and not self.lines.skipped:
             self._whole += data
         else:
-            self._whole.clear()
             self.lines.skipped = 1
 
     def _documents(self, block: bytes) -> list[bytes]:

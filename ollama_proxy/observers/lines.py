@@ -8,6 +8,8 @@ Not here: what the lines mean.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.privacy import Privacy
@@ -54,7 +56,8 @@ class Lines:
             self._bound()
             return b""
         size = self._held.rfind(self._separator) + len(self._separator)
-        block = bytes(self._held[:size])
+        with memoryview(self._held) as held:
+            block = bytes(held[:size])
         del self._held[:size]
         if self._overlong or first > LINE_LIMIT:
             self.skipped += 1
@@ -131,37 +134,36 @@ class LineObserver(Observer):
 
     def _skim(self, block: bytes) -> None:
         """Count a block's lines, and read those with a mark in their first `LONG` bytes."""
-        if block.find(self.separator) < LONG and not self._is_marked(block):
-            self._pass_over(block)
-            return
-        for line in block.split(self.separator):
-            if self._is_marked(line[:LONG]):
-                self._read(line)
-            else:
-                self._pass_over(line)
+        if block.find(self.separator) >= LONG or self._is_marked(block):
+            self._skim_each(block)
+        else:
+            self.pieces += self._count(block)
+            self._keep_last(self._last_lines(block))
+
+    def _skim_each(self, block: bytes) -> None:
+        """The same line by line: however long they are, only their beginnings are looked at."""
+        at, size = 0, len(self.separator)
+        passed: deque[tuple[int, int]] = deque(maxlen=self.tail)
+        while at < len(block):
+            end = block.find(self.separator, at)
+            end = len(block) if end < 0 else end
+            head = block[at : min(end, at + LONG)]
+            if self._is_marked(head):
+                self._read(block[at:end])
+            elif not self._is_blank(head) or not self._is_blank(block[at:end]):
+                self.pieces += self._count(head)
+                passed.append((at, end))
+            at = end + size
+        self._keep_last([block[start:end] for start, end in passed])
 
     def _is_marked(self, data: bytes) -> bool:
         return any(map(data.__contains__, self.marks))
 
-    def _pass_over(self, block: bytes) -> None:
-        """Count lines; those at the end of the body may have to be read after all."""
-        self.pieces += self._count(block)
-        newest = self._last_lines(block)
-        if newest:
-            unread = (self._unread + newest)[-self.tail :]
+    def _keep_last(self, lines: list[bytes]) -> None:
+        """Those at the end of the body are read after all; see `tail`."""
+        if lines:
+            unread = (self._unread + lines)[-self.tail :]
             self._unread = [line if len(line) < LONG else b"" for line in unread[:-1]] + unread[-1:]
-
-    def _end(self, complete: bool, deaf: bool) -> None:
-        """Reads the last lines, as far as they were only counted so far."""
-        if deaf:
-            return
-        rest = self.lines.rest()
-        if not self._is_blank(rest):
-            del self._unread[: max(0, len(self._unread) + 1 - self.tail)]
-        for line in self._unread:
-            self.pieces -= self._count(line)
-            self._read(line)
-        self._read(rest)
 
     def _last_lines(self, block: bytes) -> list[bytes]:
         """The last `tail` lines of a block that are not blank, in their order."""
@@ -174,3 +176,12 @@ class LineObserver(Observer):
                 found.insert(0, line)
             end = start
         return found
+
+    def _end(self, complete: bool, deaf: bool) -> None:
+        """Reads the last lines, as far as they were only counted so far."""
+        if deaf:
+            return
+        for line in self._unread:
+            self.pieces -= self._count(line[:LONG])
+            self._read(line)
+        self._read(self.lines.rest())

@@ -79,11 +79,8 @@ class ChatCompletionObserver(EventObserver):
         answer = self._understood(data)
         if answer is None:
             return False
-        choices = choices_of(answer)
-        if not choices:
-            # In a chunk with choices /v1/completions says zeros.
-            self._use(answer.usage, "prompt_tokens", "completion_tokens")
-        return True in [self._choice(choice) for choice in choices]
+        self._use(answer.usage, "prompt_tokens", "completion_tokens")
+        return True in [self._choice(choice) for choice in choices_of(answer)]
 
     def _spoken(self, documents: list[bytes]) -> list[tuple[str, str]]:
         choices = [_PLAIN.decode(document).choices[0] for document in documents]

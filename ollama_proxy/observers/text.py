@@ -106,6 +106,8 @@ class TextObserver(LineObserver):
     def _read(self, line: bytes) -> None:
         self._silent += 1
         super()._read(line)
+        if self._silent >= PATIENCE and not self.answer_seen:
+            self._held = Held(0)  # text that comes now may have others before it
 
     def _not_understood(self) -> None:
         self._uncounted = True

@@ -22,8 +22,9 @@ from ollama_proxy.storage.base import COLUMNS, Found, from_row, page
 INDEX = "calls_to_search"
 SEARCH_SECONDS = 0.06
 """How long a page may look through texts."""
-PORTION = 64
-"""Rows looked at before the clock is looked at for the first time: they may be 2 MB each."""
+PORTION, LARGEST_PORTION = 64, 4096
+"""Rows looked at before the clock is, at first and later: they may be 2 MB each, or on a cold disk
+that takes ten times as long for them as the cache did for the last ones."""
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls INDEXED BY {INDEX}"
 _PLACE = "SELECT id FROM calls {} ORDER BY id DESC LIMIT 1 OFFSET ?"
@@ -77,7 +78,7 @@ class _Scan:
                 self.stopped_at = last
                 return
             left = int(looked / spent * (SEARCH_SECONDS - spent))
-            portion = max(PORTION, min(left, 4 * looked))
+            portion = max(PORTION, min(left, 4 * looked, LARGEST_PORTION))
 
     def _place(self, before: str | None, rows: int) -> str | None:
         """The id of so many rows on from `before`; None if there are no more than that."""

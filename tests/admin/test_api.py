@@ -350,7 +350,7 @@ async def test_active_calls_are_whole_and_oldest_first() -> None:
     async with served(world) as client:
         calls = await got(client, "/api/active")
     assert ids(calls) == [first.id, second.id]
-    assert CALL == list(Call.__struct_fields__)
+    assert list(Call.__struct_fields__) == CALL
     assert list(calls[0]) == [*CALL, *PHASE]
     assert (calls[0]["phase"], calls[0]["phase_estimated"]) == ("waiting", True)
     assert (calls[0]["prompt"], calls[0]["options"]) == ("hello", {"num_ctx": 8})

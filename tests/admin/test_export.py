@@ -165,10 +165,12 @@ async def test_only_so_many_run_at_once() -> None:
 
 
 async def test_a_stop_breaks_off_what_still_runs() -> None:
-    world = World(stored=Waits())
-    world.stored.rows = [make_call() for _ in range(MANY)]
+    world = World()
+    world.stored.rows = [make_call(prompt="x" * 500_000) for _ in range(200)]
     async with served(world) as client, client.get("/api/requests.jsonl") as answer:
-        await until(lambda: len(world.stored.asked) > 1)
+        assert world.api.exports.running == 1
         world.api.exports.close()
+        await until(lambda: not world.api.exports.running)
         with pytest.raises(ClientPayloadError):
             await answer.read()
+        await got(client, "/api/requests.jsonl", 503)

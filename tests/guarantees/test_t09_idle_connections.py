@@ -72,7 +72,8 @@ class NoTap:
 
     def head(self, head: ResponseHead) -> None: ...
 
-    def piece(self, size: int) -> None: ...
+    def piece(self, size: int) -> bool:
+        return False
 
 
 async def idle_connection(

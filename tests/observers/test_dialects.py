@@ -61,7 +61,9 @@ class TestAStream:
     def test_past_the_kept_text_all_is_counted(self, path: str, privacy: Privacy) -> None:
         told = path in TELLING
         pieces = [*LONG, *(think("hm") if told else []), *LONG]
-        seen = streamed(path, *pieces, privacy=privacy).facts()
+        call = streamed(path, *pieces, privacy=privacy)
+        seen = call.facts()
+        assert seen == call.facts(range(0, len(call.answer), 997))
         assert counts(seen) == ((201, 2, 0) if told else (200, None, None))
         assert (seen.input_tokens, seen.output_tokens, seen.incomplete) == (11, 3, False)
 
@@ -70,6 +72,7 @@ class TestAStream:
     def test_cut_off_before_its_end_it_is_incomplete(self, path: str, privacy: Privacy) -> None:
         call = streamed(path, *LONG, *say("a"), end=False, privacy=privacy)
         seen = call.facts()
+        assert seen == call.facts(range(0, len(call.answer), 997))
         assert (seen.incomplete, seen.output_chunks) == (True, 101)
         assert (seen.input_tokens, seen.output_tokens, seen.done_reason) == (None,) * 3
 
@@ -165,7 +168,9 @@ class TestTools:
     @pytest.mark.parametrize("privacy", MODES)
     def test_past_the_kept_text(self, path: str, privacy: Privacy) -> None:
         pieces = [*LONG, *use("f"), *([] if path == "/v1/responses" else LONG)]
-        seen = streamed(path, *pieces, privacy=privacy).facts()
+        call = streamed(path, *pieces, privacy=privacy)
+        seen = call.facts()
+        assert seen == call.facts(range(0, len(call.answer), 997))
         assert (seen.tool_calls, seen.tool_names) == (1, ["f"])
         assert seen.output_chunks == len(pieces)
 
@@ -220,6 +225,22 @@ class TestCuts:
         separator, between = (b"\n\n", b": ping\n\n") if path in EVENTS else (b"\n", b"\n")
         call.answer = call.answer.replace(separator, separator + between)
         assert call.facts() == facts
+
+    @pytest.mark.parametrize("path", ALL)
+    def test_a_model_that_only_the_answer_names(self, path: str) -> None:
+        pieces = units(path, say("a", "b"), end=False)
+        call = asked(path, b"".join(pieces))
+        call.body = b"{}"
+        for cuts in ((), (len(pieces[0]),), range(1, len(call.answer))):
+            assert call.facts(cuts).model == "m"
+
+    @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+    def test_silence_lasts_as_long_whatever_the_cuts(self, path: str) -> None:
+        """What is waited for is given up after so many pieces, not after so many blocks."""
+        call = streamed(path, *say(*[""] * 3000, "late"), end=False)
+        facts = call.facts()
+        assert (facts.response, facts.output_chunks) == ("", 3001)
+        assert call.facts(range(0, len(call.answer), 150)) == facts
 
     @pytest.mark.parametrize("path", ALL)
     @pytest.mark.parametrize("privacy", MODES[:2])

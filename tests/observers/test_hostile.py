@@ -132,6 +132,30 @@ class TestMarksInTheText:
         odd = f'{{"response": "a", "error": {value}}}\n'.encode()
         assert not Call(answer=odd + FINAL).facts().error_in_stream
 
+    @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+    @pytest.mark.parametrize(
+        ("more", "facts"),
+        [
+            ({"thinking": "hm"}, (2, 0, False, None, 2)),
+            ({"tool_calls": [{"function": {"name": "f"}}]}, (0, 1, False, None, 2)),
+            ({"done": True, "eval_count": 3}, (0, 0, False, 3, 1)),
+            ({"error": "no"}, (0, 0, True, None, 1)),
+        ],
+    )
+    def test_a_line_that_says_something_and_does_more(
+        self, path: str, more: dict[str, object], facts: tuple[object, ...]
+    ) -> None:
+        lines: list[dict[str, object]] = [{"response": "a"}, {"response": "b", **more}]
+        if path == "/api/chat":
+            inner = {key: value for key, value in more.items() if key in ("thinking", "tool_calls")}
+            outer = {key: value for key, value in more.items() if key not in inner}
+            lines = [{"message": {"content": "a"}}, {"message": {"content": "b", **inner}, **outer}]
+        answer = b"".join(json.dumps(one).encode() + b"\n" for one in lines)
+        seen = Call(path=path, answer=answer).facts()
+        assert seen.response == ("a" if seen.error else "ab")
+        told = (seen.thinking_characters, seen.tool_calls, seen.error_in_stream)
+        assert (*told, seen.output_tokens, seen.output_chunks) == facts
+
     def test_a_tool_that_is_called_in_a_long_line_is_counted(self) -> None:
         call = {"function": {"name": "write_file", "arguments": {"content": "x" * 5000}}}
         message = {"role": "assistant", "content": "", "tool_calls": [call]}
@@ -210,9 +234,11 @@ class TestSizes:
             (SSE, endless, 512),
             ("application/json", endless, 512),
             (SSE, many, 100),
+            (SSE, b"data: " + b"x" * (6 << 20) + b"\n\n", 6),
         ):
             observer = observer_for("POST", path, Observation(), Privacy.build("none"))
             observer.response(200, kind, "")
+            observer.feed(many)  # past the text that is kept
             tracemalloc.start()
             for _ in range(times):
                 observer.feed(piece)

@@ -78,9 +78,11 @@ class TestServerSentEvents:
         texts = ["data: {", "\n\ndata: [DONE]\n\n", "[DONE]", "event: error", ".delta\n"]
         for path in EVENTS:
             for privacy in (QUIET, Privacy.build("full")):
-                seen = streamed(path, *say("a", *texts), end=False, privacy=privacy).facts()
-                assert (seen.output_chunks, seen.incomplete) == (6, True)
-                assert seen.response == privacy.keep("a" + "".join(texts))
+                call = streamed(path, *say("a", *texts, *texts), end=False, privacy=privacy)
+                seen = call.facts()
+                assert (seen.output_chunks, seen.incomplete) == (11, True)
+                assert seen.response == privacy.keep("a" + "".join(texts * 2))
+                assert seen == call.facts(range(0, len(call.answer), 400))
 
     @pytest.mark.parametrize("path", EVENTS)
     @pytest.mark.parametrize("junk", [b"data: not json\n\n", b"data: [1]\n\n", b'data: {"a\n\n'])
@@ -93,15 +95,33 @@ class TestServerSentEvents:
         assert (seen.not_understood, seen.response, seen.output_tokens) == (1, "a", 3)
         assert (seen.thinking_characters, seen.tool_calls) == (None, None)
 
+    def test_what_stands_before_the_data_is_no_part_of_it(self) -> None:
+        call = streamed(CHAT, *say("a"))
+        odd = b'data: 1\ndata: {"choices":[{"delta":{"content":"b"}}]}\n\n'
+        call.answer = odd + call.answer
+        assert call.facts().not_understood == 1
+        assert call.facts() == call.facts([len(odd)])
+
     def test_an_event_that_is_too_long_to_look_at(self) -> None:
         call = streamed(CHAT, *say("a", "x" * LINE_LIMIT, "b"))
         seen = call.facts()
         assert (seen.not_understood, seen.response, seen.output_tokens) == (1, "ab", 3)
         assert seen == call.facts(range(0, len(call.answer), 99_991))
+        end = call.answer.index(b"\n\n", call.answer.rfind(b"xx"))
+        assert seen == call.facts([end + 1])
+
+    def test_one_past_the_kept_text_leaves_it_open_what_it_was(self) -> None:
+        words = say("a", "x" * LINE_LIMIT, "b", "c", "d")
+        call = streamed(CHAT, *words, end=False, privacy=QUIET)
+        seen = call.facts()
+        assert (seen.not_understood, seen.output_chunks, seen.incomplete) == (0, 5, False)
+        assert (seen.tool_calls, seen.thinking_characters) == (None, None)
+        assert seen == call.facts(range(0, len(call.answer), 99_991))
 
     def test_an_object_that_is_too_long_to_look_at(self) -> None:
         seen = whole(CHAT, *say("x" * LINE_LIMIT)).facts()
         assert (seen.incomplete, seen.response, seen.tool_calls) == (False, None, None)
+        assert seen.not_understood == 1
 
 
 class TestOpenAI:
@@ -177,9 +197,20 @@ class TestOpenAI:
             seen = asked(CHAT, events(*chunks, chunk(content="a"), *chunks), privacy).facts()
             assert (seen.thinking_characters, seen.output_chunks) == (8, 5)
 
+    def test_a_piece_that_does_several_things(self) -> None:
+        call = {"index": 0, "id": "c", "function": {"name": "f"}}
+        several = chunk(content="a", reasoning="hm", tool_calls=[call])
+        seen = asked(CHAT, events(several, end="")).facts()
+        assert (seen.response, seen.thinking_characters, seen.tool_calls) == ("a", 2, 1)
+        failed = chunk(content="a") | {"error": {"message": "no"}}
+        seen = asked(CHAT, events(failed, end="")).facts()
+        assert (seen.error_in_stream, seen.output_chunks, seen.response) == (True, 0, None)
+
     def test_a_piece_that_also_finishes_is_a_piece(self) -> None:
-        seen = asked(CHAT, events(chunk(content="a"), chunk("stop", content="b"))).facts()
-        assert (seen.response, seen.output_chunks) == ("ab", 2)
+        for end in ("data: [DONE]\n\n", ""):
+            last = chunk("stop", content="b")
+            seen = asked(CHAT, events(chunk(content="a"), last, end=end)).facts()
+            assert (seen.response, seen.output_chunks, seen.done_reason) == ("ab", 2, "stop")
 
     @pytest.mark.parametrize("choices", [None, 5, "x", {}, [5], [{"delta": 5}], [{"delta": [1]}]])
     def test_choices_of_a_wrong_type(self, choices: object) -> None:
@@ -264,18 +295,19 @@ class TestMessages:
         assert call.facts().input_tokens is None
 
     @pytest.mark.parametrize("before", [0, 100])
-    def test_error_event(self, before: int) -> None:
+    @pytest.mark.parametrize("after", [0, 100])
+    def test_error_event(self, before: int, after: int) -> None:
         call = streamed(MESSAGES, *say("a", *["word "] * before), end=False)
-        call.answer += (
-            b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"no"}}\n\n'
-        )
+        error = {"type": "error", "error": {"type": "api_error", "message": "no"}}
+        call.answer += events(error, end="")
+        call.answer += streamed(MESSAGES, *say(*["word "] * after), end=False).answer
         seen = call.facts()
         assert (seen.error_in_stream, seen.error, seen.incomplete) == (True, "no", False)
-        assert seen.output_chunks == before + 1
+        assert seen.output_chunks == before + 1 + after
 
     def test_pings_are_no_pieces(self) -> None:
         for privacy in (Privacy(), QUIET):
-            call = streamed(MESSAGES, *say("a", "b"), privacy=privacy)
+            call = streamed(MESSAGES, *say(*["word "] * 100), privacy=privacy)
             facts = call.facts()
             call.answer = call.answer.replace(
                 b"event: content_block_delta", b'event: ping\ndata: {"type":"ping"}\n\n\\g'

@@ -86,16 +86,23 @@ def test_the_writer_stores_it_with_its_call(store: SqliteStore) -> None:
 
 def test_where_there_is_no_room_it_is_the_capture_that_is_left_out(store: SqliteStore) -> None:
     writer = Writer(store, characters=3000)
-    calls = [make_call(prompt="x" * 1000) for _ in range(4)]
-    for call in calls[:3]:
+    calls = [make_call(prompt="x" * 1000) for _ in range(3)]
+    for call in calls:
         writer.put(call, capture_of(call, b"y" * 1000))
     writer.start()
     assert writer.flush(SOON)
     assert writer.dropped == 0
-    assert [store.call(call.id) for call in calls[:3]] == calls[:3]
+    assert [store.call(call.id) for call in calls] == calls
     assert all(store.capture(call.id) is None for call in calls)
-    # What was left out takes no room any more.
-    writer.put(calls[3], capture_of(calls[3], b"y" * 1000))
-    assert writer.flush(SOON)
-    assert store.capture(calls[3].id) is not None
+    assert writer.stop(SOON)
+
+
+def test_what_is_stored_takes_no_room_any_more(store: SqliteStore) -> None:
+    writer = Writer(store, characters=3000)
+    writer.start()
+    for _ in range(5):
+        call = make_call()
+        writer.put(call, capture_of(call, b"y" * 2000))
+        assert writer.flush(SOON)
+        assert store.capture(call.id) is not None
     assert writer.stop(SOON)
