@@ -20,6 +20,7 @@ from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG
 from ollama_proxy.live import Live
 from ollama_proxy.observers import Observer, Privacy
+from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
@@ -39,7 +40,7 @@ async def serve(port: int, upstream: int) -> None:
         pool=Pool("127.0.0.1", upstream),
         live=Live(recent=0),
         limits=Limits(),
-        privacy=Privacy(),
+        policy=Policy(Privacy()),
         instance="bare",
         health=lambda: health,
         on_surprise=lambda: None,

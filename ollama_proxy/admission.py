@@ -34,6 +34,7 @@ def admitted_head(request: web.BaseRequest, target: str, parts: Parts) -> bytes:
             request.raw_headers,
             http_10=request.version < (1, 1),
             authority=None if parts.target.pass_host else parts.target.authority,
+            cut=parts.policy.cut,
         )
     except HeadError as error:
         raise _refused(501, str(error)) from None

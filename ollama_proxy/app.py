@@ -29,6 +29,7 @@ from ollama_proxy.admin.security import secure
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
+from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.front import FrontError, make_front
@@ -36,7 +37,7 @@ from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
 from ollama_proxy.names import Naming
-from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
@@ -228,6 +229,12 @@ class App:
         del facts["sample"]
         return facts
 
+    async def _privacy(self) -> dict[str, Any]:
+        """What is stored, where, by which rule, and what is open."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reader, by_running, self.config, self._store
+        )
+
     def _models_of_running_calls(self) -> list[str]:
         self._live.settle()
         return [call.model for call in self._live.active() if call.model]
@@ -290,6 +297,7 @@ class App:
             storage=StorageStatus(self._writer, self._store),
             around=self._around.view,
             machine=self._machine,
+            privacy=self._privacy,
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),
@@ -327,9 +335,7 @@ class App:
                     total=times.total,
                     upload=times.upload,
                 ),
-                privacy=Privacy.build(
-                    config.privacy.mode, config.privacy.characters, config.privacy.redact
-                ),
+                policy=Policy.of(config.privacy),
                 naming=Naming(header=config.clients.header, keys=config.clients.keys),
                 instance=self._instance,
                 health=lambda: self._sensor.health,

@@ -23,8 +23,8 @@ from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
 from ollama_proxy.names import split_app
 from ollama_proxy.observers import dialect_of, error_body
-from ollama_proxy.observers.tap import Tap
 from ollama_proxy.parts import Parts
+from ollama_proxy.tapping import make_tap
 from ollama_proxy.upstream import Signal, Upstream, reset_on_close
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,7 @@ class ForwardedCall:
             named=named is not None,
         )
         self.exchange.look = look
-        # By the path as it is recorded, which an absolute target has too.
-        path, seen = self.exchange.path, self.exchange.observation
-        observer = parts.observe(self._method, path, seen, parts.privacy)
-        self._tap = Tap(self.exchange, observer)
+        self._tap = make_tap(parts, self.exchange, request.headers)
         self._registered = False
 
     # -- the straight way -------------------------------------------------------------------

@@ -35,11 +35,12 @@ SAVED_SECONDS = 0.25
 class Look:
     """One connection's caller, once it is known."""
 
-    __slots__ = ("caller", "connection")
+    __slots__ = ("caller", "connection", "over")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.caller: Caller | None = None
+        self.over = False
 
 
 class CallersStatus(msgspec.Struct, kw_only=True):
@@ -148,6 +149,7 @@ class Callers:
             callers, self._failing = [None] * len(looks), True
         for look, caller in zip(looks, callers, strict=True):
             look.caller = caller
+            look.over = True
             self._count(caller)
 
     def _count(self, caller: Caller | None) -> None:

@@ -1,4 +1,4 @@
-"""The commands: `serve`, `demo`, `export`. Reads flags, tells what a user needs, handles signals.
+"""The commands: `serve`, `demo`, `export`, `privacy`. Reads flags, tells, handles signals.
 
 Not here: what the program does (`app.py`), what a setting means (`config.py`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
@@ -23,6 +24,8 @@ from ollama_proxy.admin.query import FILTERS, NO_LIMIT, ParameterError, parse_fi
 from ollama_proxy.app import DATABASE, App
 from ollama_proxy.config import Config, ConfigError, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
+from ollama_proxy.disclosing import asked_of_running, by_config
+from ollama_proxy.disclosure import told
 from ollama_proxy.export import FORMATS
 from ollama_proxy.exporting import export, opened
 from ollama_proxy.listening import StartError, allow_many_files
@@ -89,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_flags(demo, leave_out=("upstream", "data_dir"))
     demo.set_defaults(run=_demo)
     _add_export(commands)
+    _add_privacy(commands)
     return parser
 
 
@@ -108,6 +112,19 @@ def _add_export(commands: Commands) -> None:
         export.add_argument(flag, dest=f"only.{name}", metavar="VALUE", help=what)
     _add_flags(export, leave_out=[one.name for one in SETTINGS if one.name != "data_dir"])
     export.set_defaults(run=_export)
+
+
+def _add_privacy(commands: Commands) -> None:
+    privacy = commands.add_parser(
+        "privacy",
+        help="tell what is stored of calls, where, by which rule",
+        description="Tell what is stored of calls, where and by which rule, and what is open to "
+        "the network: as a running proxy says, or without one by this configuration.",
+        allow_abbrev=False,
+    )
+    privacy.add_argument("--json", action="store_true", help="As one JSON object.")
+    _add_flags(privacy)
+    privacy.set_defaults(run=_privacy)
 
 
 def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
@@ -177,6 +194,14 @@ def _export(options: argparse.Namespace) -> int:
     except OSError as error:
         return refuse(f"cannot write {options.output or 'the output'}: {error.strerror}", 1)
     print(f"exported {count} {'call' if count == 1 else 'calls'}", file=sys.stderr)
+    return 0
+
+
+def _privacy(options: argparse.Namespace) -> int:
+    config = load(_flags(options), os.environ)
+    said = asked_of_running(config)
+    running, facts = said or (None, by_config(config, config.data_dir / DATABASE))
+    print(json.dumps(facts, indent=2) if options.json else told(facts, running))
     return 0
 
 

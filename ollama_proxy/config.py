@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.settings import ENVIRONMENT, SETTINGS, Address, Setting, Upstream
+from ollama_proxy.settings import ENVIRONMENT, SETTINGS, Address, PrivacyRule, Setting, Upstream
 
 
 class ConfigError(Exception):
@@ -36,11 +36,20 @@ class Timeouts(msgspec.Struct, frozen=True):
 
 
 class PrivacyRules(msgspec.Struct, frozen=True):
-    """What is kept of prompts and answers; the patterns of `redact` do compile."""
+    """What is kept of prompts and answers; the patterns of `redact` do compile.
+
+    `responses` None: as `mode`. `header` may be empty.
+    """
 
     mode: str
+    responses: str | None
     characters: int
     redact: tuple[str, ...]
+    redact_keys: bool
+    redact_mails: bool
+    redact_cards: bool
+    rules: tuple[PrivacyRule, ...]
+    header: str
 
 
 class ClientRules(msgspec.Struct, frozen=True):

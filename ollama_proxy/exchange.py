@@ -194,10 +194,13 @@ def text_size(call: Call) -> int:
 
 
 class Look(Protocol):
-    """Who called, known at once, later or never."""
+    """Who called, known at once, later or never. `over`: if not by now, then never."""
 
     @property
     def caller(self) -> Caller | None: ...
+
+    @property
+    def over(self) -> bool: ...
 
 
 class Caller(Protocol):
@@ -303,6 +306,17 @@ class Exchange:
         """Seconds from the request's arrival to its end, or to now while it runs."""
         return (time.monotonic() if self.ended is None else self.ended) - self.started
 
+    @property
+    def client_settled(self) -> bool:
+        """Whether the client's name will not change any more."""
+        return self.named or self.look is None or self.look.over
+
+    @property
+    def client_name(self) -> str | None:
+        """The best name that is known by now; see `begin`."""
+        caller = None if self.look is None else self.look.caller
+        return self.client if self.named or caller is None else caller.name or self.client
+
     def _since_start(self, moment: float | None) -> float | None:
         return None if moment is None else moment - self.started
 
@@ -337,7 +351,7 @@ class Exchange:
             error=self.error if self.error is not None else seen.error,
             prompt=seen.prompt,
             response=seen.response,
-            client=self.client if self.named or caller is None else caller.name or self.client,
+            client=self.client_name,
             request_bytes=self.request_bytes,
             response_bytes=self.response_bytes,
             output_chunks=seen.output_chunks,

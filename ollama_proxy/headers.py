@@ -36,7 +36,7 @@ _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?\r\n(?:[%b]+:[^\r\n\0]*\r\n)*\r\n" % TOKEN
 )
 _LINE = re.compile(rb"\r\n([^:\r]+):[^\r]*")
-_CUT = HOP_BY_HOP - NEVER_DROPPED
+CUT = HOP_BY_HOP - NEVER_DROPPED
 _NOTED = re.compile(
     rb"\r\n(%b):[ \t]*([^\r]*)"
     % b"|".join({*HOP_BY_HOP, b"content-length", b"content-type", b"content-encoding"}),
@@ -93,7 +93,7 @@ class ResponseHead:
         noted, connection = self._noted, set()
         for line in _NOTED.finditer(self.raw):
             name, value = line[1].lower(), line[2].rstrip(b" \t")
-            if name in _CUT:
+            if name in CUT:
                 self._cut.append(line.span())
                 if name == b"connection":
                     connection.update(_tokens(value))
@@ -107,7 +107,7 @@ class ResponseHead:
 
     def _cut_named(self, connection: set[bytes]) -> None:
         """Cut the lines that Connection names, too."""
-        if named := connection - _CUT - NEVER_DROPPED:
+        if named := connection - CUT - NEVER_DROPPED:
             lines = _LINE.finditer(self.raw)
             self._cut += [line.span() for line in lines if line[1].lower() in named]
             self._cut.sort()
@@ -176,16 +176,22 @@ def _tokens(value: bytes) -> list[bytes]:
 
 
 def request_head(
-    method: str, target: bytes, headers: RawHeaders, *, http_10: bool, authority: bytes | None
+    method: str,
+    target: bytes,
+    headers: RawHeaders,
+    *,
+    http_10: bool,
+    authority: bytes | None,
+    cut: frozenset[bytes] = CUT,
 ) -> bytes:
-    """The head to send upstream: the client's own lines but for those of its connection.
+    """The head to send upstream: the client's own lines but for those of its connection, in `cut`.
 
     `authority` takes the place of Host where Host is not passed through, and then stands for the
     client's own origin too, so that a same-origin page stays one. A chunked body stays chunked;
     HTTP/1.0 goes up as HTTP/1.0, so that the upstream does not chunk its answer.
     Raises HeadError for a transfer coding other than chunked, or any in HTTP/1.0.
     """
-    dropped = _CUT
+    dropped = cut
     hosts: list[bytes] = []
     for name, value in headers:
         lower = name.lower()

@@ -12,7 +12,7 @@ from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
 from ollama_proxy.names import Naming
 from ollama_proxy.observers import Observing, observer_for
-from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.policy import Policy
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.target import Target
@@ -31,7 +31,7 @@ class Parts:
     pool: Pool
     live: Live
     limits: Limits
-    privacy: Privacy
+    policy: Policy
     instance: str
     health: Callable[[], UpstreamHealth]
     on_surprise: Callable[[], None]

@@ -31,6 +31,16 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     text: str | None = None
 
 
+class Holdings(msgspec.Struct, kw_only=True, frozen=True):
+    """How much a store holds of calls and of their texts. `captures`: calls kept whole."""
+
+    calls: int
+    with_prompt: int
+    with_response: int
+    captures: int
+    oldest: str | None
+
+
 class ModelInfo(msgspec.Struct, kw_only=True):
     """One model that Ollama has, as `/api/tags` and `/api/ps` tell it. Sizes in bytes.
 

@@ -42,6 +42,21 @@ class Upstream(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{Address(self.host, self.port)}{self.path}"
 
 
+class PrivacyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Modes for the calls that fit all of `model`, `client`, `route`; what is None does not matter.
+
+    These are compared whole, in any case; `*` stands for any characters, and a model's name may
+    leave out what Ollama fills in. `responses` None: as `mode`; `mode` None: of prompts the same
+    is kept as without the rule.
+    """
+
+    model: str | None = None
+    client: str | None = None
+    route: str | None = None
+    mode: str | None = None
+    responses: str | None = None
+
+
 class Kind(msgspec.Struct, frozen=True):
     """A sort of value. `parse` makes it from a TOML value, `from_text` that one from a text of
     the environment or a flag; both raise ValueError for what is not `right`. A `secret` value is
@@ -149,6 +164,39 @@ def _mode(value: object) -> str:
     return _text(value)
 
 
+def _mode_or_none(value: object) -> str | None:
+    return _mode(value) if value != "" else None
+
+
+def _own_header(value: object) -> str:
+    """A header that goes no further must be none that an upstream needs."""
+    name = _header(value)
+    if name != "off" and not name.lower().startswith("x-"):
+        raise ValueError
+    return "" if name == "off" else name
+
+
+def _rules(value: object) -> tuple[PrivacyRule, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    return tuple(map(_rule, value))
+
+
+def _rule(value: object) -> PrivacyRule:
+    try:
+        rule = msgspec.convert(value, PrivacyRule)
+    except msgspec.ValidationError as error:
+        raise ValueError from error
+    for mode in (rule.mode, rule.responses):
+        if mode is not None and mode not in PRIVACY_MODES:
+            raise ValueError from ValueError(f"{mode[:40]!r} is no mode")
+    if not (rule.mode or rule.responses):
+        raise ValueError from ValueError("a rule without a mode")
+    if not (rule.model or rule.client or rule.route):
+        raise ValueError from ValueError("a rule for no model, client or route")
+    return rule
+
+
 def _switch(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -198,6 +246,14 @@ ADDRESS = Kind("host:port, such as 127.0.0.1:11435 or [::1]:11435", _address)
 ADMIN_ADDRESS = Kind('host:port, such as 127.0.0.1:8080, or "off"', _address_or_off)
 UPSTREAM = Kind("http or https, host, port and perhaps a path: http://127.0.0.1:11434", _upstream)
 ADMIN_PATH = Kind("a path such as /admin, not / and not beginning with /api or /v1", _admin_path)
+MODE_OR_NONE = Kind("one of " + ", ".join(PRIVACY_MODES) + ", or nothing", _mode_or_none)
+RULES = Kind(
+    'a list of tables such as {client = "backtest.py", mode = "none"}, each with a model, client '
+    "or route, and a mode for prompts and answers, or one for responses",
+    _rules,
+    json.loads,
+)
+OWN_HEADER = Kind("the name of a header that begins with X-, or off", _own_header)
 FOLDER = Kind("the path of a folder", _data_dir)
 MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _mode)
 PATTERNS = Kind('a list of regular expressions, such as ["sk-[a-z0-9]+"]', _patterns, json.loads)
@@ -231,8 +287,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("timeouts.drain", SECONDS, 30, "Seconds that running calls get at a stop. 0: none."),
     Setting("timeouts.pool_idle", SECONDS, 30, "Seconds an idle connection stays open. 0: none."),
     Setting("privacy.mode", MODE, "truncate", "Kept of texts: none, truncate, hash or full."),
+    Setting("privacy.responses", MODE_OR_NONE, "", "Kept of answers, if not the same."),
     Setting("privacy.characters", CHARACTERS, 200, "Characters kept in the mode truncate."),
     Setting("privacy.redact", PATTERNS, [], "Regular expressions; what they match is taken out."),
+    Setting("privacy.redact_keys", SWITCH, True, "Take out API keys, tokens and passwords."),
+    Setting("privacy.redact_mails", SWITCH, True, "Take out mail addresses."),
+    Setting("privacy.redact_cards", SWITCH, True, "Take out numbers of payment cards."),
+    Setting("privacy.rules", RULES, [], "Other modes by model, client or route: the first holds."),
+    Setting(
+        "privacy.header",
+        OWN_HEADER,
+        "X-Ollama-Proxy-Privacy",
+        "A request's header that names its mode; not forwarded. Or off.",
+    ),
     Setting("clients.processes", SWITCH, True, "Find out which local program calls."),
     Setting("clients.header", HEADER, "", "A header whose value is the caller's name."),
     Setting("clients.keys", KEYS, {}, "Callers' names, each with the SHA-256 of its API key."),

@@ -26,6 +26,7 @@ class Found:
 @dataclass
 class Looked:
     caller: Found | None
+    over: bool = True
 
 
 @dataclass

@@ -73,7 +73,7 @@ class Facts(msgspec.Struct, kw_only=True, frozen=True):
 
 
 async def _nothing() -> None:
-    """What is known of the machine where nobody looks at it."""
+    """What is known where nobody looks."""
 
 
 class Api:
@@ -90,13 +90,14 @@ class Api:
         facts: Facts,
         around: Callable[[], dict[str, Any]] = dict,
         machine: Callable[[], Awaitable[Any]] = _nothing,
+        privacy: Callable[[], Awaitable[Any]] = _nothing,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
     ) -> None:
         self._live, self._totals = live, statistics
         self._health, self._storage, self._facts = health, storage, facts
-        self._around, self._machine = around, machine
+        self._around, self._machine, self._privacy = around, machine, privacy
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
@@ -123,7 +124,8 @@ class Api:
         self.exports.add_routes(app)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
-        app.router.add_get("/api/machine", self._machine_now)
+        app.router.add_get("/api/machine", _answering_later(self._machine))
+        app.router.add_get("/api/privacy", _answering_later(self._privacy))
         app.router.add_get("/api/events", self._events)
 
     # -- what is told -----------------------------------------------------------------------
@@ -310,10 +312,6 @@ class Api:
         headers = {"Cache-Control": "no-store"}
         return web.Response(text=text, content_type=content_type, headers=headers)
 
-    async def _machine_now(self, request: web.Request) -> web.Response:
-        single(request.query.items(), ())
-        return json_answer(await self._machine())
-
     async def _events(self, request: web.Request) -> web.StreamResponse:
         single(request.query.items(), ())
         return await self.events.stream(request)
@@ -325,6 +323,14 @@ async def _told(reading: Awaitable[T]) -> T:
         return await reading
     except Unreadable:
         raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
+
+
+def _answering_later(answer: Callable[[], Awaitable[Any]]) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        single(request.query.items(), ())
+        return json_answer(await answer())
+
+    return handler
 
 
 def _answering(answer: Callable[[], Any]) -> Handler:

@@ -46,6 +46,7 @@ class Observer:
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         self.observation = observation
         self.privacy = privacy
+        self.widest = privacy.of_answers  # `privacy` may become less strict up to this
         self.text_seen = False  # thinking, answer or tool call: the model has begun to write
         self.answer_seen = False  # answer or tool call
         self.deaf = False

@@ -1,7 +1,8 @@
 """What of a prompt, an answer or an error may be kept: the one gate that text passes.
 
 Not here: where in the bytes a text is found (the other observers), where it is stored. Redaction
-comes before cutting: a secret that lies across the cut is replaced whole, never cut in two.
+comes before cutting: a secret that lies across the cut is replaced whole, never cut in two. Which
+rules a call has is in `policy.py`.
 
 An error of the upstream's may quote the prompt, in any part and any spelling. So in the modes
 `none` and `hash`, where a request may carry one, only errors that are known by heart are kept.
@@ -16,12 +17,15 @@ from enum import StrEnum
 
 import msgspec
 
+from ollama_proxy.observers.secrets import LONGEST, SHIPPED, Finder
+
 MARK = "[redacted]"
 ERROR_LIMIT = 500
 FULL_LIMIT = 1_000_000
 """Characters kept of one text in the modes `full` and `hash`: a call's memory stays bounded."""
 LOOKAHEAD = 4096
-"""Characters seen past the last one kept, so that a pattern can match across the cut."""
+"""Characters seen past the last one kept, so that a pattern can match across the cut; for those of
+`secrets.py` fewer do."""
 
 _SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
@@ -75,49 +79,107 @@ class Mode(StrEnum):
 
 
 class Privacy(msgspec.Struct, frozen=True):
-    """The rules for text: `mode`, the limit of mode `truncate`, and patterns to take out."""
+    """The rules for text: modes, the limit of the mode truncate, and what to take out.
+
+    `mode` is that of prompts; `answers` that of answers, None where it is the same. `redact`: the
+    user's own patterns; `secrets`: kinds that are shipped.
+    """
 
     mode: Mode = Mode.TRUNCATE
+    answers: Mode | None = None
     characters: int = 200
     redact: tuple[re.Pattern[str], ...] = ()
+    secrets: tuple[Finder, ...] = ()
 
     @classmethod
-    def build(cls, mode: str, characters: int = 200, redact: Iterable[str] = ()) -> Privacy:
-        """From the configuration's plain values. Raises ValueError or re.error if they are not."""
-        return cls(Mode(mode), characters, tuple(re.compile(pattern) for pattern in redact))
+    def build(
+        cls,
+        mode: str,
+        characters: int = 200,
+        redact: Iterable[str] = (),
+        *,
+        answers: str | None = None,
+        secrets: Iterable[str] = (),
+    ) -> Privacy:
+        """From the configuration's plain values; `secrets` are names in `secrets.SHIPPED`.
+
+        Raises ValueError, KeyError or re.error if they are not right.
+        """
+        return cls(
+            Mode(mode),
+            None if answers is None else Mode(answers),
+            characters,
+            tuple(re.compile(pattern) for pattern in redact),
+            tuple(SHIPPED[name] for name in secrets),
+        )
+
+    def with_modes(self, mode: Mode | None, answers: Mode | None) -> Privacy:
+        """The same with other modes, as far as they are given."""
+        return msgspec.structs.replace(
+            self, mode=mode or self.mode, answers=answers or self.of_answers
+        )
 
     @property
-    def wanted(self) -> int:
-        """Characters of a text that are needed to keep what may be kept of it."""
-        if self.mode is Mode.NONE:
+    def of_answers(self) -> Mode:
+        return self.answers or self.mode
+
+    @property
+    def strict(self) -> bool:
+        """Whether of some text nothing may be kept."""
+        return bool({self.mode, self.of_answers} & {Mode.NONE, Mode.HASH})
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether prompt and answer are both kept whole."""
+        return self.mode is self.of_answers is Mode.FULL
+
+    @property
+    def _lookahead(self) -> int:
+        return LOOKAHEAD if self.redact else LONGEST if self.secrets else 0
+
+    def wanted(self, mode: Mode) -> int:
+        """Characters of a text that are needed to keep what this mode keeps of it."""
+        if mode is Mode.NONE:
             return 0
-        if self.mode is Mode.TRUNCATE:
-            return self.characters + (LOOKAHEAD if self.redact else 0)
+        if mode is Mode.TRUNCATE:
+            return self.characters + self._lookahead
         return FULL_LIMIT
 
     def keep(self, text: str | None, whole: bool = True) -> str | None:
-        """What may be kept of `text`. `whole` False: it went on, but that was not seen.
+        """What may be kept of a prompt. `whole` False: it went on, but that was not seen.
 
         The hash of a text that was not seen whole would name nothing: None. The end of such a text
         is not kept where a pattern might have matched had more of it been seen.
         """
-        if text is None or self.mode is Mode.NONE:
+        return self._kept(text, whole, self.mode)
+
+    def keep_answer(self, text: str | None, whole: bool = True) -> str | None:
+        """The same of an answer."""
+        return self._kept(text, whole, self.of_answers)
+
+    def _kept(self, text: str | None, whole: bool, mode: Mode) -> str | None:
+        if text is None or mode is Mode.NONE:
             return None
-        whole = whole and len(text) <= self.wanted
-        text = text[: self.wanted]
-        end = len(text) if whole or not self.redact else max(0, len(text) - LOOKAHEAD)
-        kept = readable(redacted(text, self.redact, end) if self.redact else text)
-        if self.mode is Mode.TRUNCATE:
+        wanted = self.wanted(mode)
+        whole = whole and len(text) <= wanted
+        text = text[:wanted]
+        end = len(text) if whole else max(0, len(text) - self._lookahead)
+        kept = readable(redacted(text, self._finders, end) if self._finders else text)
+        if mode is Mode.TRUNCATE:
             return kept[: self.characters]
-        if self.mode is Mode.FULL:
+        if mode is Mode.FULL:
             return kept
         return digest(kept) if whole else None
+
+    @property
+    def _finders(self) -> tuple[Finder, ...]:
+        return self.redact + self.secrets
 
     def error(self, text: str) -> str:
         """An error's text without the patterns' matches and known kinds of secrets, bounded."""
         seen = text[: ERROR_LIMIT + 2 * LOOKAHEAD]
         end = len(seen) if seen == text else len(seen) - LOOKAHEAD
-        return readable(redacted(seen, self.redact + _SECRETS, end))[:ERROR_LIMIT]
+        return readable(redacted(seen, self._finders + _SECRETS, end))[:ERROR_LIMIT]
 
     def unquoted(self, text: str, model: str | None) -> str:
         """What may be kept of an error to a request that may carry a prompt and names `model`.
@@ -135,7 +197,7 @@ class Privacy(msgspec.Struct, frozen=True):
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""
-        return any(pattern.search(text) for pattern in self.redact)
+        return any(finder.search(text) for finder in self._finders)
 
 
 class Held:
@@ -163,9 +225,9 @@ class Held:
         return "".join(self._parts) if self._seen else None
 
 
-def redacted(text: str, patterns: Iterable[re.Pattern[str]], end: int) -> str:
+def redacted(text: str, finders: Iterable[Finder], end: int) -> str:
     """The first `end` characters of `text`; each match that begins there is replaced by a mark."""
-    matches = (found.span() for pattern in patterns for found in pattern.finditer(text))
+    matches = (found.span() for finder in finders for found in finder.finditer(text))
     spans = sorted((start, stop) for start, stop in matches if stop > start)
     pieces: list[str] = []
     at = 0

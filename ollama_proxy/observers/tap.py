@@ -15,6 +15,7 @@ from ollama_proxy.exchange import Exchange
 from ollama_proxy.gaps import Gaps
 from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
+from ollama_proxy.observers.ruled import Ruled
 
 BLOCK = 64 * 1024
 LONG_LOOK = 0.005
@@ -34,16 +35,22 @@ class Tap:
         "_observer",
         "_reads",
         "_request",
+        "_ruled",
         "_size",
         "pending",
     )
 
     def __init__(
-        self, exchange: Exchange, observer: Observer, clock: Callable[[], float] = time.monotonic
+        self,
+        exchange: Exchange,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+        ruled: Ruled | None = None,
     ) -> None:
         self._clock = clock
         self._exchange = exchange
         self._observer = observer
+        self._ruled = ruled
         self._reads = observer.reads_all
         self._eager = observer.waits_for_text
         self._gaps: Gaps | None = None
@@ -67,12 +74,14 @@ class Tap:
             return
         body = b"".join(self._request)
         self._request = None
-        self._observer.request(body, self._exchange.request_bytes == len(body))
+        told = self._observer if self._ruled is None else self._ruled
+        told.request(body, self._exchange.request_bytes == len(body))
 
     def head(self, head: ResponseHead) -> None:
         self._exchange.status_code = head.status
         self._exchange.first_byte = self._clock()
         self._reads = self._reads or head.status >= 400
+        self._ask_rules()
         if self._reads:
             self._observer.response(
                 head.status, head.header(b"content-type"), head.header(b"content-encoding")
@@ -109,8 +118,13 @@ class Tap:
             self._observer.feed(pending[0] if len(pending) == 1 else b"".join(pending))
         pending.clear()
         self._size = 0
+        self._ask_rules()
         if self._eager and self._observer.text_seen:
             self._text_came(now)
+
+    def _ask_rules(self) -> None:
+        if self._ruled is not None:
+            self._ruled.look_again()
 
     def _text_came(self, now: float) -> None:
         """Note when the model began to write, and when thinking became an answer."""
@@ -131,5 +145,6 @@ class Tap:
         self._closed = True
         self.digest()
         self.request_end()
+        self._ask_rules()
         if self._reads:
             self._observer.close(complete)

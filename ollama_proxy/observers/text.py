@@ -15,7 +15,7 @@ import re
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.errors import message_of
 from ollama_proxy.observers.lines import LineObserver
-from ollama_proxy.observers.privacy import Held, Mode, Privacy, readable
+from ollama_proxy.observers.privacy import Held, Privacy, readable
 from ollama_proxy.observers.reading import count, flag, name
 
 PATIENCE = 1000
@@ -38,7 +38,7 @@ class TextObserver(LineObserver):
 
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         super().__init__(observation, privacy)
-        self._held = Held(privacy.wanted)
+        self._held = Held(0)
         self._ended = False
         self._silent = 0  # lines read since something was said
         self._thought = 0
@@ -52,6 +52,7 @@ class TextObserver(LineObserver):
             self.observation.streamed = streamed
 
     def _begin(self) -> None:
+        self._held = Held(self.privacy.wanted(self.widest))
         if self.status != 200:
             return
         is_stream = self.content_type == self.stream_type
@@ -140,7 +141,7 @@ class TextObserver(LineObserver):
         names = self.observation.tool_names or []
         if full is None or len(names) == TOOL_NAMES or self.privacy.hits(full):
             return
-        if self.privacy.mode in (Mode.NONE, Mode.HASH) and not _PLAIN_NAME.fullmatch(full):
+        if self.privacy.strict and not _PLAIN_NAME.fullmatch(full):
             return
         short = readable(full[:TOOL_NAME_LIMIT])
         if short not in names:
@@ -177,6 +178,6 @@ class TextObserver(LineObserver):
         self._tell()
         if self.text_seen:
             self._held.add("")  # thinking or a call without an answer: its text is empty
-        self.observation.response = self.privacy.keep(self._held.text(), not self._held.full)
+        self.observation.response = self.privacy.keep_answer(self._held.text(), not self._held.full)
         ended = self._ended or self.observation.error_in_stream
         self.observation.incomplete = self.status == 200 and not ended and not unsure

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_proxy.exchange import Call, text_size
-from ollama_proxy.records import Filter
+from ollama_proxy.records import Filter, Holdings
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 
@@ -144,6 +144,9 @@ class Store(Protocol):
     def call(self, id: str) -> Call | None: ...
 
     def capture(self, id: str) -> Capture | None: ...
+
+    def holdings(self) -> Holdings:
+        """Looks through all calls."""
 
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.exchange import Call, Reason, State, iso, text_size
-from ollama_proxy.records import Filter
+from ollama_proxy.records import Filter, Holdings
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics, Summary
 from ollama_proxy.storage import folder
@@ -75,6 +75,10 @@ _SOME = _INSERT + ", ".join([_ROW] * TOGETHER) + _OVER_RUNNING
 # Not by a bound value: for that the index of running calls is not used.
 _RUNNING = f"{_SELECT} WHERE state = 'running'"
 _OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
+_HOLDINGS = (
+    "SELECT count(*), count(prompt), count(response), (SELECT count(*) FROM captures),"
+    " min(started_at) FROM calls"
+)
 _COUNT = "SELECT count(*) FROM (SELECT id FROM calls LIMIT ?)"
 
 
@@ -165,6 +169,11 @@ class SqliteStore:
             return None if row is None else Capture.from_bytes(row[0])
         except (msgspec.MsgspecError, TypeError) as error:
             raise StoreError(f"{self.path} {BROKEN} (captures: {error})") from error
+
+    def holdings(self) -> Holdings:
+        with self._read() as connection:
+            row = connection.execute(_HOLDINGS).fetchone()
+        return Holdings(**dict(zip(Holdings.__struct_fields__, row, strict=True)))
 
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None

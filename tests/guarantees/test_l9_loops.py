@@ -11,6 +11,7 @@ from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.front import make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
+from ollama_proxy.observers.policy import Policy
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
@@ -77,7 +78,7 @@ async def test_a_connection_of_our_own_that_comes_back_is_answered_508() -> None
         pool=pool,
         live=live,
         limits=Limits(),
-        privacy=Privacy.build("truncate"),
+        policy=Policy(Privacy.build("truncate")),
         instance="this",
         health=UpstreamHealth,
         on_surprise=lambda: None,

@@ -1,0 +1,104 @@
+"""What may stand in a text and is nobody's business: keys, mail addresses, card numbers. Pure.
+
+Each kind finds what looks like one of it, and is a `Finder` like any regular expression. Sources
+of the forms: the issuers' own documentation; RFC 5321 section 4.5.3.1 for a mail address's lengths;
+ISO/IEC 7812 for a card's issuer digits and check digit. Not here: what is done with what is found
+(`privacy.py`), keys in headers, which are never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+LONGEST = 256
+"""Characters after its beginning in which each of these shows what it is."""
+
+
+class Finder(Protocol):
+    """Finds pieces of a text; `re.Pattern` is one."""
+
+    def finditer(self, string: str, /) -> Iterator[re.Match[str]]: ...
+
+    def search(self, string: str, /) -> re.Match[str] | None: ...
+
+
+_KEY = re.compile(
+    r"[spr]k(?:-|_live_|_test_)[\w-]{16,}"  # OpenAI, Anthropic, OpenRouter; Stripe
+    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
+    r"|hf_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{35}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"  # a JSON Web Token (RFC 7519)
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[^-]*(?:-----END [A-Z ]{0,40}-----)?)"
+    r"|(?i:bearer\s{1,8}[\w.~+/-]{16,}=*"
+    r"|(?:api[_-]?key|secret|token|passwo?r?d)[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;)\]}>»]{6,}[\"']?)"
+)
+_IN_KEYS = ("k-", "_", "xox", "glpat-", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
+_IN_NAMED_KEYS = ("bearer", "key", "secret", "token", "pass")
+_MAIL = re.compile(
+    r"[\w.%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
+)
+_LOCAL_PART = 64
+_CARD = re.compile(r"[2-6]\d{3}(?:[ -]?\d){9,15}(?![.,-]?\d)")
+_IN_NUMBERS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ".", ",", "-")
+# The first digits and lengths of the issuers: Visa, Mastercard, American Express, Discover, JCB,
+# Diners Club, UnionPay.
+_ISSUED = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"
+    r"|3[47]\d{13}|6(?:011|5\d\d)\d{12}|35\d{14}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
+)
+
+
+class Keys:
+    """API keys, tokens, private keys, passwords that a text names so."""
+
+    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
+        # Many times as quick as the pattern, and most texts hold none of these.
+        if any(map(text.__contains__, _IN_KEYS)) or any(
+            map(text.lower().__contains__, _IN_NAMED_KEYS)
+        ):
+            yield from _KEY.finditer(text)
+
+    def search(self, text: str, /) -> re.Match[str] | None:
+        return next(self.finditer(text), None)
+
+
+class Mails:
+    """Mail addresses. Looks only around each @: a long text without any costs nothing."""
+
+    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
+        after, at = 0, text.find("@")
+        while at >= 0:
+            found = _MAIL.search(text, max(after, at - _LOCAL_PART), at + LONGEST)
+            if found is not None and found.start() < at < found.end():
+                yield found
+                after = found.end()
+            at = text.find("@", max(after, at + 1))
+
+    def search(self, text: str, /) -> re.Match[str] | None:
+        return next(self.finditer(text), None)
+
+
+class Cards:
+    """Numbers of payment cards: an issuer's first digits, a length it uses, a check digit."""
+
+    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
+        for found in _CARD.finditer(text):
+            digits = found[0].replace(" ", "").replace("-", "")
+            before = text[found.start() - 1 : found.start()]
+            if before not in _IN_NUMBERS and _ISSUED.fullmatch(digits) and checked(digits):
+                yield found
+
+    def search(self, text: str, /) -> re.Match[str] | None:
+        return next(self.finditer(text), None)
+
+
+def checked(digits: str) -> bool:
+    """Whether the last digit is the one that the others call for (the Luhn formula)."""
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(doubled) + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+SHIPPED: Mapping[str, Finder] = {"keys": Keys(), "mails": Mails(), "cards": Cards()}
+"""The kinds by the name under which each is switched on or off."""

@@ -1,0 +1,110 @@
+"""What is taken for a key, a mail address or a card's number, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_proxy.observers.privacy import MARK, Privacy
+from ollama_proxy.observers.secrets import LONGEST, SHIPPED, checked
+
+# None of these is in use: made up, or the issuers' own examples for tests.
+FOUND = {
+    "keys": [
+        "sk-proj-abcdefghijklmnop",
+        "sk-ant-api03-abcdefghijkl_mnop-q",
+        "pk_live_abcdefghijklmnop1234",
+        "ghp_abcdefghijklmnopqrstuvwx",
+        "github_pat_11ABCDEFG0abcdefghijkl",
+        "glpat-abcdefghijklmnopqrst",
+        "hf_abcdefghijklmnopqrstuvwx",
+        "gsk_abcdefghijklmnopqrstuvwx",
+        "xoxb-1234567890-abcdef",
+        "AIzaSyA0123456789abcdefghijklmnopqrstuv",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+        "Bearer abcdefghijklmnop.qrst",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+        "api_key: hunter2hunter2",
+        'password = "correct-horse"',
+        "TOKEN=0123456789abcdef",
+    ],
+    "mails": ["me@example.org", "first.last+tag@mail.example.co.uk", "a@b.de"],
+    "cards": [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "5500-0000-0000-0004",
+        "378282246310005",
+        "6011000990139424",
+        "3530111333300000",
+    ],
+}
+PASSED_OVER = {
+    "keys": [
+        "the key to the door",
+        "risk-adjusted returns of the portfolio",
+        "a token of my esteem",
+        "max_tokens: 4096",
+        "sk-short",
+        "https://example.org/a_very_long_path_with_underscores",
+    ],
+    "mails": ["a @ b", "@decorator", "x@y", "5 apples @ 3 EUR", "me@localhost"],
+    "cards": [
+        "4111111111111112",
+        "1700000000000",
+        "14111111111111111",
+        "4111111111111111.5",
+        "0.4111111111111111",
+        "1234 5678 9012 3456",
+        "2024-01-02 03:04:05.678",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(kind, text) for kind, texts in FOUND.items() for text in texts]
+)
+def test_each_is_found_wherever_it_stands(kind: str, text: str) -> None:
+    privacy = Privacy.build("full", secrets=[kind])
+    for before, after in (("", ""), ("use ", " now"), ("(", ")"), ("«", "»")):
+        assert privacy.keep(before + text + after) == before + MARK + after
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(kind, text) for kind, texts in PASSED_OVER.items() for text in texts]
+)
+def test_what_only_looks_a_little_like_it_stays(kind: str, text: str) -> None:
+    assert Privacy.build("full", secrets=[kind]).keep(f"so {text} it is") == f"so {text} it is"
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_one_that_lies_across_the_cut_is_seen(kind: str) -> None:
+    privacy = Privacy.build("truncate", 200, secrets=[kind])
+    for text in FOUND[kind]:
+        for shown in range(1, 12):
+            before, after = "." * (199 - shown) + " ", " more " * 100
+            assert privacy.keep(before + text + after) == (before + MARK + after)[:200]
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_one_that_is_off_takes_nothing_out(kind: str) -> None:
+    others = [one for one in SHIPPED if one != kind]
+    text = FOUND[kind][0]
+    assert Privacy.build("full", secrets=others).keep(text) == text
+
+
+def test_a_long_text_of_nothing_else_takes_no_time_of_its_own() -> None:
+    """Each of these made a naive pattern try again from every character."""
+    privacy = Privacy.build("full", secrets=list(SHIPPED))
+    for text in ("a" * 200_000, "a." * 100_000, "1 " * 100_000, "@" * 100_000, "key " * 50_000):
+        assert privacy.keep(text) == text
+
+
+def test_the_longest_address_is_seen_whole() -> None:
+    address = "a" * 64 + "@" + ".".join(["b" * 61] * 3) + ".de"
+    assert len(address) <= LONGEST
+    assert Privacy.build("truncate", 1, secrets=["mails"]).keep(address) == MARK[:1]
+
+
+@pytest.mark.parametrize(("digits", "right"), [("79927398713", True), ("79927398710", False)])
+def test_the_check_digit(digits: str, right: bool) -> None:
+    assert checked(digits) is right
