@@ -17,6 +17,7 @@ import msgspec
 
 from ollama_proxy.logs import where
 from ollama_proxy.sensors.callers import Caller, Connection, Finder, LinuxFinder
+from ollama_proxy.sensors.pace import Allowance
 from ollama_proxy.sensors.portable import PsutilFinder
 from ollama_proxy.sensors.sockets import End, is_here
 
@@ -26,10 +27,6 @@ WAITING = 1024
 """Connections that may wait for their look; for more none is taken."""
 BATCH = 64
 """Connections that one look is for, at the most."""
-SHARE = 0.05
-"""How much of a core the looks may take, on average."""
-SAVED_SECONDS = 0.25
-"""As much CPU time may be taken at once after a rest."""
 
 
 class Look:
@@ -56,20 +53,6 @@ class CallersStatus(msgspec.Struct, kw_only=True):
     missed: int = 0
     skipped: int = 0
     seconds: float = 0.0
-
-
-class Allowance:
-    """Time that may be spent: it grows by `share` of what passes, up to `most`."""
-
-    def __init__(self, share: float, most: float, now: float) -> None:
-        self._share, self._most = share, most
-        self._left, self._at = most, now
-
-    def pause(self, spent: float, now: float) -> float:
-        """How long to rest after having spent this much."""
-        self._left = min(self._most, self._left + (now - self._at) * self._share) - spent
-        self._at = now
-        return max(0.0, -self._left / self._share)
 
 
 class Callers:
@@ -123,7 +106,7 @@ class Callers:
 
     def _run(self) -> None:
         assert self._finder is not None
-        allowance = Allowance(SHARE, SAVED_SECONDS, self._now())
+        allowance = Allowance(self._now())
         while looks := self._next():
             began = self._cpu()
             self._take(self._finder, looks)

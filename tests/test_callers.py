@@ -12,9 +12,6 @@ from contextlib import contextmanager
 import pytest
 
 from ollama_proxy.callers import (
-    SAVED_SECONDS,
-    SHARE,
-    Allowance,
     Callers,
     Look,
     finder_for,
@@ -184,23 +181,6 @@ async def test_a_stop_does_not_wait_for_a_rest() -> None:
     await settled(callers, 1)
     assert await asyncio.to_thread(callers.stop, PATIENCE)
     assert callers.status.seconds == 1000.0
-
-
-def test_what_may_be_spent_is_saved_up_to_a_limit_and_then_rested_for() -> None:
-    allowance = Allowance(share=0.05, most=0.25, now=100.0)
-    assert allowance.pause(0.25, 100.0) == 0
-    assert allowance.pause(0.01, 100.0) == pytest.approx(0.2)
-    assert allowance.pause(0.0, 100.2) == pytest.approx(0)
-    assert allowance.pause(0.06, 101.2) == pytest.approx(0.2)
-    assert allowance.pause(0.3, 9999.0) == pytest.approx(1.0)
-
-
-def test_on_average_no_more_than_the_share_of_a_core_is_spent() -> None:
-    allowance, now, spent = Allowance(SHARE, SAVED_SECONDS, 0.0), 0.0, 0.0
-    while now < 100:
-        spent += 0.02
-        now += 0.02 + allowance.pause(0.02, now + 0.02)
-    assert spent <= 100 * SHARE + SAVED_SECONDS + 0.02
 
 
 def test_linux_is_asked_itself_and_other_systems_by_psutil() -> None:

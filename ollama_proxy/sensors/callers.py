@@ -20,13 +20,13 @@ import msgspec
 from ollama_proxy.sensors import procfs
 from ollama_proxy.sensors.cgroups import container_of, service_of
 from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, program_name, script_name
+from ollama_proxy.sensors.pace import Pace
 from ollama_proxy.sensors.sockets import End, Owner, Sockets, open_netlink
 
 FOLDER_CHARACTERS = 160
 KNOWN_PROCESSES = 4
 KNOWN_SECONDS = 1.0
 MAX_USERS = 256
-WORK_SECONDS, REST_SECONDS = 0.0001, 0.00005
 
 
 class Caller(msgspec.Struct, kw_only=True, frozen=True):
@@ -95,27 +95,6 @@ class Users:
         return uid, ""
 
 
-class Breaks:
-    """Lets other threads run, called between short steps of work.
-
-    A thread in many short system calls gives CPython's lock up and takes it again before one that
-    waits for it has woken: beside a look without end, a busy event loop answered within 4.2 ms
-    (p99) instead of 1.6; with breaks within 1.5 to 3.3.
-    """
-
-    def __init__(self, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-        self._clock, self._sleep = clock, sleep
-        self.begin()
-
-    def begin(self) -> None:
-        self._until = self._clock() + WORK_SECONDS
-
-    def if_due(self) -> None:
-        if self._clock() >= self._until:
-            self._sleep(REST_SECONDS)
-            self.begin()
-
-
 class LinuxFinder:
     """Looks in `/proc`; for one thread at a time."""
 
@@ -129,7 +108,7 @@ class LinuxFinder:
     ) -> None:
         self._proc = proc
         self._clock = clock
-        self._breaks = Breaks(clock, sleep)
+        self._pace = Pace(clock, sleep=sleep)
         self._sockets = Sockets(proc, netlink)
         self._users = Users(passwd)
         self._own_uid = os.geteuid()
@@ -139,7 +118,7 @@ class LinuxFinder:
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
     def find(self, connections: Sequence[Connection]) -> list[Caller | None]:
-        self._breaks.begin()
+        self._pace.begin()
         sought = [self._owned(connection) for connection in connections]
         found = self._holders([one for one in sought if one and self._visible(one.owner)])
         self._sockets.refresh()
@@ -151,7 +130,7 @@ class LinuxFinder:
         self._sockets.close()
 
     def _owned(self, connection: Connection) -> _Sought | None:
-        self._breaks.if_due()
+        self._pace.if_due()
         owner = self._sockets.owner(*connection)
         return owner and _Sought(connection, owner)
 
@@ -195,7 +174,7 @@ class LinuxFinder:
                     found.append(one.owner)
                 if not missing:
                     break
-                self._breaks.if_due()
+                self._pace.if_due()
         return found
 
     def _ask_again(self, missing: dict[str, _Sought]) -> None:
