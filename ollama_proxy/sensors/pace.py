@@ -11,7 +11,7 @@ from collections.abc import Callable
 SHARE = 0.05
 """How much of a core the work may take, on average."""
 SAVED_SECONDS = 0.01
-"""As much CPU time may be taken at once after a rest: some forty looks for a caller. With 0.25 s 500
+"""As much CPU time may be taken at once after a rest: some forty looks for a caller. At 0.25 s, 500
 clients that came at once got their first bytes 14 ms later."""
 WORK_SECONDS, REST_SECONDS = 0.0001, 0.00005
 
