@@ -89,7 +89,7 @@ class MessagesObserver(EventObserver):
     def _understood(self, data: bytes) -> Event | None:
         event = decode(_EVENT, data)
         if event is None:
-            self._not_understood()
+            self._not_understood(data)
         elif event.error:
             self._break(event.error)
             return None

@@ -78,6 +78,7 @@ class Observer:
         self._guarded(self._close, complete, deaf)
         self.deaf = self.deaf or deaf
         self._closed = True
+        self._forget()
 
     def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
         if self.deaf or self._closed:
@@ -85,10 +86,14 @@ class Observer:
         try:
             step(*arguments)
         except Refused:
-            self.deaf = True
+            self._go_deaf()
         except Exception:  # noqa: BLE001  one of the four guards
             self.observation.not_understood += 1
-            self.deaf = True
+            self._go_deaf()
+
+    def _go_deaf(self) -> None:
+        self.deaf = True
+        self._forget()
 
     def _head(self, status: int, content_type: str, content_encoding: str) -> None:
         self.status = status
@@ -111,7 +116,9 @@ class Observer:
             self._end(complete, deaf)
 
     def _fail(self, message: str | None) -> None:
-        if message is not None:
+        # The first error counts: what follows it in a stream follows from it.
+        if message is not None and self.observation.error is None:
+            message = message[:ERROR_BODY_LIMIT]
             self.observation.cause = cause_of(message)
             if self.carries_prompt:
                 message = self.privacy.unquoted(message, self.observation.model)
@@ -137,3 +144,6 @@ class Observer:
 
         `deaf` True: not all of the answer was looked at, so that nothing follows from its lack.
         """
+
+    def _forget(self) -> None:
+        """Hook: give back what is held of the answer; no more of it will come."""

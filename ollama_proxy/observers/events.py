@@ -26,6 +26,8 @@ from ollama_proxy.observers.requests import (
 )
 from ollama_proxy.observers.text import TextObserver
 
+FIELDS_LIMIT = 1000
+"""Lines of one event; Ollama sends two."""
 _LEAD = re.compile(rb"(?:event: [\w.]+\n)?data: ")
 
 
@@ -63,10 +65,19 @@ class EventObserver(TextObserver):
         if self.content_type == self.stream_type:
             # JSON escapes what ends a line, so these bytes only ever do that.
             super()._answer(data.replace(b"\r", b"") if b"\r" in data else data)
-        elif len(self._whole) + len(data) <= LINE_LIMIT and not self.lines.skipped:
+        elif not self.lines.skipped:
+            self._collect(data)
+
+    def _collect(self, data: bytes) -> None:
+        """Keep a piece of an answer that is one object, if it is not too long to look at."""
+        size = len(self._whole) + len(data)
+        if size <= LINE_LIMIT and self._holding.resize(size):
             self._whole += data
         else:
             self.lines.skipped = 1
+            self._whole.clear()
+            self._holding.resize(0)
+            self._not_understood(data)
 
     def _documents(self, block: bytes) -> list[bytes]:
         lead = block[: block.find(b"{")]
@@ -87,11 +98,18 @@ class EventObserver(TextObserver):
             self._object(bytes(self._whole))
         super()._end(complete, deaf)
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._whole.clear()
+
 
 def data_of(event: bytes) -> bytes | None:
-    """An event's data; None for one that has none, such as a comment."""
+    """An event's data; None for one that has none, such as a comment; no JSON for one too long."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
-    fields = (line.partition(b":") for line in event.split(b"\n"))
+    lines = event.split(b"\n", FIELDS_LIMIT)
+    if len(lines) > FIELDS_LIMIT:
+        return b""
+    fields = (line.partition(b":") for line in lines)
     values = [value.removeprefix(b" ") for field, _, value in fields if field == b"data"]
     return b"\n".join(values) if values else None

@@ -71,7 +71,7 @@ class ProgressObserver(LineObserver):
     def _line(self, line: bytes) -> bool:
         failure = decode(_FAILURE, line)
         if failure is None:
-            self.observation.not_understood += 1
+            self._not_understood(line)
         elif failure.error:
             self.observation.error_in_stream = True
             self._fail(message_of(failure.error))

@@ -8,28 +8,41 @@ Not here: what the lines mean.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
+from ollama_proxy.observers.budget import CALLS, FREE, Budget, Holding
+from ollama_proxy.observers.inflate import Refused
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.reading import LONG_DOCUMENT
 
 LINE_LIMIT = 8 * 1024 * 1024
 LONG = 512
 """Bytes of a line in which marks count: to search all of a long one costs as much as to relay it.
 What tells of an end or an error stands at a line's beginning, or in the last ones."""
+QUICK = 2 * FREE
+STRANGE = 100
+"""Lines in a row, of those that are read, of which none is understood: then this is no such answer,
+and nothing more of it is looked at."""
 _TOO_LONG = b"data: ?"  # no JSON, with or without the field's name of a server-sent event
+_BLANK_LINES = re.compile(rb"\s*\n")
 
 
 class Lines:
-    """Joins pieces into complete lines. One that is too long is replaced by what is no JSON."""
+    """Joins pieces into complete lines. One that is too long is replaced by what is no JSON.
 
-    __slots__ = ("_held", "_overlap", "_overlong", "_separator", "skipped")
+    Too long is a line of more than `LINE_LIMIT` bytes, or for which the budget has no room.
+    """
 
-    def __init__(self, separator: bytes = b"\n") -> None:
+    __slots__ = ("_held", "_holding", "_overlap", "_overlong", "_separator", "skipped")
+
+    def __init__(self, separator: bytes = b"\n", budget: Budget = CALLS) -> None:
         self._separator = separator
         self._overlap = len(separator) - 1
         self._held = bytearray()
+        self._holding = Holding(budget)
         self._overlong = False
         self.skipped = 0
 
@@ -44,9 +57,18 @@ class Lines:
 
     def rest(self) -> bytes:
         """The last line, if nothing separates it from the end."""
-        overlong = self._overlong or len(self._held) > LINE_LIMIT
+        overlong = self._overlong or not self._fits(len(self._held))
         self.skipped += overlong
         return _TOO_LONG if overlong else bytes(self._held)
+
+    def forget(self) -> None:
+        """Hold nothing any longer: no more bytes will come."""
+        self._held.clear()
+        self._holding.resize(0)
+
+    def _fits(self, size: int) -> bool:
+        """Whether a line of so many bytes, seen so far, can be held."""
+        return size <= LINE_LIMIT and self._holding.resize(size)
 
     def _continued(self, data: bytes) -> bytes:
         searched = max(0, len(self._held) - self._overlap)
@@ -59,17 +81,27 @@ class Lines:
         with memoryview(self._held) as held:
             block = bytes(held[:size])
         del self._held[:size]
-        if self._overlong or first > LINE_LIMIT:
+        if self._overlong or (first > FREE and not self._fits(first)):
             self.skipped += 1
             self._overlong = False
             block = _TOO_LONG + block[first:]
+        if first > FREE:
+            self._holding.resize(0)
         return block
 
     def _bound(self) -> None:
         """Forget a line that is too long, but for what may be the beginning of its separator."""
-        if self._overlong or len(self._held) > LINE_LIMIT + self._overlap:
+        size = len(self._held) - self._overlap
+        if self._overlong or not self._fits(size):
             self._overlong = True
-            del self._held[: len(self._held) - self._overlap]
+            self._holding.resize(0)
+            del self._held[:size]
+
+
+def after_blank(block: bytes, at: int) -> int:
+    """Where the next line begins that is not blank, however many are."""
+    blank = _BLANK_LINES.match(block, at)
+    return at if blank is None else blank.end()
 
 
 class LineObserver(Observer):
@@ -84,13 +116,17 @@ class LineObserver(Observer):
     marks: tuple[bytes, ...] = ()
     tail = 1
     """How many of the last lines are read in any case, unless one before the last is long."""
+    budget = CALLS
 
     def __init__(self, observation: Observation, privacy: Privacy) -> None:
         super().__init__(observation, privacy)
         self.pieces = 0
         self.read_lines = 0
-        self.lines = Lines(self.separator)
+        self.lines = Lines(self.separator, self.budget)
         self._unread: list[bytes] = []
+        self._holding = Holding(self.budget)  # of the last unread line
+        self._strange = 0  # lines in a row, up to this one of those read, that nobody understood
+        self._strange_line = 0
 
     def _line(self, line: bytes) -> bool:
         """Hook: read a line that is not blank. Whether it is one of the `pieces`."""
@@ -115,15 +151,23 @@ class LineObserver(Observer):
 
     def _answer(self, data: bytes) -> None:
         block = self.lines.feed(data)
-        if block and self._wants_lines() and self._read_at_once(block):
+        at, size = 0, len(self.separator)
+        if block[:1] <= b" ":
+            at = after_blank(block, 0)
+            if at == len(block):
+                return
+        # Where the quick way fails a block is parsed twice: not one with a line of megabytes.
+        if self._wants_lines() and len(block) <= QUICK and self._read_at_once(block):
+            self._strange = 0
             return
-        at = 0
         while at < len(block) and self._wants_lines():
             end = block.find(self.separator, at)
             if end < 0:
                 return
             self._read(block[at:end])
-            at = end + len(self.separator)
+            at = end + size
+            if block[at : at + 1] <= b" ":
+                at = after_blank(block, at)
         if at < len(block):
             self._skim(block[at:])
 
@@ -131,6 +175,15 @@ class LineObserver(Observer):
         if not self._is_blank(line):
             self.read_lines += 1
             self.pieces += self._line(line)
+
+    def _not_understood(self, document: bytes) -> None:
+        """Count what was read in vain. Of a long one it is open whether it was only too much."""
+        self.observation.not_understood += 1
+        self.lines.skipped += len(document) > LONG_DOCUMENT
+        self._strange = self._strange + 1 if self.read_lines == self._strange_line + 1 else 1
+        self._strange_line = self.read_lines
+        if self._strange == STRANGE:
+            raise Refused(f"{STRANGE} lines in a row that are not understood")
 
     def _skim(self, block: bytes) -> None:
         """Count a block's lines, and read those with a mark in their first `LONG` bytes."""
@@ -154,6 +207,8 @@ class LineObserver(Observer):
                 self.pieces += self._count(head)
                 passed.append((at, end))
             at = end + size
+            if block[at : at + 1] <= b" ":
+                at = after_blank(block, at)
         self._keep_last([block[start:end] for start, end in passed])
 
     def _is_marked(self, data: bytes) -> bool:
@@ -164,6 +219,8 @@ class LineObserver(Observer):
         if lines:
             unread = (self._unread + lines)[-self.tail :]
             self._unread = [line if len(line) < LONG else b"" for line in unread[:-1]] + unread[-1:]
+            if self._holding.size or len(unread[-1]) > FREE:
+                self._holding.resize(len(unread[-1]))  # there was room for it until now
 
     def _last_lines(self, block: bytes) -> list[bytes]:
         """The last `tail` lines of a block that are not blank, in their order."""
@@ -174,6 +231,9 @@ class LineObserver(Observer):
             line = block[start + len(self.separator) if start >= 0 else 0 : end]
             if not self._is_blank(line):
                 found.insert(0, line)
+            elif end < len(block):  # not only what follows the last separator: maybe one of many
+                lines = filter(bytes.strip, block.split(self.separator))
+                return [line for line in lines if not self._is_blank(line)][-self.tail :]
             end = start
         return found
 
@@ -181,7 +241,13 @@ class LineObserver(Observer):
         """Reads the last lines, as far as they were only counted so far."""
         if deaf:
             return
+        self._strange = 0  # What is left are few lines: they are read, whatever they are.
         for line in self._unread:
             self.pieces -= self._count(line[:LONG])
             self._read(line)
         self._read(self.lines.rest())
+
+    def _forget(self) -> None:
+        self.lines.forget()
+        self._unread = []
+        self._holding.resize(0)

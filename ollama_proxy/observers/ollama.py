@@ -15,7 +15,7 @@ from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.errors import message_of
 from ollama_proxy.observers.options import asked
 from ollama_proxy.observers.privacy import Privacy
-from ollama_proxy.observers.reading import count, decode, name, seconds, text
+from ollama_proxy.observers.reading import count, decode, name, seconds, text, usual
 from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
@@ -72,6 +72,20 @@ class PlainLine(msgspec.Struct):
     debug: None = msgspec.field(default=None, name="_debug_info")
 
 
+class UsualLine(PlainLine):
+    """The last line, too, as Ollama sends it. What it may have many of, a context, is not read."""
+
+    model: str | None = None
+    done_reason: str | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+
+
+_USUAL = msgspec.json.Decoder(UsualLine)
 _ANSWER = msgspec.json.Decoder(Answer)
 _PLAIN = msgspec.json.Decoder(PlainLine)
 _NO_MESSAGE = PlainMessage()
@@ -115,9 +129,9 @@ class AnswerObserver(TextObserver):
         self._prompt(request, sure)
 
     def _line(self, line: bytes) -> bool:
-        answer = decode(_ANSWER, line)
+        answer = decode(_ANSWER, line) or usual(line, _USUAL, Answer)
         if answer is None:
-            self._not_understood()
+            self._not_understood(line)
             return False
         if answer.error:
             self._break(answer.error)

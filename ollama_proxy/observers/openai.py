@@ -15,12 +15,13 @@ from ollama_proxy.observers.events import EventObserver
 from ollama_proxy.observers.ollama import EmbedObserver
 from ollama_proxy.observers.options import asked_v1
 from ollama_proxy.observers.privacy import Privacy
-from ollama_proxy.observers.reading import NAME_LIMIT, count, decode, name, text
+from ollama_proxy.observers.reading import NAME_LIMIT, count, decode, name, text, usual
 from ollama_proxy.observers.requests import Request, first_text, keep_prompt
+from ollama_proxy.observers.text import CALLS_LIMIT
 
 DONE = b"[DONE]"
-CALLS_LIMIT = 1024
-"""Tool calls of one answer that are told apart; of more the number is not known."""
+CHOICES_LIMIT = 128
+"""Choices of one chunk that are read, as many as can be asked for; Ollama sends one."""
 
 
 class Answer(msgspec.Struct):
@@ -54,7 +55,31 @@ class PlainChunk(msgspec.Struct):
     error: None = None
 
 
+class UsualMessage(PlainDelta, frozen=True, omit_defaults=True):
+    """A message that calls no tool. Its probabilities, which may be long, are not read."""
+
+
+class UsualChoice(msgspec.Struct):
+    message: UsualMessage
+    finish_reason: str | None = None
+
+
+class Used(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class UsualAnswer(msgspec.Struct, omit_defaults=True):
+    """An answer that is one object, with what Ollama sends and no more."""
+
+    choices: tuple[UsualChoice]
+    model: str | None = None
+    usage: Used | None = None
+    error: None = None
+
+
 _PLAIN = msgspec.json.Decoder(PlainChunk)
+_USUAL = msgspec.json.Decoder(UsualAnswer)
 _ANSWER = msgspec.json.Decoder(Answer)
 
 
@@ -100,14 +125,14 @@ class ChatCompletionObserver(EventObserver):
             self._ended = done
 
     def _understood(self, data: bytes) -> Answer | None:
-        answer = decode(_ANSWER, data)
-        if answer is None:
-            self._not_understood()
-        elif answer.error:
+        answer = decode(_ANSWER, data) or usual(data, _USUAL, Answer)
+        if answer is None or len(listed(answer.choices)) > CHOICES_LIMIT:
+            self._not_understood(data)
+            return None
+        if answer.error:
             self._break(answer.error)
             return None
-        else:
-            self._know_model(answer.model)
+        self._know_model(answer.model)
         return answer
 
     def _choice(self, choice: dict[str, Any]) -> bool:

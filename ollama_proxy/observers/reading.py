@@ -15,6 +15,10 @@ import msgspec
 from ollama_proxy.observers.privacy import readable
 
 NAME_LIMIT = 256
+LONG_DOCUMENT = 256 * 1024
+MANY_VALUES = 100_000
+"""Values of a long document above which it is not read: objects are made of each, and the loop
+stands still meanwhile."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 V = TypeVar("V")
@@ -50,11 +54,34 @@ class Form(Generic[T]):
 
 
 def decode(decoder: msgspec.json.Decoder[V], data: bytes) -> V | None:
-    """The decoded value, or None for anything that is not valid, too deep, or of another type."""
+    """The decoded value, or None for anything that is not valid, too deep, or of another type.
+
+    None, too, for a long document of too many values; see `usual`.
+    """
+    if len(data) > LONG_DOCUMENT and values(data) > MANY_VALUES:
+        return None
     try:
         return decoder.decode(data)
     except (ValueError, RecursionError):
         return None
+
+
+def usual(document: bytes, decoder: msgspec.json.Decoder[Any], kind: type[V]) -> V | None:
+    """A long document of too many values as `kind`, if it is of the usual types.
+
+    `decoder` reads no list and no object of unknown size: what it skips makes no objects.
+    """
+    if len(document) <= LONG_DOCUMENT:
+        return None
+    try:
+        return msgspec.json.decode(msgspec.json.encode(decoder.decode(document)), type=kind)
+    except (ValueError, RecursionError):
+        return None
+
+
+def values(document: bytes) -> int:
+    """At most how many values a JSON document has: each follows a comma or begins a container."""
+    return 1 + len(document) - len(document.translate(None, b",[{"))
 
 
 def text(value: object) -> str | None:

@@ -55,7 +55,7 @@ class ResponsesObserver(EventObserver):
     def _event(self, data: bytes) -> bool:
         event = decode(_EVENT, data)
         if event is None:
-            self._not_understood()
+            self._not_understood(data)
             return False
         kind = text(event.type) or ""
         if kind.endswith(".delta"):
@@ -79,7 +79,7 @@ class ResponsesObserver(EventObserver):
     def _object(self, body: bytes) -> None:
         response = decode(_RESPONSE, body)
         if response is None:
-            self._not_understood()
+            self._not_understood(body)
             return
         self._response(response, response.get("status") in STATES)
         output = response.get("output")

@@ -20,6 +20,8 @@ from ollama_proxy.observers.reading import count, flag, name
 
 PATIENCE = 1000
 """Lines without any text after which a stream's beginning is no longer waited for."""
+CALLS_LIMIT = 1024
+"""Tool calls of one answer that are counted; of more the number is not known."""
 TOOL_NAMES = 16
 TOOL_NAME_LIMIT = 64
 _PLAIN_NAME = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
@@ -110,9 +112,9 @@ class TextObserver(LineObserver):
         if self._silent >= PATIENCE and not self.answer_seen:
             self._held = Held(0)  # text that comes now may have others before it
 
-    def _not_understood(self) -> None:
+    def _not_understood(self, document: bytes) -> None:
         self._uncounted = True
-        self.observation.not_understood += 1
+        super()._not_understood(document)
 
     def _say(self, said: object) -> None:
         """Text of the answer; what is no text is passed over."""
@@ -130,9 +132,12 @@ class TextObserver(LineObserver):
 
     def _call_tool(self, called: object) -> None:
         """One more tool that the model calls."""
-        self._calls += 1
         self._silent = 0
         self.text_seen = self.answer_seen = True
+        if self._calls == CALLS_LIMIT:
+            self._uncounted = True
+            return
+        self._calls += 1
         self._name_tool(called)
 
     def _name_tool(self, called: object) -> None:
@@ -176,8 +181,11 @@ class TextObserver(LineObserver):
         unsure = deaf or self.lines.skipped > 0
         self._uncounted = self._uncounted or unsure
         self._tell()
+        if deaf:
+            self.observation.output_chunks = None
         if self.text_seen:
             self._held.add("")  # thinking or a call without an answer: its text is empty
-        self.observation.response = self.privacy.keep_answer(self._held.text(), not self._held.full)
+        whole = not self._held.full and not unsure
+        self.observation.response = self.privacy.keep_answer(self._held.text(), whole)
         ended = self._ended or self.observation.error_in_stream
         self.observation.incomplete = self.status == 200 and not ended and not unsure

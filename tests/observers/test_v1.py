@@ -10,7 +10,7 @@ import pytest
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import Privacy
 from ollama_proxy.observers.lines import LINE_LIMIT
-from ollama_proxy.observers.openai import CALLS_LIMIT
+from ollama_proxy.observers.text import CALLS_LIMIT
 from tests.observers.spoken import EVENTS, asked, say, streamed, whole
 from tests.observers.watching import Call
 
