@@ -8,8 +8,8 @@ What one call's record can hold at most, in bytes, while the call runs:
 - pieces of the answer not looked at yet: 64 KiB (`tap.BLOCK`), in pieces of a few bytes 2 MiB;
 - the request: 256 KiB (`base.REQUEST_LIMIT`), until it is read;
 - of an error's body, or of an answer in numbers: 64 KiB; what inflates a body: about 64 KiB;
-- texts: what the privacy mode keeps, a million characters each of prompt and answer in `full` and
-  `hash` (`privacy.FULL_LIMIT`); 16 names of tools, 1024 open tool calls with their names.
+- texts: what the privacy mode keeps, a million characters each (at most 4 MB) of prompt and answer
+  in `full` and `hash` (`privacy.FULL_LIMIT`); 16 names of tools, the ids of 1024 tool calls.
 
 Not here: what is done with a line that finds no room (`lines.py`).
 """

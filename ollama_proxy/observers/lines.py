@@ -23,6 +23,7 @@ LONG = 512
 """Bytes of a line in which marks count: to search all of a long one costs as much as to relay it.
 What tells of an end or an error stands at a line's beginning, or in the last ones."""
 QUICK = 2 * FREE
+"""Bytes of a block that may be read at once: one line as long as is held uncounted, and a piece."""
 STRANGE = 100
 """Lines in a row, of those that are read, of which none is understood: then this is no such answer,
 and nothing more of it is looked at."""

@@ -23,6 +23,8 @@ MARK = "[redacted]"
 ERROR_LIMIT = 500
 FULL_LIMIT = 1_000_000
 """Characters kept of one text in the modes `full` and `hash`: a call's memory stays bounded."""
+PARTS_LIMIT = 4096
+"""Pieces of a text that are kept apart: one of a single character takes 80 bytes."""
 LOOKAHEAD = 4096
 """Characters seen past the last one kept, so that a pattern can match across the cut; for those of
 `secrets.py` fewer do."""
@@ -219,6 +221,8 @@ class Held:
         if text and self._room > 0:
             self._parts.append(text[: self._room])
             self._room -= len(text)
+            if len(self._parts) == PARTS_LIMIT:
+                self._parts = ["".join(self._parts)]
 
     def text(self) -> str | None:
         """What was collected; None if nothing ever came, which is not the same as empty text."""

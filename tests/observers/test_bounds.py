@@ -272,6 +272,19 @@ class TestLongDocuments:
         assert asked(CHAT, odd).facts().not_understood == 1
 
 
+def test_a_text_in_very_many_pieces_takes_no_more_than_its_length() -> None:
+    observer = watching(Call(privacy=Privacy.build("full")))
+    block = line("\u4e2d") * 500 + b"{}\n"  # with a line that says nothing each is read alone
+    tracemalloc.start()
+    for _ in range(100):
+        observer.feed(block)
+    now, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now < 1.2 * MIB
+    observer.close(True)
+    assert observer.observation.response == "\u4e2d" * 50_000
+
+
 def test_of_more_tool_calls_than_can_be_the_number_is_not_known() -> None:
     answer = b"".join(units("/api/chat", use(*["f"] * 1025)))
     assert asked("/api/chat", answer).facts().tool_calls is None
