@@ -12,6 +12,8 @@ from collections.abc import Iterator
 PIECE = 64 * 1024
 INFLATED_LIMIT = 64 * 1024 * 1024
 RATIO_LIMIT = 200
+AT_ONCE = 2 * 1024 * 1024
+"""Bytes that one piece of a body may inflate to: the loop stands still while they are looked at."""
 _RATIO_FROM = 1024 * 1024
 _GZIP_BITS = 31
 _GZIP_FIRST = b"\x1f"
@@ -45,11 +47,14 @@ class Inflate:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Raises `Refused`, and zlib.error for what is not a compressed body."""
         more = bool(data)
+        before = self._given
         while more and not self._is_over(data):
             stream = self._stream = self._stream or self._open(data)
             piece = stream.decompress(data, PIECE)
             rest = stream.unused_data or stream.unconsumed_tail
             self._account(len(data) - len(rest), len(piece))
+            if self._given - before > AT_ONCE:
+                raise Refused(f"one piece inflates to more than {AT_ONCE} bytes")
             yield piece
             if stream.eof:
                 self._stream = None

@@ -75,10 +75,24 @@ class TestCompressed:
         assert observer.observation.not_understood == 0
         assert not Call(answer=gzip.compress(ANSWER), content_encoding="gzip").watched().deaf
 
+    @pytest.mark.parametrize("lines", [1_000, 40_000])
+    def test_piece_that_would_take_long_to_look_at_is_left_out(self, lines: int) -> None:
+        noise = random.Random(7)
+        line = b'{"model":"m","response":"%d","padding":"' + b"x" * 60 + b'","done":false}\n'
+        told = b"".join(line % noise.getrandbits(32) for _ in range(lines))
+        body = gzip.compress(told + FINAL)
+        assert len(told) < 200 * len(body)  # not steep enough for a bomb
+        observer = Call(answer=body, content_encoding="gzip").watched()
+        assert observer.deaf == (len(told) > 2 * 1024 * 1024)
+        assert observer.observation.output_tokens == (None if observer.deaf else 3)
+        assert not observer.observation.incomplete
+
     def test_patient_bomb_stops_at_64_megabytes(self) -> None:
         noise = random.Random(7).randbytes(8000)
         bomb = gzip.compress((noise + b" " * 800_000) * 90, compresslevel=1)
-        observer = Call(answer=bomb + gzip.compress(FINAL), content_encoding="gzip").watched()
+        body = bomb + gzip.compress(FINAL)
+        cuts = range(0, len(body), 10_000)
+        observer = Call(answer=body, content_encoding="gzip").watched(cuts)
         assert observer.observation.output_tokens is None
         assert not observer.observation.incomplete
 
