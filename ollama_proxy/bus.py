@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
 
 _encoder = msgspec.json.Encoder()
@@ -30,9 +31,11 @@ def encode(value: Any) -> bytes:
         return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def unspoken(call: Call) -> Call:
-    """The call without what was said in it: as events and lists may carry it."""
-    return msgspec.structs.replace(call, prompt=None, response=None, options=None)
+def unspoken(call: Call) -> dict[str, Any]:
+    """The REST object of a call without what was said in it: as events and pages may carry it."""
+    row = view(call)
+    row["prompt"] = row["response"] = row["options"] = None
+    return row
 
 
 class Subscription:

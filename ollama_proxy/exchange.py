@@ -143,7 +143,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     token may be thinking; `time_to_first_answer` counts to the first of the answer itself, text or
     tool call. The gaps are those between the pieces of a stream from its first token on: the
     longest, and what 95 % do not pass (at most 10 % off). `images` were sent with the request, of
-    `image_bytes` once decoded; they are never kept.
+    `image_bytes` once decoded; they are never kept. What follows from these is in `derived.py`.
     """
 
     id: str
@@ -186,6 +186,8 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     image_bytes: int | None = None
     caller: dict[str, Any] | None = None
     resources: dict[str, Any] | None = None
+    time_per_output_token: float | None = None
+    prefill_cached: bool | None = None
 
 
 def text_size(call: Call) -> int:
@@ -236,6 +238,7 @@ class Exchange:
         "gaps",
         "look",
         "resources",
+        "prefill_cached",
         "request_bytes",
         "response_bytes",
         "observation",
@@ -271,6 +274,7 @@ class Exchange:
         self.gaps: Gaps | None = None
         self.look: Look | None = None
         self.resources: dict[str, Any] | None = None
+        self.prefill_cached: bool | None = None
         self.request_bytes = 0
         self.response_bytes = 0
         self.observation = Observation()
@@ -324,6 +328,19 @@ class Exchange:
     def time_to_first_token(self) -> float | None:
         return self._since_start(self.first_token)
 
+    @property
+    def time_per_output_token(self) -> float | None:
+        """Seconds: Ollama's decode by its tokens; where it tells no durations, as they streamed.
+
+        There not of a call with tool calls, whose text Ollama holds back.
+        """
+        seen = self.observation
+        if seen.decode is not None:
+            return seen.decode / seen.output_tokens if seen.output_tokens and seen.decode else None
+        if self.gaps is None or seen.output_tokens is None or seen.tool_calls:
+            return None
+        return self.gaps.for_each(seen.output_tokens)
+
     def record(self) -> Call:
         """The call as a plain row, as it stands now."""
         seen, gaps = self.observation, self.gaps
@@ -369,6 +386,8 @@ class Exchange:
             image_bytes=seen.image_bytes,
             caller=None if caller is None else caller.facts,
             resources=self.resources,
+            time_per_output_token=self.time_per_output_token,
+            prefill_cached=self.prefill_cached,
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.bus import encode
+from ollama_proxy.derived import KEYS, view
 from ollama_proxy.exchange import Call, text_size
 
 PORTION_ROWS = 10
@@ -43,12 +44,12 @@ def portions(calls: Iterable[Call]) -> Iterator[list[Call]]:
 
 def json_lines(calls: Iterable[Call]) -> bytes:
     """Each call as REST has it, in a line of its own."""
-    return b"".join(encode(call) + b"\n" for call in calls)
+    return b"".join(encode(view(call)) + b"\n" for call in calls)
 
 
 def csv_lines(calls: Iterable[Call]) -> bytes:
     """As RFC 4180 has it: CRLF, quotes doubled. What is not known is an empty cell."""
-    return _csv([_cell(value) for value in msgspec.structs.astuple(call)] for call in calls)
+    return _csv([_cell(value) for value in view(call).values()] for call in calls)
 
 
 def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
@@ -78,6 +79,6 @@ def _cell(value: Any) -> Any:
 
 
 FORMATS = {
-    "csv": Format("text/csv; charset=utf-8", _csv([Call.__struct_fields__]), csv_lines),
+    "csv": Format("text/csv; charset=utf-8", _csv([KEYS]), csv_lines),
     "jsonl": Format("application/x-ndjson", b"", json_lines),
 }

@@ -16,11 +16,11 @@ _SMALLEST = 1e-6
 class Gaps:
     """Counts gaps in seconds. A percentile is at most 10 % off, the longest is exact."""
 
-    __slots__ = ("_buckets", "_count", "_last", "_longest")
+    __slots__ = ("_buckets", "_count", "_first", "_last", "_longest")
 
     def __init__(self, first: float) -> None:
         """`first`: the moment of the first piece."""
-        self._last = first
+        self._first = self._last = first
         self._longest = 0.0
         self._count = 0
         self._buckets: dict[int, int] = {}
@@ -39,6 +39,15 @@ class Gaps:
     def longest(self) -> float | None:
         """None where there was but one piece."""
         return self._longest if self._count else None
+
+    def for_each(self, tokens: int) -> float | None:
+        """Seconds for each token after the first one, where they streamed.
+
+        None where they came together: fewer pieces than half of them tell nothing of their pace.
+        """
+        if tokens < 2 or self._count < (tokens - 1) / 2:
+            return None
+        return (self._last - self._first) / (tokens - 1)
 
     def percentile(self, share: float) -> float | None:
         """What `share` (0 to 1) of all gaps do not pass, by nearest rank."""

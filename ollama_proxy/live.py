@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ollama_proxy.bus import EventBus, Subscription, unspoken
-from ollama_proxy.exchange import Call, Exchange, Reason, State, ran_model, text_size
+from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, ran_model, text_size
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded, Phases
+from ollama_proxy.prefill import Prefills
+from ollama_proxy.stats import COLD_SECONDS
 from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,7 @@ class Live:
         self._ended: list[Exchange] = []
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(), loaded
+        self._prefills = Prefills()
         self._meter = meter
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
         self._recent: OrderedDict[str, Call] = OrderedDict()
@@ -181,6 +184,7 @@ class Live:
     def _record(self, exchange: Exchange) -> None:
         if self._meter is not None and ran_model(exchange.path):
             self._guarded(self._measure, self._meter, exchange)
+        self._guarded(self._compare, exchange)
         call = exchange.record()
         self._guarded(self._phases.ended, exchange)
         self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
@@ -192,6 +196,14 @@ class Live:
 
     def _measure(self, meter: Meter, exchange: Exchange) -> None:
         exchange.resources = meter.take(exchange.id)
+
+    def _compare(self, exchange: Exchange) -> None:
+        seen = exchange.observation
+        if seen.model and seen.input_tokens is not None and seen.prefill is not None:
+            loaded = seen.load is not None and seen.load >= COLD_SECONDS
+            exchange.prefill_cached = self._prefills.judge(
+                model_key(seen.model), seen.input_tokens, seen.prefill, loaded=loaded
+            )
 
     @property
     def endings(self) -> Endings:

@@ -39,6 +39,9 @@ PURE = (
     "filters",
     "replay",
     "export",
+    "derived",
+    "prefill",
+    "gaps",
 )
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 

@@ -7,11 +7,11 @@ import io
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from ollama_proxy.derived import KEYS, view
 from ollama_proxy.exchange import Call
 from ollama_proxy.export import FORMATS, PORTION_CHARACTERS, PORTION_ROWS, portions
 from tests.storage.calls import make_call
@@ -29,7 +29,7 @@ def cell(**fields: Any) -> str:
 
 
 def test_the_first_line_of_csv_names_the_keys_of_a_call() -> None:
-    assert FORMATS["csv"].head.decode() == ",".join(Call.__struct_fields__) + "\r\n"
+    assert FORMATS["csv"].head.decode() == ",".join(KEYS) + "\r\n"
 
 
 def test_each_call_is_a_line_of_csv_that_ends_as_the_rfc_says() -> None:
@@ -71,7 +71,7 @@ def test_a_text_is_read_back_without_its_apostrophe(text: str) -> None:
 def test_a_line_of_json_is_the_row_that_rest_has() -> None:
     calls = [make_call(prompt="a\nb\u2028c", options={"a": 1}), make_call(prompt="a\udc80")]
     first, second = FORMATS["jsonl"].lines(calls).decode().removesuffix("\n").split("\n")
-    assert json.loads(first) == msgspec.to_builtins(calls[0])
+    assert json.loads(first) == view(calls[0])
     assert json.loads(second)["prompt"] == "a?"
     assert FORMATS["jsonl"].head == b""
 

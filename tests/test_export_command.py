@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxy.app import DATABASE
-from ollama_proxy.exchange import Call
+from ollama_proxy.derived import KEYS
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import PATIENCE
 from tests.processes import run, serving
@@ -50,7 +50,7 @@ async def test_all_calls_newest_first_as_csv(data: Path) -> None:
     code, out, err = await export(data)
     assert (code, err) == (0, "exported 1500 calls\n")
     head, *rows = csv.reader(out.splitlines())
-    assert head == list(Call.__struct_fields__)
+    assert head == list(KEYS)
     assert [row[0] for row in rows] == [call.id for call in CALLS[::-1]]
 
 

@@ -50,3 +50,15 @@ def test_pieces_at_the_same_moment_and_a_clock_that_stands_still_count() -> None
 def test_a_long_stream_takes_no_more_room_than_its_buckets() -> None:
     gaps = gaps_of(*[0.001 * (1 + n % 7) for n in range(10_000)])
     assert len(gaps._buckets) < 20
+
+
+def test_the_time_for_each_token_after_the_first() -> None:
+    gaps = gaps_of(0.1, 0.1, 0.4)
+    assert gaps.for_each(4) == pytest.approx(0.2)
+    assert gaps.for_each(7) == pytest.approx(0.1)
+    assert gaps.for_each(1) is None
+
+
+def test_tokens_that_came_together_tell_nothing_of_their_pace() -> None:
+    assert gaps_of(0.0001).for_each(40) is None
+    assert gaps_of().for_each(2) is None

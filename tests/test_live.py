@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
+from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, Exchange, Reason, State
 from ollama_proxy.live import SETTLE_AT, TOLD_AT_ONCE, Endings, Live, Sink
 from ollama_proxy.ticker import Ticker
@@ -367,7 +368,7 @@ async def test_start_and_end_are_told_without_what_was_said() -> None:
     live.tell_now()
     (first, started), (second, finished) = await taken(subscription)
     assert (first, second) == ("started", "finished")
-    assert list(started) == list(finished) == list(Call.__struct_fields__)
+    assert list(started) == list(finished) == list(KEYS)
     for call in (started, finished):
         assert (call["prompt"], call["response"], call["options"]) == (None, None, None)
     assert (started["state"], finished["state"], finished["model"]) == ("running", "completed", "m")
@@ -624,3 +625,19 @@ async def test_the_oldest_is_the_least_id_of_what_runs_or_ran_lately() -> None:
     assert live.oldest() == first.id
     end(live, third)
     assert live.oldest() == third.id
+
+
+async def test_a_prefill_far_below_the_models_cold_ones_was_cached() -> None:
+    live = Live()
+    for model, load, prefill in (
+        ("llama3.2", 2.0, 2.5),
+        ("llama3.2:latest", 0.003, 2.6),
+        ("LLaMA3.2", 0.003, 2.4),
+        ("llama3.2", 0.003, 0.1),
+        ("other", 0.003, 0.1),
+    ):
+        end(live, begin(live, model=model, input_tokens=1000, load=load, prefill=prefill))
+    end(live, begin(live, model="llama3.2"))
+    live.settle()
+    known = [call.prefill_cached for call in reversed(live.recent_calls())]
+    assert known == [False, None, None, True, None, None]

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from ollama_proxy.exchange import Call
+from ollama_proxy.derived import KEYS
 from ollama_proxy.settings import SETTINGS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -27,7 +27,7 @@ def test_the_settings_table_is_the_programs() -> None:
 
 def test_the_keys_of_a_call_are_all_named() -> None:
     text = README.partition("A call, the same keys everywhere")[2].partition("Times are")[0]
-    assert re.findall(r"`(\w+)`", text.partition(":")[2]) == list(Call.__struct_fields__)
+    assert re.findall(r"`(\w+)`", text.partition(":")[2]) == list(KEYS)
 
 
 def test_what_the_readme_links_to_exists() -> None:

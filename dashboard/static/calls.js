@@ -68,9 +68,22 @@ export function excused(call, row) {
   return Object.fromEntries(Object.entries(row).map(([key, text]) => [key, blamed(text) ? why : text]));
 }
 
-export function callRow(call, now) {
+/** An estimate by the pieces that passed, and in words that it is one. */
+export const estimated = (count) => [t("about", { n: number(count) }), n("tokens.estimated", count)];
+
+/** In and out; where Ollama told none of them, out by the pieces that passed. */
+function tokens(call) {
   const count = (value) => (value === null ? "\u2013" : number(value));
-  const counted = call.input_tokens !== null || call.output_tokens !== null;
+  const guess = call.output_tokens_estimated;
+  if (call.input_tokens !== null || call.output_tokens !== null) {
+    return t("tokens.in_out", { i: count(call.input_tokens), o: count(call.output_tokens) });
+  }
+  if (guess === null) return unknown();
+  const [about, words] = estimated(guess);
+  return [t("tokens.in_out", { i: count(null), o: about }), words];
+}
+
+export function callRow(call, now) {
   return excused(call, {
     ...who(call),
     ended: call.duration === null ? unknown() : when(endOf(call), now),
@@ -79,9 +92,7 @@ export function callRow(call, now) {
     phases: spelled(phases(call)),
     total: seconds(call.duration),
     first: seconds(call.time_to_first_token),
-    tokens: counted
-      ? t("tokens.in_out", { i: count(call.input_tokens), o: count(call.output_tokens) })
-      : unknown(),
+    tokens: tokens(call),
     speed: speed(call.tokens_per_second),
   });
 }

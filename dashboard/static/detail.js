@@ -1,7 +1,7 @@
 // One call in a sheet, fetched when asked for. Its prompt and its answer are shown as plain text.
 
 import { bar } from "./bars.js";
-import { endOf, excused, noteOf, phases, who } from "./calls.js";
+import { endOf, estimated, excused, noteOf, phases, who } from "./calls.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
 import { t } from "./i18n.js";
@@ -99,6 +99,7 @@ export class Detail {
   numbers(call) {
     const counted = (value) => (value === null ? unknown() : number(value));
     const none_ = none(t("unknown"));
+    const guess = call.output_tokens_estimated;
     const start = clock(epoch(call.started_at));
     const end = call.state === "running" ? t("axis.now") : clock(endOf(call));
     return {
@@ -106,7 +107,7 @@ export class Detail {
       request: visible(`${call.method} ${call.path}`),
       first: seconds(call.time_to_first_token),
       tokens_in: counted(call.input_tokens),
-      tokens_out: counted(call.output_tokens),
+      tokens_out: guess === null ? counted(call.output_tokens) : estimated(guess),
       pieces: counted(call.output_chunks),
       speed: call.tokens_per_second === null ? none_ : `${speed(call.tokens_per_second)} ${t("unit.tok_s")}`,
       status: call.status_code === null ? none_ : String(call.status_code),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from ollama_proxy.admin.export import Export
 from ollama_proxy.admin.history import History, Reader, Unreadable
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.bus import encode, unspoken
+from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, iso, model_key
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
@@ -216,15 +217,15 @@ class Api:
 
     def active_rows(self) -> list[dict[str, Any]]:
         """The same as REST has them: with the phase that each is in."""
-        return self._with_phases(self.active())
+        return self._with_phases(map(view, self.active()))
 
     def phases(self) -> dict[str, dict[str, Any]]:
         """The phase of each running call by its id."""
         return self._live.phases()
 
-    def _with_phases(self, calls: list[Call]) -> list[dict[str, Any]]:
+    def _with_phases(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         phases = self.phases()
-        return [msgspec.structs.asdict(call) | phases.get(call.id, {}) for call in calls]
+        return [row | phases.get(row["id"], {}) for row in rows]
 
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
@@ -271,7 +272,7 @@ class Api:
         stored = await history.stored_recent(SNAPSHOT_RECENT)
         return lambda: {
             "status": self.status(),
-            "active": self._with_phases([unspoken(call) for call in self.active()]),
+            "active": self._with_phases(map(unspoken, self.active())),
             "recent": [unspoken(call) for call in history.recent_of(SNAPSHOT_RECENT, stored)],
         }
 
@@ -283,7 +284,7 @@ class Api:
     async def _requests(self, request: web.Request) -> web.Response:
         wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
         found = await self._history.search(wanted)
-        answer = json_answer(found.calls)
+        answer = json_answer([view(call) for call in found.calls])
         if found.scanned_to is not None:
             answer.headers[SCANNED_TO] = found.scanned_to
         return answer
@@ -293,7 +294,7 @@ class Api:
         call = await _told(self._history.call(request.match_info["id"]))
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
-        return json_answer(call)
+        return json_answer(view(call))
 
     async def _replay(self, request: web.Request) -> web.Response:
         form = single(request.query.items(), ("as",)).get("as", "curl")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jinja2
-import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.rows import (
@@ -301,11 +300,8 @@ def _data(w: Words, seen: Seen) -> dict[str, Any]:
         "status": seen.status,
         "stats": seen.stats,
         "models": seen.models,
-        "active": [
-            msgspec.to_builtins(unspoken(call)) | seen.phases.get(call.id, {})
-            for call in seen.active
-        ],
-        "recent": msgspec.to_builtins([unspoken(call) for call in seen.recent]),
+        "active": [unspoken(call) | seen.phases.get(call.id, {}) for call in seen.active],
+        "recent": [unspoken(call) for call in seen.recent],
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ollama_proxy.admin.words import NONE, Said, Text, Words, epoch, name, visible
+from ollama_proxy.derived import output_tokens_estimated
 from ollama_proxy.exchange import Call, ran_model
 
 PRODUCT = "Ollama Proxy"
@@ -70,15 +71,23 @@ def note_of(w: Words, call: Call) -> str:
     return w.t("note.limit") if call.done_reason == "length" else ""
 
 
+def _tokens(w: Words, call: Call) -> Text:
+    """In and out; where Ollama told none of them, out by the pieces that passed."""
+    estimated = output_tokens_estimated(call)
+    if call.input_tokens is None and call.output_tokens is None:
+        if estimated is None:
+            return w.unknown
+        about = w.t("about", n=w.number(estimated))
+        return Said(w.t("tokens.in_out", i=NONE, o=about), w.n("tokens.estimated", estimated))
+    both = [
+        NONE if count is None else w.number(count)
+        for count in (call.input_tokens, call.output_tokens)
+    ]
+    return w.t("tokens.in_out", i=both[0], o=both[1])
+
+
 def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
     """A finished call in the list."""
-    tokens: Text = w.unknown
-    if call.input_tokens is not None or call.output_tokens is not None:
-        both = [
-            NONE if count is None else w.number(count)
-            for count in (call.input_tokens, call.output_tokens)
-        ]
-        tokens = w.t("tokens.in_out", i=both[0], o=both[1])
     ended: Text = w.unknown
     if call.duration is not None:
         ended = w.moment(epoch(call.started_at) + call.duration, now)
@@ -89,7 +98,7 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
         "phases": phases_text(w, phases(call)),
         "total": w.seconds(call.duration),
         "first": w.seconds(call.time_to_first_token),
-        "tokens": tokens,
+        "tokens": _tokens(w, call),
         "speed": w.speed(call.tokens_per_second),
     }
     if call.duration is None:  # Ollama is not to blame

@@ -24,6 +24,7 @@ MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
 _BEYOND_64_BITS = 2**63
 _AS_JSON = ("options", "tool_names", "caller", "resources")
+_TRUTHS = ("streamed", "prefill_cached")
 
 Migrations = Mapping[int, Sequence[str]]
 
@@ -103,6 +104,10 @@ MIGRATIONS: Migrations = {
         "CREATE TABLE captures (id TEXT PRIMARY KEY NOT NULL, capture BLOB NOT NULL)",
         "CREATE TRIGGER calls_forgotten AFTER DELETE ON calls"
         " BEGIN DELETE FROM captures WHERE id = OLD.id; END",
+    ],
+    3: [
+        "ALTER TABLE calls ADD COLUMN time_per_output_token REAL",
+        "ALTER TABLE calls ADD COLUMN prefill_cached INTEGER",
     ],
 }
 
@@ -207,8 +212,9 @@ def from_row(row: Sequence[Any]) -> Call:
     for name in _AS_JSON:
         if values[name] is not None:
             values[name] = json.loads(values[name])
-    if values["streamed"] is not None:
-        values["streamed"] = bool(values["streamed"])
+    for name in _TRUTHS:
+        if values[name] is not None:
+            values[name] = bool(values[name])
     return Call(**values)
 
 

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from ollama_proxy.admin import history
 from ollama_proxy.admin.api import json_errors
 from ollama_proxy.bus import encode
+from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, State, iso, new_id
 from ollama_proxy.records import ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
@@ -60,6 +61,11 @@ CALL = [
     "image_bytes",
     "caller",
     "resources",
+    "time_per_output_token",
+    "prefill_cached",
+    "prefill_tokens_per_second",
+    "rest",
+    "output_tokens_estimated",
 ]
 PHASE = ["phase", "phase_seconds", "phase_estimated", "queue_position"]
 SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
@@ -350,7 +356,7 @@ async def test_active_calls_are_whole_and_oldest_first() -> None:
     async with served(world) as client:
         calls = await got(client, "/api/active")
     assert ids(calls) == [first.id, second.id]
-    assert list(Call.__struct_fields__) == CALL
+    assert list(KEYS) == CALL
     assert list(calls[0]) == [*CALL, *PHASE]
     assert (calls[0]["phase"], calls[0]["phase_estimated"]) == ("waiting", True)
     assert (calls[0]["prompt"], calls[0]["options"]) == ("hello", {"num_ctx": 8})

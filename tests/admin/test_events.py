@@ -8,7 +8,8 @@ import json
 import pytest
 
 from ollama_proxy.admin import events as events_module
-from ollama_proxy.exchange import Call, State
+from ollama_proxy.derived import KEYS
+from ollama_proxy.exchange import State
 from tests.admin.support import PATIENCE, World, got, listening, served, until
 from tests.admin.test_api import STATUS
 from tests.storage.calls import NOON, make_call
@@ -30,7 +31,7 @@ async def test_a_stream_begins_with_a_snapshot() -> None:
     assert [call["id"] for call in snapshot.data["active"]] == [running.id]
     assert [call["id"] for call in snapshot.data["recent"]] == [ended, stored.id]
     for call in snapshot.data["active"] + snapshot.data["recent"]:
-        assert list(call)[: len(Call.__struct_fields__)] == list(Call.__struct_fields__)
+        assert list(call)[: len(KEYS)] == list(KEYS)
         assert (call["prompt"], call["response"], call["options"]) == (None, None, None)
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientPayloadError
 
 from ollama_proxy.admin.export import AT_ONCE, PAGE_ROWS
-from ollama_proxy.exchange import Call
+from ollama_proxy.derived import KEYS
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import Found
 from tests.admin.support import Client, Stored, World, got, served, until
@@ -50,7 +50,7 @@ async def test_csv_says_the_same_as_rest() -> None:
             assert answer.headers["Cache-Control"] == "no-store"
             disposition = answer.headers["Content-Disposition"]
     assert disposition == 'attachment; filename="ollama-calls-2026-09-21.csv"'
-    assert found[0] == list(Call.__struct_fields__)
+    assert found[0] == list(KEYS)
     expected = [["" if value is None else str(value) for value in row.values()] for row in rows]
     assert found[1:] == expected
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
 from ollama_proxy.bus import unspoken
+from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, iso, new_id
 
 Json = dict[str, Any]
@@ -218,12 +219,12 @@ class Fake:
 
     async def _requests(self, request: web.Request) -> web.Response:
         found = await self.recent(int(request.query.get("limit", "50")))
-        return web.json_response(msgspec.to_builtins([unspoken(call) for call in found]))
+        return web.json_response([unspoken(call) for call in found])
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):
             if known.id == request.match_info["id"]:
-                return web.json_response(msgspec.to_builtins(known))
+                return web.json_response(view(known))
         return web.json_response({"error": "no such call"}, status=404)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -234,10 +235,7 @@ class Fake:
         await stream.prepare(request)
         snapshot = {
             "status": self.status(),
-            "active": [
-                msgspec.to_builtins(unspoken(call)) | self.told.get(call.id, {})
-                for call in self.active()
-            ],
+            "active": [unspoken(call) | self.told.get(call.id, {}) for call in self.active()],
             "recent": [unspoken(call) for call in await self.recent(20)],
         }
         await self._write(stream, "snapshot", snapshot)

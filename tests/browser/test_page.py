@@ -323,6 +323,8 @@ async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
         tool_calls=2, tool_names=["price", HOSTILE], images=1, image_bytes=90_000,
         caller={"script": "backtest.py", "program": "python3.11", "pid": 77, "folder": "~/bots"},
         resources={"cpu_seconds": 2.5, "memory_peak_bytes": 2_000_000_000, "gpu_seconds": None},
+        time_per_output_token=0.0034, prefill_cached=True, input_tokens=3000, duration=9.0,
+        queue=0.5, load=0.1, prefill=0.2, decode=8.0,
     )  # fmt: skip
     fake.ended = [full, call("completed", ago=5.0)]
     await page.goto(f"{fake.url}?call={full.id}")
@@ -334,11 +336,29 @@ async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
         f"2 · price · {SHOWN}",
         "backtest.py · python3.11 · PID 77 · ~/bots",
         "CPU 2.5 s · memory 2.0 GB",
+        "3.4 ms",
+        "15,000 tok/s (mostly from the cache)",
+        "198 ms",  # of 9 s neither connecting nor the phases
     ):
         await expect(sheet).to_contain_text(text)
     await page.goto(f"{fake.url}?call={fake.ended[1].id}")
     await expect(sheet.locator("[data-f=started]")).not_to_be_empty()
     await expect(sheet.locator("[data-more]:visible")).to_have_count(0)
+
+
+async def test_an_estimate_of_tokens_says_so(page: Page, fake: Fake) -> None:
+    told = {"input_tokens": None, "output_tokens": None, "output_chunks": 1234}
+    guessed = call("completed", ago=5.0, **told)
+    fake.ended = [guessed]
+    words = "about 1,234 tokens out, by the pieces that passed: Ollama told no count"
+    await page.goto(fake.url)
+    tokens = page.locator(f"{ROWS} [data-f=tokens]")
+    await expect(tokens).to_have_text(f"\u2013 \u2192 \u2248 1,234{words}")
+    await expect(tokens.locator("[title]")).to_have_attribute("title", words)
+    await page.goto(f"{fake.url}?call={guessed.id}")
+    tokens = page.locator("#call [data-f=tokens_out]")
+    await expect(tokens).to_have_text(f"\u2248 1,234{words}")
+    await expect(tokens.locator("[title]")).to_have_attribute("title", words)
 
 
 async def test_nothing_scrolls_sideways(page: Page, fake: Fake) -> None:

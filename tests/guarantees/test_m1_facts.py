@@ -102,6 +102,9 @@ async def test_the_record_equals_the_final_object(name: str, size: int, tmp_path
     assert call["not_understood"] == (name == "chat_bad_json")
     rest = [final.get(f) for f in ("total_duration", "prompt_eval_duration", "eval_duration")]
     assert (call["queue"] is None) is (None in rest)
+    decode, tokens = final.get("eval_duration"), final.get("eval_count")
+    each = None if decode is None or not tokens else decode / 1e9 / tokens
+    assert call["time_per_output_token"] == each
 
 
 def v1_objects(exchange: dict[str, Any]) -> list[dict[str, Any]]:

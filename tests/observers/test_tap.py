@@ -153,6 +153,20 @@ def test_gaps_are_counted_from_the_first_token_on() -> None:
     assert call.p95_gap == pytest.approx(1.0, rel=0.1)
 
 
+def test_where_no_durations_are_told_the_stream_times_its_tokens() -> None:
+    path = "/v1/messages"
+
+    def each(*pieces: Piece) -> float | None:
+        written = [unit.decode() for unit in units(path, list(pieces))]
+        exchange = chat(*written, head=SSE, path=path)
+        exchange.observation.output_tokens = 5
+        return exchange.record().time_per_output_token
+
+    answer = each(*say("a", "b", "c", "d"))
+    assert answer is not None and answer >= 0.75  # a second from piece to piece
+    assert each(*use("f")) is None
+
+
 def test_what_is_not_streamed_has_no_tokens_in_time() -> None:
     call = chat(DONE, head="application/json").record()
     assert call.time_to_first_byte == 1.0

@@ -276,24 +276,31 @@ def test_a_step_that_fails_changes_nothing(path: Path) -> None:
     reopened(store).close()
 
 
-def test_a_file_of_the_first_version_keeps_its_calls(path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, max(MIGRATIONS)))
+def test_a_file_of_an_older_version_keeps_its_calls(path: Path, version: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with sqlite3.connect(path) as connection:
-        for step in MIGRATIONS[1]:
-            connection.execute(step)
+        for step in range(1, version + 1):
+            for sql in MIGRATIONS[step]:
+                connection.execute(sql)
         connection.execute(
             "INSERT INTO calls (id, method, path, state, started_at, request_bytes, response_bytes,"
             " not_understood) VALUES ('01OLD', 'GET', '/', 'completed', '2026', 1, 2, 0)"
         )
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.close()
     store = SqliteStore(path)
     store.open()
+    new = make_call(prefill_cached=False, time_per_output_token=0.02, longest_gap=1.5)
+    store.write([new])
+    again = store.call(new.id)
+    assert again == new and again.prefill_cached is False  # no 0: that is JSON's 0
     old = store.call("01OLD")
     store.close()
     assert old is not None
     assert (old.path, old.response_bytes, old.caller, old.longest_gap) == ("/", 2, None, None)
+    assert (old.prefill_cached, old.time_per_output_token) == (None, None)
 
 
 def test_after_all_migrations_the_columns_are_the_fields_of_a_call(
