@@ -12,12 +12,11 @@ import logging
 import secrets
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -36,27 +35,26 @@ from ollama_proxy.front import FrontError, make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
+from ollama_proxy.marking import Marking
+from ollama_proxy.marks import Marks
 from ollama_proxy.names import Naming
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
-from ollama_proxy.replay import Capture
 from ollama_proxy.sensors.connections import to_port
 from ollama_proxy.sensors.models import ModelSensor
 from ollama_proxy.sensors.resources import ResourceSensor
 from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage.base import Found
+from ollama_proxy.storage.base import MAX_LIMIT
+from ollama_proxy.storage.reader import StorageStatus, StoreReader
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
 from ollama_proxy.target import Target
 
 log = logging.getLogger(__name__)
-
-A = TypeVar("A")
-R = TypeVar("R")
 
 DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
@@ -89,59 +87,6 @@ class ModelChanges(Sink):
     def finished(self, call: Call) -> None:
         if call.path in self.paths:
             self.look()
-
-
-@dataclass
-class StoreReader:
-    """The store's reads, off the event loop, and away from the threads that look up host names."""
-
-    store: SqliteStore
-    threads: ThreadPoolExecutor
-
-    async def search(self, wanted: Filter) -> Found:
-        return await self._read(self.store.search, wanted)
-
-    async def call(self, id: str) -> Call | None:
-        return await self._read(self.store.call, id)
-
-    async def capture(self, id: str) -> Capture | None:
-        return await self._read(self.store.capture, id)
-
-    async def _read(self, reading: Callable[[A], R], asked: A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, reading, asked)
-
-
-@dataclass
-class StorageStatus:
-    """How the writing goes; the files' size is read at most each ten seconds."""
-
-    writer: Writer
-    store: SqliteStore
-    _size: int | None = None
-    _read_at: float = float("-inf")
-
-    @property
-    def dropped(self) -> int:
-        return self.writer.dropped
-
-    @property
-    def error(self) -> str | None:
-        return self.writer.error
-
-    @property
-    def error_since(self) -> str | None:
-        return self.writer.error_since
-
-    @property
-    def size_bytes(self) -> int | None:
-        now = time.monotonic()
-        if now - self._read_at > 10:
-            self._read_at = now
-            try:
-                self._size = self.store.size_bytes()
-            except OSError:
-                self._size = None
-        return self._size
 
 
 class App:
@@ -248,6 +193,9 @@ class App:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._started.callback(self._reader.shutdown, wait=False, cancel_futures=True)
         self._statistics = self._store.statistics()
+        past = self._store.marks(Filter(limit=MAX_LIMIT))
+        self._marking = Marking(Marks(self._store.known(), past), self._store.mark)
+        self._started.push_async_callback(self._marking.stop)
         self._writer = Writer(
             self._store,
             max_age_days=retention.days or None,
@@ -281,10 +229,15 @@ class App:
             instance=self._instance,
             interval=self.config.models_interval,
             interval_down=min(2.0, self.config.models_interval),
-            on_look=self._around.looked,
+            on_look=self._looked,
+            busy=lambda: self._live.moving_models,
         )
         self._sensor.start()
         self._started.push_async_callback(self._sensor.stop)
+
+    def _looked(self, before: UpstreamHealth, after: UpstreamHealth) -> None:
+        self._around.looked(before, after)
+        self._marking.looked(after)
 
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
         """The admin below its path, for the proxy's port, and at the root of its own."""
@@ -298,6 +251,7 @@ class App:
             around=self._around.view,
             machine=self._machine,
             privacy=self._privacy,
+            changed=lambda: self._marking.changed,
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),

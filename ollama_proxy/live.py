@@ -32,6 +32,7 @@ SETTLE_AT = 25
 TOLD_AT_ONCE = 50
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
+TRANSFERS = frozenset({"/api/create", "/api/pull", "/api/push"})
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
 
@@ -227,6 +228,13 @@ class Live:
             }
             for id, phase in self._phases.of(running, self._loaded(), now).items()
         }
+
+    @property
+    def moving_models(self) -> bool:
+        """Whether Ollama now loads a model, or a call moves one to or from its disk."""
+        if any(call.exchange.path in TRANSFERS for call in self._running.values()):
+            return True
+        return any(told["phase"] == "loading" for told in self.phases().values())
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""

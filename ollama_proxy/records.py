@@ -64,6 +64,21 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     expires_at: str | None = None
 
 
+class Mark(msgspec.Struct, kw_only=True, frozen=True):
+    """A change in Ollama that a look found; `at` is the look's time (ISO).
+
+    `kind` is `version` (the subject is `ollama`) or `digest` (the subject is a model's name). `old`
+    None: it was seen for the first time, which is known from then on, but is no change.
+    """
+
+    id: str
+    at: str
+    kind: str
+    subject: str
+    old: str | None
+    new: str
+
+
 class UpstreamHealth(msgspec.Struct, kw_only=True):
     """What the last look at Ollama said. `up` None: not looked yet. `latency` in seconds."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import SETTLE_AT, TOLD_AT_ONCE, Endings, Live, Sink
+from ollama_proxy.live import SETTLE_AT, TOLD_AT_ONCE, TRANSFERS, Endings, Live, Sink
+from ollama_proxy.phases import Loaded
 from ollama_proxy.ticker import Ticker
 
 PATIENCE = 5.0
@@ -641,3 +643,19 @@ async def test_a_prefill_far_below_the_models_cold_ones_was_cached() -> None:
     live.settle()
     known = [call.prefill_cached for call in reversed(live.recent_calls())]
     assert known == [False, None, None, True, None, None]
+
+
+async def test_ollama_moves_a_model_while_it_loads_or_transfers_one() -> None:
+    names: list[str] = []
+    live = Live(loaded=lambda: Loaded.seen(names, time.monotonic()))
+    for path in sorted(TRANSFERS):
+        pull = Exchange.begin("POST", path, "pytest")
+        live.start(Arrived(pull))
+        assert live.moving_models
+        end(live, pull)
+    assert not live.moving_models
+    exchange = begin(live, model="m")
+    assert live.moving_models  # a look later than its start has not found it
+    names.append("m")
+    assert not live.moving_models
+    end(live, exchange)

@@ -33,6 +33,11 @@ function expires(model, now) {
   return t("expires.at", { at: at(now + left, now) });
 }
 
+/** When another model took over its name, seen by its digest. */
+function changed(model, now) {
+  return model.changed_at ? t("changed", { at: at(epoch(model.changed_at), now) }) : "";
+}
+
 export function modelRow(model, now) {
   const summary = model.stats ?? {};
   const bad = BAD.reduce((sum, key) => sum + (summary[key] ?? 0), 0);
@@ -40,7 +45,7 @@ export function modelRow(model, now) {
   const away = none(t("kind.disk"));
   return {
     model: name(model.name),
-    about: [model.parameter_size, model.quantization].filter(Boolean).map(visible).join(" · "),
+    about: [model.parameter_size, model.quantization, changed(model, now)].filter(Boolean).map(visible).join(" · "),
     now: t(`kind.${modelKind(model)}`),
     expires: model.expires_at ? expires(model, now) : "",
     memory: !model.loaded ? away : whole ? size(whole) : unknown(),

@@ -1,44 +1,35 @@
 """The admin's answers in JSON: what runs, what ran, how it went, what the model server has.
 
 Read only. A call is told from where it is known best: the running ones and the recent ring first,
-then the store, without which all this still answers. Not here: who may ask (`security.py`), how
-events flow (`events.py`), pages.
+then the store, without which all this still answers. Not here: who may ask (`security.py`), calls
+that ended (`calls.py`), how events flow (`events.py`), pages.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
+from ollama_proxy.admin.answers import answering, answering_later, json_answer, json_errors
+from ollama_proxy.admin.calls import Calls
 from ollama_proxy.admin.events import Events, Snapshot
 from ollama_proxy.admin.export import Export
-from ollama_proxy.admin.history import History, Reader, Unreadable
-from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
-from ollama_proxy.bus import encode, unspoken
+from ollama_proxy.admin.history import History, Reader
+from ollama_proxy.admin.query import single
+from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, iso, model_key
 from ollama_proxy.live import Live
-from ollama_proxy.logs import where
 from ollama_proxy.records import ModelInfo, UpstreamHealth
-from ollama_proxy.replay import FORMS, ReplayError
 from ollama_proxy.stats import OTHER, Statistics, Summary
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
-SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
-"""In an answer of which not all was looked through: the id to go on `before`."""
-
 
 _MEANT = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
@@ -92,6 +83,7 @@ class Api:
         around: Callable[[], dict[str, Any]] = dict,
         machine: Callable[[], Awaitable[Any]] = _nothing,
         privacy: Callable[[], Awaitable[Any]] = _nothing,
+        changed: Callable[[], Mapping[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
@@ -99,10 +91,12 @@ class Api:
         self._live, self._totals = live, statistics
         self._health, self._storage, self._facts = health, storage, facts
         self._around, self._machine, self._privacy = around, machine, privacy
+        self._changed = changed
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
         self._history = History(live, reader, now)
+        self._calls = Calls(self._history, facts.own_url, now)
         self.exports = Export(self._history.search_all, now)
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval
@@ -120,13 +114,11 @@ class Api:
             ("around", self._around),
             ("active", self.active_rows),
         ):
-            app.router.add_get(f"/api/{name}", _answering(answer))
-        app.router.add_get("/api/requests", self._requests)
+            app.router.add_get(f"/api/{name}", answering(answer))
+        app.router.add_get("/api/machine", answering_later(self._machine))
+        app.router.add_get("/api/privacy", answering_later(self._privacy))
         self.exports.add_routes(app)
-        app.router.add_get("/api/requests/{id}", self._request)
-        app.router.add_get("/api/requests/{id}/replay", self._replay)
-        app.router.add_get("/api/machine", _answering_later(self._machine))
-        app.router.add_get("/api/privacy", _answering_later(self._privacy))
+        self._calls.add_routes(app)
         app.router.add_get("/api/events", self._events)
 
     # -- what is told -----------------------------------------------------------------------
@@ -175,16 +167,17 @@ class Api:
         running = Counter(map(model_key, names))
         summaries = self._summaries()
         summaries.pop(OTHER, None)
+        changed = self._changed()
         rows = []
         for info in self._health().models:
             key = model_key(info.name)
             summary = summaries.pop(key)[1] if key in summaries else None
-            rows.append(_model_row(info, True, running[key], summary))
+            rows.append(_model_row(info, True, running[key], summary, changed.get(info.name)))
             named.pop(key, None)
         named.update((key, name) for key, (name, _) in summaries.items())
         for key, name in sorted(named.items()):
             summary = summaries[key][1] if key in summaries else None
-            rows.append(_model_row(ModelInfo(name=name), False, running[key], summary))
+            rows.append(_model_row(ModelInfo(name=name), False, running[key], summary, None))
         return rows
 
     def clients(self) -> list[dict[str, Any]]:
@@ -281,100 +274,17 @@ class Api:
     async def _healthz(self, request: web.Request) -> web.Response:
         return json_answer({"status": "ok", "upstream_up": self._health().up})
 
-    async def _requests(self, request: web.Request) -> web.Response:
-        wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
-        found = await self._history.search(wanted)
-        answer = json_answer([view(call) for call in found.calls])
-        if found.scanned_to is not None:
-            answer.headers[SCANNED_TO] = found.scanned_to
-        return answer
-
-    async def _request(self, request: web.Request) -> web.Response:
-        single(request.query.items(), ())
-        call = await _told(self._history.call(request.match_info["id"]))
-        if call is None:
-            raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
-        return json_answer(view(call))
-
-    async def _replay(self, request: web.Request) -> web.Response:
-        form = single(request.query.items(), ("as",)).get("as", "curl")
-        if form not in FORMS:
-            raise ParameterError(f"as={form[:100]}: must be one of {', '.join(FORMS)}")
-        capture = await _told(self._history.capture(request.match_info["id"]))
-        if capture is None:
-            raise web.HTTPNotFound(
-                text="what this call sent was not kept: only the privacy mode full keeps it"
-            )
-        content_type, make = FORMS[form]
-        try:
-            text = make(capture, self._facts.own_url)
-        except ReplayError as error:
-            raise web.HTTPConflict(text=str(error)) from None
-        headers = {"Cache-Control": "no-store"}
-        return web.Response(text=text, content_type=content_type, headers=headers)
-
     async def _events(self, request: web.Request) -> web.StreamResponse:
         single(request.query.items(), ())
         return await self.events.stream(request)
 
 
-async def _told(reading: Awaitable[T]) -> T:
-    """Raises HTTPServiceUnavailable if the store does not say."""
-    try:
-        return await reading
-    except Unreadable:
-        raise web.HTTPServiceUnavailable(text="the store cannot be read now") from None
-
-
-def _answering_later(answer: Callable[[], Awaitable[Any]]) -> Handler:
-    async def handler(request: web.Request) -> web.Response:
-        single(request.query.items(), ())
-        return json_answer(await answer())
-
-    return handler
-
-
-def _answering(answer: Callable[[], Any]) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        single(request.query.items(), ())
-        return json_answer(answer())
-
-    return handler
-
-
-def json_answer(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status,
-        body=encode(value),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-@web.middleware
-async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Each error is one object, `{"error": text}`, and none gets past the admin."""
-    try:
-        return await handler(request)
-    except ParameterError as error:
-        return json_answer({"error": str(error)}, 400)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        text = error.text or ""
-        if text == f"{error.status}: {error.reason}":  # aiohttp's own
-            text = f"{error.reason}: {request.method} {request.path[:200]}"
-        answer = json_answer({"error": text}, error.status)
-        if "Allow" in error.headers:
-            answer.headers["Allow"] = error.headers["Allow"]
-        return answer
-    except Exception as error:  # noqa: BLE001 - guard: admin handler
-        log.error("%s %r failed: %s", request.method, request.path[:200], where(error))
-        return json_answer({"error": "the proxy's admin failed here: its log says where"}, 500)
-
-
 def _model_row(
-    info: ModelInfo, available: bool, active: int, summary: Summary | None
+    info: ModelInfo,
+    available: bool,
+    active: int,
+    summary: Summary | None,
+    changed_at: str | None,
 ) -> dict[str, Any]:
     row = msgspec.structs.asdict(info)
     return {
@@ -384,6 +294,7 @@ def _model_row(
         "parameter_size": row.pop("parameter_size"),
         "quantization": row.pop("quantization"),
         "digest": row.pop("digest"),
+        "changed_at": changed_at,
         "capabilities": row.pop("capabilities"),
         "trained_context": row.pop("trained_context"),
         "available": available,

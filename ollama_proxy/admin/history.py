@@ -16,7 +16,7 @@ from ollama_proxy.exchange import Call, State, iso
 from ollama_proxy.filters import matches
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
-from ollama_proxy.records import Filter
+from ollama_proxy.records import Filter, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import MAX_LIMIT, Found, StoreError, page
 
@@ -35,6 +35,8 @@ class Reader(Protocol):
     async def call(self, id: str) -> Call | None: ...
 
     async def capture(self, id: str) -> Capture | None: ...
+
+    async def marks(self, wanted: Filter) -> list[Mark]: ...
 
 
 class Unreadable(Exception):
@@ -99,6 +101,10 @@ class History:
     async def capture(self, id: str) -> Capture | None:
         """Raises Unreadable."""
         return await self._read(self._reader.capture(id)) if is_id(id) else None
+
+    async def marks(self, wanted: Filter) -> list[Mark]:
+        """What changed in Ollama, newest first. Raises Unreadable."""
+        return await self._read(self._reader.marks(wanted))
 
     def _with_live(self, stored: Found, wanted: Filter) -> Found:
         oldest = self._live.oldest()

@@ -150,6 +150,8 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
     """A model: what it occupies now and how it did."""
     summary = model["stats"] or {}
     about = [visible(model[key]) for key in ("parameter_size", "quantization") if model[key]]
+    if model["changed_at"]:
+        about.append(w.t("changed", at=w.at(epoch(model["changed_at"]), now)))
     row: dict[str, Text] = {"model": name(model["name"]), "about": " · ".join(about)}
     row |= {
         "now": w.t(f"kind.{model_kind(model)}"),

@@ -30,6 +30,8 @@ MAX_MODELS = 5000
 MAX_TEXT = 600  # characters: Ollama's longest model name, with host and tag
 MAX_WORDS = 20
 SHORTEST_PAUSE = 0.5  # seconds between two looks, however often it is poked
+PUT_OFF = 6
+"""How many intervals a look is put off at the most, while Ollama is busy with a model's file."""
 
 
 class Misunderstood(Exception):
@@ -45,6 +47,8 @@ class ModelSensor:
 
     `on_look` is told what was known before a look, and what is known now.
     `instance` names this proxy: a probe that comes back to it is answered 508, and so tells a loop.
+    `busy` puts the next look off, unless it is poked. While Ollama is down the pauses double, from
+    `interval_down` to `interval`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class ModelSensor:
         max_bytes: int = MAX_BYTES,
         now: Callable[[], float] = time.time,
         on_look: Callable[[UpstreamHealth, UpstreamHealth], None] | None = None,
+        busy: Callable[[], bool] = bool,
     ) -> None:
         self.health = UpstreamHealth()
         self._upstream = upstream.rstrip("/")
@@ -68,6 +73,7 @@ class ModelSensor:
         self._max_bytes = max_bytes
         self._now = now
         self._on_look = on_look
+        self._busy = busy
         self._poked = asyncio.Event()
         self._one_look = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
@@ -116,14 +122,31 @@ class ModelSensor:
             return new
 
     async def _run(self) -> None:
+        failed = 0
         while True:
-            health = await self.look()
-            pause = self._interval if health.up else self._interval_down
-            shortest = min(SHORTEST_PAUSE, pause)
-            await asyncio.sleep(shortest)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause - shortest):
-                    await self._poked.wait()
+            if (await self.look()).up:
+                failed = 0
+                await self._pause(self._interval, PUT_OFF)
+            else:
+                await self._pause(pause_down(failed, self._interval_down, self._interval), 0)
+                failed += 1
+
+    async def _pause(self, seconds: float, put_off: int) -> None:
+        """Until it is poked, or `seconds` are over, or so many times that while Ollama is busy."""
+        shortest = min(SHORTEST_PAUSE, seconds)
+        await asyncio.sleep(shortest)
+        if await self._poked_within(seconds - shortest):
+            return
+        while put_off > 0 and self._busy():
+            put_off -= 1
+            if await self._poked_within(seconds):
+                return
+
+    async def _poked_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._poked.wait()
+        return False
 
     async def _looked(self) -> UpstreamHealth:
         began = time.perf_counter()
@@ -215,6 +238,11 @@ class ModelSensor:
             log.info("Ollama at %s is up, version %s", where, health.version or "unknown")
         else:
             log.warning("Ollama at %s is down: %s", where, health.error)
+
+
+def pause_down(failed: int, first: float, last: float) -> float:
+    """Seconds to the next look at an Ollama that is down, after so many that failed before."""
+    return min(first * 2.0 ** min(failed, 30), max(first, last))
 
 
 def _merged(tags: list[dict[str, Any]], loaded: list[dict[str, Any]]) -> list[ModelInfo]:

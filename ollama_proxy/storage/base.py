@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_proxy.exchange import Call, text_size
-from ollama_proxy.records import Filter, Holdings
+from ollama_proxy.records import Filter, Holdings, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 
@@ -108,6 +108,10 @@ MIGRATIONS: Migrations = {
     3: [
         "ALTER TABLE calls ADD COLUMN time_per_output_token REAL",
         "ALTER TABLE calls ADD COLUMN prefill_cached INTEGER",
+        "CREATE TABLE marks (id TEXT PRIMARY KEY NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL,"
+        " subject TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL)",
+        "CREATE TABLE known (kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL,"
+        " PRIMARY KEY (kind, subject))",
     ],
 }
 
@@ -152,6 +156,15 @@ class Store(Protocol):
 
     def holdings(self) -> Holdings:
         """Looks through all calls."""
+
+    def mark(self, marks: Sequence[Mark]) -> None:
+        """Keep what a look found new."""
+
+    def known(self) -> dict[tuple[str, str], str]:
+        """What was last known of Ollama, by kind and subject; see `marks.py`."""
+
+    def marks(self, wanted: Filter) -> list[Mark]:
+        """Changes in Ollama, newest first, by the filter's ids and its limit."""
 
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None

@@ -19,10 +19,10 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.exchange import Call, Reason, State, iso, text_size
-from ollama_proxy.records import Filter, Holdings
+from ollama_proxy.records import Filter, Holdings, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics, Summary
-from ollama_proxy.storage import folder
+from ollama_proxy.storage import folder, marks
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
@@ -175,6 +175,18 @@ class SqliteStore:
             row = connection.execute(_HOLDINGS).fetchone()
         return Holdings(**dict(zip(Holdings.__struct_fields__, row, strict=True)))
 
+    def mark(self, marked: Sequence[Mark]) -> None:
+        with self._transaction() as connection:
+            marks.write(connection, marked)
+
+    def known(self) -> dict[tuple[str, str], str]:
+        with self._read() as connection:
+            return marks.known(connection)
+
+    def marks(self, wanted: Filter) -> list[Mark]:
+        with self._read() as connection:
+            return marks.search(connection, wanted)
+
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
     ) -> bool:
@@ -183,6 +195,8 @@ class SqliteStore:
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
+            with self._transaction() as connection:
+                marks.forget(connection, cutoff)
         if not removed and max_rows is not None:
             removed = self._forget(self._rows_above(max_rows))
         if not removed and max_bytes is not None:

@@ -18,7 +18,7 @@ from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
 from ollama_proxy.live import Live, Sink
-from ollama_proxy.records import Filter, UpstreamHealth
+from ollama_proxy.records import Filter, Mark, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import Found, StoreError, page
@@ -43,6 +43,7 @@ class Stored:
 
     rows: list[Call] = field(default_factory=list)
     captures: dict[str, Capture] = field(default_factory=dict)
+    changes: list[Mark] = field(default_factory=list)
     scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
@@ -64,6 +65,11 @@ class Stored:
     async def call(self, id: str) -> Call | None:
         await self._answer()
         return next((row for row in self.rows if row.id == id), None)
+
+    async def marks(self, wanted: Filter) -> list[Mark]:
+        self.asked.append(wanted)
+        await self._answer()
+        return self.changes[: wanted.limit]
 
     async def _answer(self) -> None:
         if self.broken:
@@ -117,6 +123,7 @@ class World:
         self.stored = Stored() if stored is None else stored
         self.storage = Storage()
         self.health = UpstreamHealth()
+        self.changed: dict[str, str] = {}
         self.live = Live(
             sinks=[Counting(self.statistics)],
             clock=self.clock,
@@ -129,6 +136,7 @@ class World:
             reader=self.stored,
             health=lambda: self.health,
             storage=self.storage,
+            changed=lambda: self.changed,
             facts=Facts(
                 listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"
             ),

@@ -10,14 +10,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin import history
-from ollama_proxy.admin.api import json_errors
+from ollama_proxy.admin.answers import json_errors
 from ollama_proxy.bus import encode
 from ollama_proxy.derived import KEYS
-from ollama_proxy.exchange import Call, State, iso, new_id
-from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.exchange import Call, State, first_id, iso, new_id
+from ollama_proxy.records import Mark, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
 from ollama_proxy.storage.base import PAGE_CHARACTERS
-from tests.admin.support import World, got, served
+from tests.admin.support import NOW, World, got, served
 from tests.storage.calls import NOON, make_call
 
 CALL = [
@@ -129,6 +129,7 @@ MODEL = [
     "parameter_size",
     "quantization",
     "digest",
+    "changed_at",
     "capabilities",
     "trained_context",
     "available",
@@ -310,6 +311,28 @@ async def test_models_are_those_of_ollama_then_those_only_named() -> None:
     assert zebra["stats"]["requests"] == 2
     assert gone["stats"]["completed"] == 1
     assert idle["stats"] is wrong["stats"] is None
+
+
+async def test_a_model_tells_when_its_digest_last_changed() -> None:
+    world = World()
+    world.health = UpstreamHealth(up=True, models=[ModelInfo(name="a"), ModelInfo(name="b")])
+    world.changed = {"a": iso(NOW)}
+    async with served(world) as client:
+        rows = await got(client, "/api/models")
+    assert [row["changed_at"] for row in rows] == [iso(NOW), None]
+
+
+async def test_marks_are_what_changed_in_ollama() -> None:
+    world = World()
+    mark = Mark(id="1", at=iso(NOW), kind="digest", subject="a", old="x", new="y")
+    world.stored.changes = [mark, mark]
+    async with served(world) as client:
+        assert await got(client, "/api/marks?limit=1&since=1h") == [msgspec.structs.asdict(mark)]
+        assert world.stored.asked[-1].since == first_id(NOW - 3600)
+        assert "limit" in (await got(client, "/api/marks?limit=0", 400))["error"]
+        assert "since, limit" in (await got(client, "/api/marks?model=a", 400))["error"]
+        world.stored.broken = True
+        await got(client, "/api/marks", 503)
 
 
 async def test_stats_keys() -> None:

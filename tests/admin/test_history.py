@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 
-from ollama_proxy.admin.api import SCANNED_TO
+from ollama_proxy.admin.calls import SCANNED_TO
 from ollama_proxy.exchange import State, first_id, new_id
 from ollama_proxy.replay import Capture
 from tests.admin.support import NOW, Client, World, got, served

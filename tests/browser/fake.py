@@ -48,7 +48,7 @@ def summary(**values: Any) -> Json:
 def model(name: str, **values: Any) -> Json:
     base: Json = {"name": name, "size": 9_276_198_565, "family": "qwen3", "available": True}
     base |= {"parameter_size": "14.8B", "quantization": "Q4_K_M", "loaded": False}
-    keys = ("size_loaded", "size_vram", "context_length", "expires_at", "stats")
+    keys = ("size_loaded", "size_vram", "context_length", "expires_at", "stats", "changed_at")
     return base | dict.fromkeys(keys) | {"active": 0} | values
 
 

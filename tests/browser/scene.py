@@ -75,7 +75,7 @@ def models() -> list[dict[str, Any]]:
             ),
         ),
         model(
-            LLAMA, parameter_size="8.0B",
+            LLAMA, parameter_size="8.0B", changed_at=iso(time.time() - 40 * 86400),
             loaded=True, size_loaded=int(9.6 * GB), size_vram=int(7.1 * GB), context_length=20480,
             expires_at="2318-03-04T10:00:00.123456789+01:00",
             stats=summary(

@@ -16,7 +16,7 @@ from aiohttp import web
 from ollama_proxy.exchange import iso
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 from ollama_proxy.sensors import models as models_module
-from ollama_proxy.sensors.models import ModelSensor
+from ollama_proxy.sensors.models import PUT_OFF, ModelSensor, pause_down
 
 PATIENCE = 5.0
 NEVER = 3600.0
@@ -449,6 +449,49 @@ async def test_it_looks_sooner_while_down() -> None:
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert ollama.looks == looks
+
+
+def test_pauses_while_down_double_up_to_the_usual_one() -> None:
+    assert [pause_down(failed, 2.0, 10.0) for failed in range(5)] == [2.0, 4.0, 8.0, 10.0, 10.0]
+    assert pause_down(10**9, 2.0, 10.0) == 10.0
+
+
+async def test_a_look_is_put_off_while_ollama_is_busy_but_not_for_ever() -> None:
+    order: list[str] = []
+
+    def busy() -> bool:
+        order.append("busy")
+        return True
+
+    def looked(*_: UpstreamHealth) -> None:
+        order.append("look")
+
+    async with watched(interval=0.001, busy=busy, on_look=looked) as (_, sensor):
+        sensor.start()
+        await until(lambda: order.count("look") >= 3)
+    waited = "".join("L" if one == "look" else "b" for one in order)
+    assert waited.startswith(f"L{'b' * PUT_OFF}L{'b' * PUT_OFF}L")
+
+
+async def test_a_look_that_is_put_off_is_taken_when_poked() -> None:
+    asked: list[int] = []
+
+    def busy() -> bool:
+        asked.append(ollama.looks)
+        sensor.poke()
+        return True
+
+    async with watched(interval=0.001, busy=busy) as (ollama, sensor):
+        sensor.start()
+        await until(lambda: ollama.looks >= 4)
+    assert asked[:3] == [1, 2, 3]
+
+
+async def test_an_ollama_that_is_down_is_not_waited_for_as_busy() -> None:
+    async with watched(interval=NEVER, interval_down=0.001, busy=lambda: True) as (ollama, sensor):
+        ollama.status = 503
+        sensor.start()
+        await until(lambda: ollama.looks >= 3)
 
 
 async def test_poked_it_looks_soon_but_not_for_each_poke(monkeypatch: pytest.MonkeyPatch) -> None:

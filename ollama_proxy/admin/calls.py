@@ -1,0 +1,70 @@
+"""Recorded calls, one or many, and how to make one again; and what changed beside them.
+
+Not here: where they are found (`history.py`), a download of any size (`export.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from ollama_proxy.admin.answers import json_answer, told
+from ollama_proxy.admin.history import History
+from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
+from ollama_proxy.derived import view
+from ollama_proxy.replay import FORMS, ReplayError
+
+SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
+"""In an answer of which not all was looked through: the id to go on `before`."""
+
+
+class Calls:
+    """The answers about calls. `own_url`: where programs of this machine reach the proxy."""
+
+    def __init__(self, history: History, own_url: str, now: Callable[[], float]) -> None:
+        self._history = history
+        self._own_url = own_url
+        self._now = now
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/api/requests", self._requests)
+        app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/requests/{id}/replay", self._replay)
+        app.router.add_get("/api/marks", self._marks)
+
+    async def _requests(self, request: web.Request) -> web.Response:
+        wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
+        found = await self._history.search(wanted)
+        answer = json_answer([view(call) for call in found.calls])
+        if found.scanned_to is not None:
+            answer.headers[SCANNED_TO] = found.scanned_to
+        return answer
+
+    async def _request(self, request: web.Request) -> web.Response:
+        single(request.query.items(), ())
+        call = await told(self._history.call(request.match_info["id"]))
+        if call is None:
+            raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
+        return json_answer(view(call))
+
+    async def _replay(self, request: web.Request) -> web.Response:
+        form = single(request.query.items(), ("as",)).get("as", "curl")
+        if form not in FORMS:
+            raise ParameterError(f"as={form[:100]}: must be one of {', '.join(FORMS)}")
+        capture = await told(self._history.capture(request.match_info["id"]))
+        if capture is None:
+            raise web.HTTPNotFound(
+                text="what this call sent was not kept: only the privacy mode full keeps it"
+            )
+        content_type, make = FORMS[form]
+        try:
+            text = make(capture, self._own_url)
+        except ReplayError as error:
+            raise web.HTTPConflict(text=str(error)) from None
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(text=text, content_type=content_type, headers=headers)
+
+    async def _marks(self, request: web.Request) -> web.Response:
+        asked = single(request.query.items(), ("since", "limit"))
+        return json_answer(await told(self._history.marks(parse_filter(asked, self._now()))))
