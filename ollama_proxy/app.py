@@ -38,6 +38,7 @@ from ollama_proxy.live import Live, Sink
 from ollama_proxy.marking import Marking
 from ollama_proxy.marks import Marks
 from ollama_proxy.names import Naming
+from ollama_proxy.observers.capturing import Captures
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
@@ -68,12 +69,13 @@ class Recorder(Sink):
 
     writer: Writer
     statistics: Statistics
+    captures: Captures
 
     def started(self, call: Call) -> None:
         self.writer.put(call)
 
     def finished(self, call: Call) -> None:
-        self.writer.put(call)
+        self.writer.put(call, self.captures.take(call.id))
         self.statistics.add(call)
 
 
@@ -203,11 +205,12 @@ class App:
             max_rows=retention.rows or None,
         )
         self._writer.start()
+        self._captures = Captures()
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._live = Live(
             recent=retention.recent,
             sinks=[
-                Recorder(self._writer, self._statistics),
+                Recorder(self._writer, self._statistics, self._captures),
                 ModelChanges(lambda: self._sensor.poke()),
                 self._around,
             ],
@@ -245,7 +248,7 @@ class App:
         self._api = api = Api(
             live=self._live,
             statistics=self._statistics,
-            reader=StoreReader(self._store, self._reader),
+            reader=StoreReader(self._store, self._writer, self._reader),
             health=lambda: self._sensor.health,
             storage=StorageStatus(self._writer, self._store),
             around=self._around.view,
@@ -291,6 +294,7 @@ class App:
                 ),
                 policy=Policy.of(config.privacy),
                 naming=Naming(header=config.clients.header, keys=config.clients.keys),
+                captures=self._captures,
                 instance=self._instance,
                 health=lambda: self._sensor.health,
                 on_surprise=self._sensor.poke,

@@ -52,7 +52,7 @@ class ForwardedCall:
             named=named is not None,
         )
         self.exchange.look = look
-        self._tap = make_tap(parts, self.exchange, request.headers)
+        self._tap = make_tap(parts, self.exchange, request.headers, request.raw_headers)
         self._registered = False
 
     # -- the straight way -------------------------------------------------------------------

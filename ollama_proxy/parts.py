@@ -12,6 +12,7 @@ from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
 from ollama_proxy.names import Naming
 from ollama_proxy.observers import Observing, observer_for
+from ollama_proxy.observers.capturing import Captures
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
@@ -24,7 +25,8 @@ class Parts:
 
     `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
     A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
-    `observe` chooses who looks at a call; `naming` says which names of clients are believed.
+    `observe` chooses who looks at a call; `naming` says which names of clients are believed;
+    `captures` what of a call is kept so that it can be made again.
     """
 
     target: Target
@@ -37,3 +39,4 @@ class Parts:
     on_surprise: Callable[[], None]
     observe: Observing = observer_for
     naming: Naming = field(default_factory=Naming)
+    captures: Captures = field(default_factory=Captures)

@@ -1,7 +1,7 @@
 """A captured call in forms that make it happen again: curl, Python, a recording. Pure.
 
-A recording has the form of the files in `tests/wire`. Not here: what is captured and when (only the
-privacy mode `full` may), where captures are stored.
+A recording has the form of the files in `tests/wire`. Not here: what is captured and when
+(`observers/capturing.py`), where captures are stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Headers = list[tuple[str, str]]
 
 INLINE_BYTES = 100_000
 """A longer argument is refused by Linux (128 KiB, MAX_ARG_STRLEN)."""
-_PIECE_BYTES = 100  # what a piece takes beside its bytes
+PIECE_BYTES = 100
+"""About what a piece takes in memory beside its bytes."""
 # A replay's own client says who it is, what it accepts and how long its body is.
 _OWN_HEADERS = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "expect"}
@@ -39,7 +40,7 @@ class Capture(msgspec.Struct, kw_only=True, frozen=True):
 
     `body` None: longer than what is kept. `pieces`: the answer's body as it arrived, in seconds
     after the request was sent on. `framing` is `chunked`, `length` or `close`. `complete` False:
-    the answer broke off; `cut`: it went on, but no more was kept.
+    the answer broke off; `cut`: it is longer than what is kept, and nothing of it is.
     """
 
     id: str
@@ -66,7 +67,7 @@ class Capture(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def size(self) -> int:
         """About as many bytes of memory as it takes."""
-        pieces = sum(len(piece) + _PIECE_BYTES for _, piece in self.pieces)
+        pieces = sum(len(piece) + PIECE_BYTES for _, piece in self.pieces)
         return len(self.body or b"") + pieces
 
 
@@ -111,6 +112,7 @@ def as_recording(capture: Capture, base: str) -> str:
     """JSON as in `tests/wire`: what was sent, and what came back when."""
     if capture.status is None:
         raise ReplayError("this call has no answer to record")
+    body = _text(_body(capture))
     if capture.cut:
         raise ReplayError("the answer is longer than what is kept of one")
     recording = {
@@ -119,7 +121,7 @@ def as_recording(capture: Capture, base: str) -> str:
             "method": capture.method,
             "target": capture.target,
             "headers": capture.headers,
-            "body": _text(_body(capture)),
+            "body": body,
         },
         "response": {
             "status": capture.status,

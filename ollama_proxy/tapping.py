@@ -1,26 +1,33 @@
-"""Chooses what looks at a call: its observer, under the privacy that holds for it.
+"""Chooses what looks at a call: its observer, under the privacy that holds for it, and its tap.
+
+A call is captured if it runs a model and everything of it may turn out to be kept.
 
 Not here: which observer is for which route (`observers/`), which privacy for which call
-(`observers/policy.py`), what is done with the bytes (`observers/tap.py`).
+(`observers/policy.py`), what is done with the bytes (`observers/tap.py`, `capturing.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ollama_proxy.exchange import Exchange
+from ollama_proxy.exchange import Exchange, ran_model
+from ollama_proxy.headers import RawHeaders
+from ollama_proxy.observers.capturing import CapturingTap
 from ollama_proxy.observers.ruled import Ruled
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.parts import Parts
 
 
-def make_tap(parts: Parts, exchange: Exchange, headers: Mapping[str, str]) -> Tap:
+def make_tap(parts: Parts, exchange: Exchange, headers: Mapping[str, str], raw: RawHeaders) -> Tap:
     """The tap of a call that has just begun; `headers`, its request's, must not care about case."""
     policy = parts.policy
     said = headers.get(policy.header) if policy.header else None
     privacy = policy.usual if said is None else policy.asked(said)
     # By the path as it is recorded, which an absolute target has too.
     observer = parts.observe(exchange.method, exchange.path, exchange.observation, privacy)
-    if said is not None or not policy.has_rules:
-        return Tap(exchange, observer)
-    return Tap(exchange, observer, ruled=Ruled(policy, exchange, observer))
+    settled = said is not None or not policy.has_rules
+    ruled = None if settled else Ruled(policy, exchange, observer)
+    may_keep_all = privacy.keeps_all if settled else policy.may_keep_all
+    if may_keep_all and observer.reads_all and ran_model(exchange.path):
+        return CapturingTap(exchange, observer, raw, parts.captures, ruled=ruled)
+    return Tap(exchange, observer, ruled=ruled)

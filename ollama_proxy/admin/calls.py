@@ -55,7 +55,8 @@ class Calls:
         capture = await told(self._history.capture(request.match_info["id"]))
         if capture is None:
             raise web.HTTPNotFound(
-                text="what this call sent was not kept: only the privacy mode full keeps it"
+                text="what this call sent was not kept: only the privacy mode full keeps it, of a "
+                "call that runs a model, sends no image and holds nothing that is redacted"
             )
         content_type, make = FORMS[form]
         try:

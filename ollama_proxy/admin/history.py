@@ -100,6 +100,7 @@ class History:
 
     async def capture(self, id: str) -> Capture | None:
         """Raises Unreadable."""
+        self._live.settle()
         return await self._read(self._reader.capture(id)) if is_id(id) else None
 
     async def marks(self, wanted: Filter) -> list[Mark]:

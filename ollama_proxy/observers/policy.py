@@ -60,6 +60,11 @@ class Policy:
     def has_rules(self) -> bool:
         return bool(self._rules)
 
+    @property
+    def may_keep_all(self) -> bool:
+        """Whether of some calls prompt and answer are kept whole."""
+        return self.usual.keeps_all or any(privacy.keeps_all for _, privacy in self._rules)
+
     def asked(self, value: str) -> Privacy:
         """What a call asks for with its header. A word that is no mode keeps nothing."""
         mode = value.strip().lower()

@@ -166,7 +166,7 @@ class Privacy(msgspec.Struct, frozen=True):
         whole = whole and len(text) <= wanted
         text = text[:wanted]
         end = len(text) if whole else max(0, len(text) - self._lookahead)
-        kept = readable(redacted(text, self._finders, end) if self._finders else text)
+        kept = readable(redacted(text, self.finders, end) if self.finders else text)
         if mode is Mode.TRUNCATE:
             return kept[: self.characters]
         if mode is Mode.FULL:
@@ -174,14 +174,15 @@ class Privacy(msgspec.Struct, frozen=True):
         return digest(kept) if whole else None
 
     @property
-    def _finders(self) -> tuple[Finder, ...]:
+    def finders(self) -> tuple[Finder, ...]:
+        """What finds that which is to be taken out."""
         return self.redact + self.secrets
 
     def error(self, text: str) -> str:
         """An error's text without the patterns' matches and known kinds of secrets, bounded."""
         seen = text[: ERROR_LIMIT + 2 * LOOKAHEAD]
         end = len(seen) if seen == text else len(seen) - LOOKAHEAD
-        return readable(redacted(seen, self._finders + _SECRETS, end))[:ERROR_LIMIT]
+        return readable(redacted(seen, self.finders + _SECRETS, end))[:ERROR_LIMIT]
 
     def unquoted(self, text: str, model: str | None) -> str:
         """What may be kept of an error to a request that may carry a prompt and names `model`.
@@ -199,7 +200,7 @@ class Privacy(msgspec.Struct, frozen=True):
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""
-        return any(finder.search(text) for finder in self._finders)
+        return any(finder.search(text) for finder in self.finders)
 
 
 class Held:

@@ -28,6 +28,7 @@ class StoreReader:
     """The store's reads, off the event loop, and away from the threads that look up host names."""
 
     store: SqliteStore
+    writer: Writer
     threads: ThreadPoolExecutor
 
     async def search(self, wanted: Filter) -> Found:
@@ -37,10 +38,13 @@ class StoreReader:
         return await self._read(self.store.call, id)
 
     async def capture(self, id: str) -> Capture | None:
-        return await self._read(self.store.capture, id)
+        return await self._read(self._capture, id)
 
     async def marks(self, wanted: Filter) -> list[Mark]:
         return await self._read(self.store.marks, wanted)
+
+    def _capture(self, id: str) -> Capture | None:
+        return self.writer.capture(id) or self.store.capture(id)
 
     async def _read(self, reading: Callable[[A], R], asked: A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self.threads, reading, asked)

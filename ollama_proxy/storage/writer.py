@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from ollama_proxy.exchange import Call, State, iso, text_size
 from ollama_proxy.replay import Capture
@@ -27,6 +28,15 @@ PRUNE_CALLS = 5000
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
 log = logging.getLogger(__name__)
+
+
+class Captured(Protocol):
+    """What was captured of a call; `capture` is worked out when it is first asked for."""
+
+    size: int
+
+    @property
+    def capture(self) -> Capture | None: ...
 
 
 class Writer:
@@ -66,7 +76,7 @@ class Writer:
         # What waits, by id: a finished call takes the place of its running row.
         self._running: dict[str, Call] = {}
         self._finished: dict[str, Call] = {}
-        self._captures: dict[str, Capture] = {}  # of calls in `_finished`
+        self._captures: dict[str, Captured] = {}  # of calls in `_finished`
         self._held = 0  # characters and bytes of all three
         self._asked = 0
         self._answered = 0
@@ -76,14 +86,14 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, call: Call, capture: Capture | None = None) -> None:
-        """`capture`: of a finished call, to be stored with it where there is room."""
+    def put(self, call: Call, captured: Captured | None = None) -> None:
+        """`captured`: of a finished call, to be stored with it where there is room."""
         with self._changed:
             if call.state == State.RUNNING:
                 self._put_running(call)
             else:
                 self._put_finished(call)
-                self._put_capture(call, capture)
+                self._put_capture(call, captured)
             if self.pending in (1, BATCH):
                 self._changed.notify_all()
 
@@ -104,6 +114,12 @@ class Writer:
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self.pending and not self._thread.is_alive()
+
+    def capture(self, id: str) -> Capture | None:
+        """What waits to be stored of a call."""
+        with self._changed:
+            captured = self._captures.get(id)
+        return None if captured is None else captured.capture
 
     @property
     def pending(self) -> int:
@@ -128,17 +144,17 @@ class Writer:
         else:
             self.dropped += 1
 
-    def _put_capture(self, call: Call, capture: Capture | None) -> None:
-        if capture is None or self._finished.get(call.id) is not call:
+    def _put_capture(self, call: Call, captured: Captured | None) -> None:
+        if captured is None or self._finished.get(call.id) is not call:
             return
-        if self._held + capture.size <= self._characters:
-            self._captures[call.id] = capture
-            self._held += capture.size
+        if self._held + captured.size <= self._characters:
+            self._captures[call.id] = captured
+            self._held += captured.size
 
     def _drop_capture(self, id: str) -> None:
-        capture = self._captures.pop(id, None)
-        if capture is not None:
-            self._held -= capture.size
+        captured = self._captures.pop(id, None)
+        if captured is not None:
+            self._held -= captured.size
 
     def _fits(self, call: Call) -> bool:
         """Whether there is room, where the call's running row gives up its own."""
@@ -208,7 +224,8 @@ class Writer:
 
     def _write(self, calls: Sequence[Call]) -> None:
         with self._changed:
-            captures = [self._captures[call.id] for call in calls if call.id in self._captures]
+            waiting = [self._captures[call.id] for call in calls if call.id in self._captures]
+        captures = [found for one in waiting if (found := one.capture) is not None]
         try:
             if calls:
                 self._store.write(calls, captures)

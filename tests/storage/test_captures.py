@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_proxy.exchange import Call
+from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -78,7 +79,7 @@ def test_the_writer_stores_it_with_its_call(store: SqliteStore) -> None:
     writer.start()
     call = make_call()
     writer.put(replace(call, state="running"))
-    writer.put(call, capture_of(call))
+    writer.put(call, Draft(capture_of(call), ()))
     assert writer.flush(SOON)
     assert store.capture(call.id) == capture_of(call)
     assert writer.stop(SOON)
@@ -88,7 +89,7 @@ def test_where_there_is_no_room_it_is_the_capture_that_is_left_out(store: Sqlite
     writer = Writer(store, characters=3000)
     calls = [make_call(prompt="x" * 1000) for _ in range(3)]
     for call in calls:
-        writer.put(call, capture_of(call, b"y" * 1000))
+        writer.put(call, Draft(capture_of(call, b"y" * 1000), ()))
     writer.start()
     assert writer.flush(SOON)
     assert writer.dropped == 0
@@ -102,7 +103,7 @@ def test_what_is_stored_takes_no_room_any_more(store: SqliteStore) -> None:
     writer.start()
     for _ in range(5):
         call = make_call()
-        writer.put(call, capture_of(call, b"y" * 2000))
+        writer.put(call, Draft(capture_of(call, b"y" * 2000), ()))
         assert writer.flush(SOON)
         assert store.capture(call.id) is not None
     assert writer.stop(SOON)
