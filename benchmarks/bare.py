@@ -15,7 +15,6 @@ import uvloop
 
 from ollama_proxy.exchange import Observation
 from ollama_proxy.forwarder import Forwarder
-from ollama_proxy.front import make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG
 from ollama_proxy.live import Live
@@ -46,9 +45,8 @@ async def serve(port: int, upstream: int) -> None:
         on_surprise=lambda: None,
         observe=nobody,
     )
-    front = make_front(Forwarder(parts).handle, None, "/admin")
     server = await asyncio.get_running_loop().create_server(
-        front, "127.0.0.1", port, backlog=BACKLOG
+        Forwarder(parts), "127.0.0.1", port, backlog=BACKLOG
     )
     gc.collect()
     gc.freeze()

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.mounting import mounted_at
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
 from ollama_proxy.around import Around
@@ -31,7 +32,6 @@ from ollama_proxy.config import Config
 from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.forwarder import Forwarder
-from ollama_proxy.front import FrontError, make_front
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
@@ -262,8 +262,7 @@ class App:
             ),
         )
         pages = Pages(api)
-        mounted = web.Application()
-        mounted.add_subapp(config.admin_path, _admin_app(api, pages))
+        mounted = mounted_at(config.admin_path, _admin_app(api, pages))
         behind = await self._runner(mounted)
         if listener is not None:
             runner = await self._runner(_admin_app(api, pages))
@@ -298,17 +297,13 @@ class App:
                 instance=self._instance,
                 health=lambda: self._sensor.health,
                 on_surprise=self._sensor.poke,
-            )
+            ),
+            admin=admin,
+            admin_path=config.admin_path,
+            greet=self._callers.look,
         )
-        try:
-            self._front = make_front(
-                self._forwarder.handle, admin, config.admin_path, self._callers.look
-            )
-        except FrontError as error:
-            raise StartError(str(error)) from error
-        self._forwarder.look_of = self._front.look_of
         self._server = await asyncio.get_running_loop().create_server(
-            self._front, sock=listener, backlog=BACKLOG
+            self._forwarder, sock=listener, backlog=BACKLOG
         )
 
     # -- stop -------------------------------------------------------------------------------
@@ -316,12 +311,11 @@ class App:
     async def stop(self) -> None:
         """Let running calls end, within `timeouts.drain`, then end everything and write it down."""
         self._server.close()
-        self._forwarder.close(self._front.connections)
+        self._forwarder.close()
         if not await self._forwarder.drained(self.config.timeouts.drain):
             await self.interrupt("the time to end by themselves was over")
         self._api.events.close()
         self._api.exports.close()
-        await self._front.shutdown(0.1)
         await self._started.aclose()
 
     async def interrupt(self, why: str) -> None:

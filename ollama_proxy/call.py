@@ -1,8 +1,9 @@
-"""One call, straight through: from the client's request to its end.
+"""One call, straight through: from the client's request to its end, as a sequence of events.
 
-The client's bytes go first, the record second: nothing here waits for a recorder. Not here: how
-answers are relayed (`upstream.py`), what is edited in a head (`headers.py`), what aiohttp must be
-told for all this to hold (`front.py`).
+Nothing here waits, but for a new connection: the client's bytes are written on in the call that
+brings them, and the record is closed in the loop's next turn, when they have left. Not here: how
+requests are cut (`downstream.py`), how answers are relayed (`upstream.py`), what is edited in a
+head (`request_head.py`, `headers.py`).
 """
 
 from __future__ import annotations
@@ -11,150 +12,266 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import Callable
 
-from aiohttp import StreamReader, web
-from aiohttp.web_protocol import RequestHandler
-
-from ollama_proxy.admission import admitted_head
-from ollama_proxy.answers import CLOSED, KEPT, Answered, Refusal, write_refusal
+from ollama_proxy.admission import admit
+from ollama_proxy.answers import Refusal, refusal_answer
+from ollama_proxy.downstream import Downstream, Piece
 from ollama_proxy.exchange import Exchange, Look, Reason, State
-from ollama_proxy.headers import client_name, recorded_path
+from ollama_proxy.framing import FramingError
+from ollama_proxy.headers import client_name
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
-from ollama_proxy.names import split_app
 from ollama_proxy.observers import dialect_of, error_body
 from ollama_proxy.parts import Parts
+from ollama_proxy.request_head import RequestHead
 from ollama_proxy.tapping import make_tap
-from ollama_proxy.upstream import Signal, Upstream, reset_on_close
+from ollama_proxy.upstream import Signal, Upstream
 
 log = logging.getLogger(__name__)
 
+FAULT = "the proxy failed: see its log"
+
 
 class ForwardedCall:
-    """One call on its way: its request, its connection, its record."""
+    """One call on its way: its client, its connection to the upstream, its record."""
 
-    def __init__(self, parts: Parts, request: web.BaseRequest, look: Look | None = None) -> None:
+    __slots__ = (
+        "_answer_over",
+        "_client",
+        "_connecting",
+        "_early",
+        "_head",
+        "_loop",
+        "_on_end",
+        "_parts",
+        "_tap",
+        "_timer",
+        "_upstream",
+        "_uploading",
+        "_watchdog",
+        "exchange",
+    )
+
+    def __init__(
+        self,
+        parts: Parts,
+        client: Downstream,
+        head: RequestHead,
+        *,
+        look: Look | None,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[ForwardedCall], None],
+    ) -> None:
+        """`on_end` is told when the record is closed."""
         self._parts = parts
-        self._request = request
-        self._method = request.method
-        self._http_10 = request.version < (1, 1)
+        self._client = client
+        self._head = head
+        self._loop = loop
+        self._on_end = on_end
         self._upstream: Upstream | None = None
-        self._pump: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[Upstream] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._early: list[Piece] = []  # of the body, until there is a connection
+        self._uploading = False
         self._watchdog: Watchdog | None = None
-        app, self._target = split_app(request.raw_path)
-        named = app or parts.naming.name_of(request.headers)
-        agent = request.headers.get("User-Agent", "")
+        self._answer_over = False
+        named = head.app or parts.naming.name_of(head.header)
+        address = client.peer[0] if client.peer else ""
         self.exchange = Exchange.begin(
-            self._method,
-            recorded_path(self._target.partition("?")[0]),
-            named or client_name(agent, request.remote or ""),
+            head.method,
+            head.path,
+            named or client_name(head.agent, address),
             named=named is not None,
         )
         self.exchange.look = look
-        self._tap = make_tap(parts, self.exchange, request.headers, request.raw_headers)
-        self._registered = False
+        self._tap = make_tap(parts, self.exchange, head)
 
-    # -- the straight way -------------------------------------------------------------------
+    # -- the request ------------------------------------------------------------------------
 
-    async def run(self) -> Answered:
+    def begin(self, piece: Piece) -> None:
+        """Send the request on, as far as it is here; or answer it."""
+        self._parts.live.start(self)
+        self._uploading = not piece.whole
+        self._note(piece)
         try:
-            head = admitted_head(self._request, self._target, self._parts)
-            upstream = self._upstream = self._parts.pool.take_idle() or await self._connected()
-            self._send(upstream, head)
-            return self._answered(upstream, await self._relayed(upstream))
-        except Refusal as refusal:
-            return self._refused(refusal)
-        except asyncio.CancelledError:
-            if self._delivered:
-                # It had its answer and left before this task could say so.
-                self._tap.close(True)
-                self._end_of_answer()
-            self.exchange.end(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
-            raise
+            admit(self._head, self._client, self._parts)
+            upstream = self._parts.pool.take_idle()
+            if upstream is None:
+                self._early.append(piece)
+                self._connect()
+            else:
+                self._send(upstream, piece)
         except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
-            log.error("a call failed in the proxy itself: %s", where(error))
-            return self._refused(
-                Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
-            )
+            self._failed(error)
 
-    async def _connected(self) -> Upstream:
-        """A new connection. Raises Refusal where there is none."""
+    def more(self, piece: Piece) -> None:
+        self._uploading = not piece.whole
+        self._note(piece)
+        upstream = self._upstream
+        if upstream is None:
+            self._early.append(piece)
+            self._client.hold(True)
+            return
+        if upstream.usable:
+            upstream.transport.write(piece.raw)
+        if self._watchdog is not None:
+            self._watchdog.piece_sent()
+        if piece.whole:
+            upstream.uploading = False
+            upstream.sent_at = self._loop.time()
+
+    def malformed(self, error: FramingError) -> None:
+        self._refuse(Refusal(400, State.FAILED, Reason.REFUSED, f"the request's body: {error}"))
+
+    def _connect(self) -> None:
         began = time.monotonic()
-        self._connecting = asyncio.ensure_future(self._parts.pool.connect())
-        self._register()
+        connecting = asyncio.ensure_future(self._parts.pool.connect())
+        self._connecting = connecting
         limit = self._parts.limits.connect
-        try:
-            async with asyncio.timeout(limit or None) as timer:
-                upstream = await self._connecting
-        except OSError as error:
-            self._noticed(False)
-            # TimeoutError is an OSError, and the kernel's own: only ours has expired.
-            if timer.expired():
-                text = f"Ollama at {self._where} did not accept a connection within {limit:g} s"
-                raise Refusal(504, State.TIMEOUT, Reason.CONNECT_TIMEOUT, text) from None
-            text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
-            raise Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text) from None
-        self._noticed(True)
-        self.exchange.connect = time.monotonic() - began
-        return upstream
+        if limit:
+            self._timer = self._loop.call_later(limit, self._connect_timed_out)
+        connecting.add_done_callback(lambda _: self._connected(connecting, began))
 
-    def _send(self, upstream: Upstream, head: bytes) -> None:
-        """Write the request, or its beginning, then read it ourselves."""
-        request = self._request
-        client = request.transport
-        if client is None:
-            raise asyncio.CancelledError
+    def _connect_timed_out(self) -> None:
+        limit = self._parts.limits.connect
+        self._noticed(False)
+        text = f"Ollama at {self._where} did not accept a connection within {limit:g} s"
+        self._refuse(Refusal(504, State.TIMEOUT, Reason.CONNECT_TIMEOUT, text))
+
+    def _connected(self, connecting: asyncio.Task[Upstream], began: float) -> None:
+        """A new connection is there, or there will be none; or the call has ended meanwhile."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if connecting.cancelled():
+            return
+        error = connecting.exception()
+        if self._answer_over:
+            if error is None:
+                connecting.result().abort()
+            return
+        if isinstance(error, OSError):
+            self._noticed(False)
+            text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
+            self._refuse(Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text))
+            return
+        try:
+            upstream = connecting.result()
+            self._noticed(True)
+            self.exchange.connect = time.monotonic() - began
+            self._client.hold(False)
+            self._send(upstream, *self._early)
+            self._early.clear()
+        except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """The request was not sent: because it must not be, or by a fault of ours."""
+        if not isinstance(error, Refusal):
+            log.error("a call failed in the proxy itself: %s", where(error))
+            error = Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, FAULT)
+        self._refuse(error)
+
+    def _send(self, upstream: Upstream, *pieces: Piece) -> None:
+        """Write the request, or its beginning. Raises Refusal."""
+        self._upstream = upstream
         if not upstream.usable:
             text = f"Ollama at {self._where} closed a new connection at once"
             raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
-        chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+        head, client = self._head, self._client
         upstream.begin(
-            method=self._method,
-            http_10=self._http_10,
-            client=client,
-            # aiohttp takes a chunked body's trailers for headers of the connection's next request.
-            keep_alive=request.keep_alive and not self._http_10 and not chunked,
+            self,
+            method=head.method,
+            http_10=head.http_10,
+            client=client.transport,
+            keep_alive=head.keep_alive,
             tap=self._tap,
         )
-        content = request.content
-        whole = content.is_eof()
-        body = content.read_nowait() if whole else b""
-        if whole and chunked:
-            upstream.transport.write(head + _chunk(body) + b"0\r\n\r\n")
-        else:
-            upstream.transport.write(head + body if body else head)
-        upstream.sent_at = asyncio.get_running_loop().time()
-        if whole:
-            self._tap.request_piece(body)
-            self._understood()
-        else:
-            upstream.uploading = True
-            self._pump = asyncio.ensure_future(self._pumped(upstream, content, chunked))
-        self._register()
-        if self._parts.limits.any_after_sending:
+        upstream.uploading = self._uploading
+        body = b"".join([piece.raw for piece in pieces])
+        upstream.transport.write(head.upstream + body if body else head.upstream)
+        upstream.sent_at = self._loop.time()
+        if client.slow:
+            upstream.pause()
+        if self._parts.limits.any_after_sending or self._uploading:
             self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
 
-    async def _relayed(self, upstream: Upstream) -> Signal:
-        """Wait for the answer's end; the bytes pass meanwhile without this task."""
-        writer = self._request.writer
-        try:
-            while (signal := await upstream.next_signal()) is Signal.DRAIN:
-                await upstream.client_caught_up(writer.drain())
-        finally:
-            # From here on aiohttp may not put an answer of its own behind ours.
-            writer.output_size += upstream.sent
-        return signal
+    def _note(self, piece: Piece) -> None:
+        """Show the tap what came of the request; it is read when its bytes have left."""
+        tap = self._tap
+        enough = piece.whole
+        for data in piece.payload:
+            enough |= tap.request_piece(data)
+        if enough and tap.awaits_request:
+            self._loop.call_soon(self._understand)
 
-    def _answered(self, upstream: Upstream, signal: Signal) -> Answered:
+    def _understand(self) -> None:
+        """The request is here, or all of it that is looked at: its record can say more."""
+        self._tap.request_end()
+        self._parts.live.describe(self)
+
+    def upstream_slow(self, slow: bool) -> None:
+        self._client.hold(slow and self._uploading)
+
+    # -- the answer -------------------------------------------------------------------------
+
+    def client_slow(self, slow: bool) -> None:
+        if self._upstream is not None:
+            self._upstream.pause() if slow else self._upstream.resume()
+
+    def answered(self, signal: Signal) -> None:
         """The answer is over: what became of it?"""
-        if signal is not Signal.DONE:
-            return self._broken(upstream, signal)
-        self._tap.close(True)
-        self._end_of_answer()
-        if upstream.uploading:
-            self._stop_upload(upstream)
-        return KEPT if upstream.client_kept else CLOSED
+        upstream = self._upstream
+        assert upstream is not None
+        if signal is Signal.DONE:
+            self._over(upstream.client_kept, whole=True)
+        elif upstream.head is not None:
+            self.exchange.end(State.FAILED, Reason.UPSTREAM_ABORTED, signal.value)
+            if upstream.head.ends_with_connection:
+                self._client.reset()
+            self._over(False)
+        elif signal is Signal.STOPPED:
+            # Cancelled or interrupted: whatever could be said would not be Ollama's answer.
+            self._over(False)
+        else:
+            text = f"Ollama at {self._where} gave no answer: {signal.value}"
+            self._refuse(Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text))
+
+    def _over(self, keep: bool, whole: bool = False) -> None:
+        """Give everything back; the record is closed when what was written has left."""
+        if self._answer_over:
+            return
+        self._answer_over = True
+        if self.exchange.ended is None:
+            self.exchange.ended = time.monotonic()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        linger = not self._told_not_to_send
+        if self._upstream is not None:
+            self._parts.pool.give_back(self._upstream)
+        elif self._connecting is not None:
+            self._connecting.cancel()
+        self._client.over(keep, linger)
+        self._loop.call_soon(self._close, whole)
+
+    @property
+    def _told_not_to_send(self) -> bool:
+        """Whether the client asked before it sent its body, and was answered: then it does not."""
+        asked = self._uploading and self._head.has(b"expect")
+        return asked and self._upstream is not None and not self._upstream.interims
+
+    def _close(self, whole: bool) -> None:
+        """Close the record: the last thing that is done for a call."""
+        try:
+            self._tap.close(whole)
+            if whole:
+                self._end_of_answer()
+        finally:
+            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, FAULT)
+            self._parts.live.finish(self.exchange)
+            self._on_end(self)
 
     def _end_of_answer(self) -> None:
         """The answer came whole: what does it say of the call?"""
@@ -168,82 +285,11 @@ class ForwardedCall:
         else:
             exchange.end(State.COMPLETED)
 
-    def _broken(self, upstream: Upstream, signal: Signal) -> Answered:
-        """The answer will not become whole. Before its head: say so; after it: break off too."""
-        self._stop_upload(upstream)
-        if upstream.head is None:
-            return self._broken_before_head(signal)
-        self.exchange.end(State.FAILED, Reason.UPSTREAM_ABORTED, signal.value)
-        self._tap.close(False)
-        client = self._request.transport
-        if client is not None and upstream.head.ends_with_connection:
-            reset_on_close(client)
-        return CLOSED
-
-    def _broken_before_head(self, signal: Signal) -> Answered:
-        exchange = self.exchange
-        if exchange.state is State.TIMEOUT and exchange.reason and exchange.error:
-            raise Refusal(504, exchange.state, exchange.reason, exchange.error)
-        if signal is not Signal.STOPPED:
-            text = f"Ollama at {self._where} gave no answer: {signal.value}"
-            raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
-        # Cancelled or interrupted: whatever could be said would not be Ollama's answer.
-        return CLOSED
-
-    # -- the request's body -----------------------------------------------------------------
-
-    async def _pumped(self, upstream: Upstream, content: StreamReader, chunked: bool) -> None:
-        """Pass the request's body on as it comes, no faster than the upstream takes it."""
-        limit = self._parts.limits.upload or None
-        while True:
-            try:
-                async with asyncio.timeout(limit):
-                    await upstream.writable()
-                    data = await content.readany()
-            except TimeoutError:
-                self._time_out(Reason.UPLOAD_TIMEOUT, limit or 0.0)
-                return
-            except (web.RequestPayloadError, OSError):
-                # The client broke its own upload; aiohttp ends the connection.
-                self.client_left()
-                return
-            if not data:
-                break
-            if upstream.lost:
-                return
-            upstream.transport.write(_chunk(data) if chunked else data)
-            if self._tap.request_piece(data):
-                self._understood()
-        if chunked and not upstream.lost:
-            upstream.transport.write(b"0\r\n\r\n")
-        upstream.uploading = False
-        upstream.sent_at = asyncio.get_running_loop().time()
-        self._understood()
-
-    def _understood(self) -> None:
-        """The request is here, or all of it that is looked at: its record can say more."""
-        self._tap.request_end()
-        if self._registered:
-            self._parts.live.describe(self)
-
-    # -- ends -------------------------------------------------------------------------------
+    # -- other ends -------------------------------------------------------------------------
 
     @property
-    def _delivered(self) -> bool:
-        return self._upstream is not None and self._upstream.delivered
-
-    @property
-    def connection(self) -> RequestHandler:
-        """The client's connection, as aiohttp's server knows it."""
-        return self._request.protocol
-
-    @property
-    def socket(self) -> int:
-        """The client's socket as a file descriptor, -1 if it is closed."""
-        transport = self._request.transport
-        found = transport.get_extra_info("socket") if transport is not None else None
-        descriptor: int = found.fileno() if found is not None else -1
-        return descriptor
+    def client(self) -> Downstream:
+        return self._client
 
     def cancel(self) -> None:
         """An operator wants the call to end."""
@@ -254,81 +300,37 @@ class ForwardedCall:
         self._tap.digest()
 
     def client_left(self) -> None:
-        """The client was seen to be gone where aiohttp, which reads no more, does not see it."""
         self.stop(State.CANCELLED, Reason.CLIENT_DISCONNECTED, self._left_when())
 
     def stop(self, state: State, reason: Reason, error: str | None = None) -> None:
         """End the call from this side; the client sees its answer break off."""
-        if self._delivered or not self.exchange.end(state, reason, error):
+        if self._answer_over or not self.exchange.end(state, reason, error):
             return
         if self._upstream is not None:
             self._upstream.stop()
-        elif self._connecting is not None:
-            self._connecting.cancel()
-
-    def finish(self) -> None:
-        """Give everything back and close the record. Never awaits: it must not be cancelled."""
-        try:
-            self._give_back()
-        finally:
-            self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, "the proxy failed: see its log")
-            self._tap.close(False)
-            self._register()
-            self._parts.live.finish(self.exchange)
-
-    def _give_back(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        if self._pump is not None:
-            self._pump.cancel()
-        if self._connecting is not None and self._upstream is None:
-            self._connecting.add_done_callback(_abandon)
-            self._connecting.cancel()
-        if self._upstream is not None:
-            if self._pump is not None and not self._pump.done():
-                self._upstream.abort()
-            self._parts.pool.give_back(self._upstream)
-
-    def _register(self) -> None:
-        if not self._registered:
-            self._registered = True
-            self._parts.live.start(self)
-
-    def _stop_upload(self, upstream: Upstream) -> None:
-        """What is left of the upload is not wanted; aiohttp lingers for it and then closes."""
-        if self._pump is not None:
-            self._pump.cancel()
-        client = self._request.transport
-        if client is not None and "Expect" in self._request.headers and not upstream.interims:
-            # Told not to send, the client sends nothing: there is nothing to linger for.
-            client.close()
+        else:
+            self._over(False)
 
     def _left_when(self) -> str:
         if self._upstream is None or self._upstream.head is None:
-            uploading = self._pump is not None and not self._pump.done()
-            when = "during its upload" if uploading else "before the answer began"
+            when = "during its upload" if self._uploading else "before the answer began"
             return f"the client left {when}"
         return "the client left while the answer was on its way"
 
-    def _refused(self, refusal: Refusal) -> Answered:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer ourselves, in the client's dialect, unless an answer has already begun."""
-        message = refusal.message
-        self.exchange.end(refusal.state, refusal.reason, message)
-        if self._request.writer.output_size:
-            return CLOSED
-        self.exchange.status_code = refusal.status
-        self._read_request()
-        body = (
-            error_body(dialect_of(self.exchange.path), message, refusal.status) if message else b""
-        )
-        return write_refusal(self._request, refusal, body)
-
-    def _read_request(self) -> None:
-        """What a call wanted is worth knowing, too, when it never reached the upstream."""
-        content = self._request.content
-        if self._pump is None and self._upstream is None and content.is_eof():
-            self._tap.request_piece(content.read_nowait())
-            self._tap.request_end()
+        if self._answer_over:
+            return
+        message, head, exchange = refusal.message, self._head, self.exchange
+        exchange.end(refusal.state, refusal.reason, message)
+        keep = False
+        if self._upstream is None or self._upstream.head is None:
+            exchange.status_code = refusal.status
+            keep = head.keep_alive and not self._uploading
+            body = error_body(dialect_of(head.path), message, refusal.status) if message else b""
+            answer = refusal_answer(refusal, body, keep_alive=keep, head_only=head.method == "HEAD")
+            self._client.write(answer)
+        self._over(keep)
 
     def _noticed(self, reachable: bool) -> None:
         """A connection to the upstream was made, or could not be."""
@@ -341,22 +343,14 @@ class ForwardedCall:
 
     def _time_out(self, reason: Reason, limit: float) -> None:
         name = reason.value.removesuffix("_timeout")
-        self.stop(
-            State.TIMEOUT, reason, f"the limit timeouts.{name} of this proxy, {limit:g} s, passed"
-        )
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        text = f"the limit timeouts.{name} of this proxy, {limit:g} s, passed"
+        if self._upstream is not None and self._upstream.head is not None:
+            self.stop(State.TIMEOUT, reason, text)
+        else:
+            self._refuse(Refusal(504, State.TIMEOUT, reason, text))
 
 
 def _cause(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return "it does not speak TLS as expected; is it http rather than https?"
     return f"{error.strerror or error or type(error).__name__}. Is it running?"
-
-
-def _abandon(connecting: asyncio.Task[Upstream]) -> None:
-    """A connection that came after its call had ended is closed."""
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().abort()

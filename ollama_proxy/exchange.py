@@ -298,11 +298,15 @@ class Exchange:
         )
 
     def end(self, state: State, reason: Reason | None = None, error: str | None = None) -> bool:
-        """The only way out of RUNNING. Returns False, and changes nothing, if already ended."""
+        """The only way out of RUNNING. Returns False, and changes nothing, if already ended.
+
+        `ended` is now, unless it was set before: when the answer was over, but not yet judged.
+        """
         if self.state is not State.RUNNING:
             return False
         self.state, self.reason, self.error = state, reason, error
-        self.ended = time.monotonic()
+        if self.ended is None:
+            self.ended = time.monotonic()
         return True
 
     @property

@@ -1,6 +1,8 @@
-"""The running calls: each request gets one, a stop waits for them or ends them.
+"""The proxy's server: who is connected, which calls run, and the admin behind one path.
 
-Not here: the way of a call (`call.py`).
+Each request becomes a call; a stop waits for them or ends them. A connection that asks for the
+admin's path is handed over to aiohttp, which closes it behind its answer, so that whatever the
+client asks next arrives here again. Not here: the way of a call (`call.py`).
 """
 
 from __future__ import annotations
@@ -8,65 +10,126 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from ollama_proxy.answers import CLOSED
+from ollama_proxy.answers import Refusal, refusal_answer
 from ollama_proxy.call import ForwardedCall
+from ollama_proxy.downstream import Downstream
 from ollama_proxy.exchange import Look, Reason, State
+from ollama_proxy.observers import error_body
 from ollama_proxy.parts import Parts
+from ollama_proxy.request_head import Heads, RequestError, RequestHead
 from ollama_proxy.ticker import Ticker
 
 DEPARTED_SECONDS = 0.5
 """How often clients are looked for that left unnoticed."""
+IDLE_SECONDS = 3600.0
+"""How long a client's connection stays open without a call."""
+
+Greet = Callable[[Any, Any], Look | None]
+
+
+def nobody(client: object, server: object) -> None:
+    """Greets nobody."""
 
 
 class Forwarder:
-    """Forwards every request it is handed."""
+    """Makes a protocol of each client's connection. `greet` is told both its ends, the client's
+    first. Requests below `admin_path` go to `admin`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        admin: web.Server | None = None,
+        admin_path: str = "/admin",
+        greet: Greet = nobody,
+    ) -> None:
         self._parts = parts
-        self.look_of: Callable[[RequestHandler], Look | None] = lambda connection: None
+        self._heads = Heads(parts.target, parts.policy.cut)
+        self.read = self._heads.read
+        self._admin = admin
+        self._admin_path = admin_path.encode()
+        self._greet = greet
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[Downstream] = set()
         self._running: set[ForwardedCall] = set()
         self._idle = asyncio.Event()
-        self._idle.set()
-        self._closing = False
-        self._ticker = Ticker(DEPARTED_SECONDS, self._end_departed)
+        self.closing = False
+        self._departed = Ticker(DEPARTED_SECONDS, self._end_departed)
+        self._old = Ticker(IDLE_SECONDS / 60, self._close_old)
+
+    def __call__(self) -> Downstream:
+        return Downstream(self._loop, self)
 
     @property
     def running(self) -> int:
         return len(self._running)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Forward one request and record it. Cancelled by the server when the client leaves."""
-        call = ForwardedCall(self._parts, request, self.look_of(request.protocol))
+    # -- connections ------------------------------------------------------------------------
+
+    def opened(self, client: Downstream) -> None:
+        self._connections.add(client)
+        client.look = self._greet(client.peer, client.local)
+        self._old.wake()
+        if self.closing:
+            client.finish()
+
+    def closed(self, client: Downstream) -> None:
+        self._connections.discard(client)
+        self._is_idle()
+
+    def takes(self, client: Downstream, data: bytes) -> bool:
+        """Hand the connection over, for good, if `data` asks for the admin."""
+        start = data.find(b" ") + 1
+        if self._admin is None or not data.startswith(self._admin_path, start):
+            return False
+        behind = start + len(self._admin_path)
+        if data[behind : behind + 1] not in (b"/", b"?", b" "):
+            return False
+        self._connections.discard(client)
+        handler = self._admin()
+        client.transport.set_protocol(handler)
+        handler.connection_made(client.transport)
+        handler.data_received(data)
+        return True
+
+    def call(self, client: Downstream, head: RequestHead) -> ForwardedCall:
+        call = ForwardedCall(
+            self._parts, client, head, look=client.look, loop=self._loop, on_end=self._ended
+        )
         self._running.add(call)
-        self._idle.clear()
-        self._ticker.wake()
-        try:
-            answer = await call.run()
-        finally:
-            # Without an await: what is cancelled here would never be recorded.
-            call.finish()
-            self._running.discard(call)
-            if not self._running:
-                self._idle.set()
-        return CLOSED if self._closing else answer
+        self._departed.wake()
+        return call
 
-    def close(self, connections: list[RequestHandler]) -> None:
-        """Take no more requests: idle connections end now, the others after their answer.
+    def refuse(self, client: Downstream, error: RequestError) -> None:
+        refusal = Refusal(error.status, State.FAILED, Reason.REFUSED, str(error))
+        body = error_body("ollama", str(error), error.status)
+        client.write(refusal_answer(refusal, body, keep_alive=False, head_only=False))
 
-        Closing a busy one would throw away what is still to come of its upload.
-        """
-        self._closing = True
-        busy = {call.connection for call in self._running}
-        for connection in connections:
-            if connection not in busy:
-                connection.force_close()
+    def _ended(self, call: ForwardedCall) -> None:
+        self._running.discard(call)
+        self._is_idle()
+
+    def _is_idle(self) -> None:
+        if self.closing and not self._running and not self._connections:
+            self._idle.set()
+
+    # -- a stop -----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take no more requests: idle connections end now, the others after their answer."""
+        self.closing = True
+        self._old.stop()
+        for client in list(self._connections):
+            if not client.busy:
+                client.finish()
+        self._is_idle()
 
     async def drained(self, seconds: float) -> bool:
-        """Wait until nothing runs; False if that takes longer."""
+        """Wait until nothing runs and all answers have left; False if that takes longer."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -75,10 +138,15 @@ class Forwarder:
         return True
 
     def interrupt(self, reason: Reason) -> int:
-        """End every running call as interrupted; returns how many."""
-        for call in self._running:
+        """End every running call as interrupted, and every connection; returns how many calls."""
+        running = list(self._running)
+        for call in running:
             call.stop(State.INTERRUPTED, reason)
-        return len(self._running)
+        for client in list(self._connections):
+            client.close()
+        return len(running)
+
+    # -- now and then -----------------------------------------------------------------------
 
     def _end_departed(self) -> bool:
         """End calls whose client has left while nothing was read from it, so that nobody noticed.
@@ -86,11 +154,18 @@ class Forwarder:
         That is so while an upload waits for a slow upstream, or many requests wait behind a call.
         """
         if hasattr(select, "POLLRDHUP"):
-            sockets = {call.socket: call for call in self._running}
-            sockets.pop(-1, None)
+            deaf = {call.client.deaf_socket: call for call in self._running}
+            deaf.pop(-1, None)
             poll = select.poll()
-            for descriptor in sockets:
+            for descriptor in deaf:
                 poll.register(descriptor, select.POLLRDHUP)
-            for descriptor, _ in poll.poll(0):
-                sockets[descriptor].client_left()
+            for descriptor, _ in poll.poll(0) if deaf else ():
+                deaf[descriptor].client.close()
         return bool(self._running)
+
+    def _close_old(self) -> bool:
+        long_ago = self._loop.time() - IDLE_SECONDS
+        for client in list(self._connections):
+            if not client.busy and client.idle_since < long_ago:
+                client.close()
+        return bool(self._connections)

@@ -16,6 +16,9 @@ SIZE_LINE_LIMIT = 4096
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
 
 
+_UNCLEAR = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
+
+
 class FramingError(ValueError):
     """The sender broke the framing; where its message ends can no longer be known."""
 
@@ -135,6 +138,17 @@ class Chunked:
         else:
             self._trailer = True
         return False
+
+
+class StrictChunked(Chunked):
+    """The same for requests: no bare LF, and nothing in a line that a reader could stumble over."""
+
+    __slots__ = ()
+
+    def _ends(self, line: bytes) -> bool:
+        if not line.endswith(b"\r") or _UNCLEAR.search(line, 0, len(line) - 1):
+            raise FramingError("a chunk-size or trailer line holds what it may not")
+        return super()._ends(line)
 
 
 def chunk_size(line: bytes) -> int:

@@ -96,7 +96,7 @@ class ResponseHead:
             if name in CUT:
                 self._cut.append(line.span())
                 if name == b"connection":
-                    connection.update(_tokens(value))
+                    connection.update(tokens(value))
             elif name not in noted:
                 noted[name] = value
             elif name == b"transfer-encoding" or value != noted[name]:
@@ -171,61 +171,9 @@ def may_become_head(data: bytes) -> bool:
     return data[: len(start)] == start[: len(data)] and b"\n\n" not in data
 
 
-def _tokens(value: bytes) -> list[bytes]:
+def tokens(value: bytes) -> list[bytes]:
+    """The members of a header's list, in lower case (RFC 9110 section 5.6.1)."""
     return [token.strip(b" \t").lower() for token in value.split(b",") if token.strip(b" \t")]
-
-
-def request_head(
-    method: str,
-    target: bytes,
-    headers: RawHeaders,
-    *,
-    http_10: bool,
-    authority: bytes | None,
-    cut: frozenset[bytes] = CUT,
-) -> bytes:
-    """The head to send upstream: the client's own lines but for those of its connection, in `cut`.
-
-    `authority` takes the place of Host where Host is not passed through, and then stands for the
-    client's own origin too, so that a same-origin page stays one. A chunked body stays chunked;
-    HTTP/1.0 goes up as HTTP/1.0, so that the upstream does not chunk its answer.
-    Raises HeadError for a transfer coding other than chunked, or any in HTTP/1.0.
-    """
-    dropped = cut
-    hosts: list[bytes] = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower == b"connection":
-            dropped = dropped | (set(_tokens(value)) - NEVER_DROPPED)
-        elif lower == b"transfer-encoding" and (http_10 or value.lower() != b"chunked"):
-            raise HeadError("a transfer coding other than chunked, or one in HTTP/1.0")
-        elif lower == b"host":
-            hosts.append(value)
-    parts = [
-        method.encode("ascii"),
-        b" ",
-        target,
-        b" HTTP/1.0\r\n" if http_10 else b" HTTP/1.1\r\n",
-    ]
-    for name, value in headers:
-        lower = name.lower()
-        if lower in dropped:
-            continue
-        if authority is not None:
-            value = _rewritten(lower, value, hosts, authority)
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
-
-
-def _rewritten(name: bytes, value: bytes, hosts: list[bytes], authority: bytes) -> bytes:
-    if name == b"host":
-        return authority
-    if name == b"origin" and hosts:
-        scheme, separator, host = value.partition(b"://")
-        if separator and host == hosts[0]:
-            return scheme + separator + authority
-    return value
 
 
 def host_allowed(host: str) -> bool:

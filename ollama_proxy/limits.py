@@ -1,6 +1,6 @@
 """The time limits of a call, and the watchdog that ends a call when one passes.
 
-Not here: connecting and uploading, whose limits stand where they wait (`call.py`).
+Not here: the limit of connecting (`call.py`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,13 @@ class Watchdog:
     ) -> None:
         self._limits, self._upstream, self._time_out = limits, upstream, time_out
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = self._uploaded = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._look()
+
+    def piece_sent(self) -> None:
+        """Some of the request was passed on."""
+        self._uploaded = self._loop.time()
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -63,6 +67,8 @@ class Watchdog:
         due = []
         if limits.total:
             due.append((self._began + limits.total, Reason.TOTAL_TIMEOUT, limits.total))
+        if limits.upload and upstream.uploading:
+            due.append((self._uploaded + limits.upload, Reason.UPLOAD_TIMEOUT, limits.upload))
         if limits.first_byte and upstream.head is None:
             # Nobody answers before the request is there: it counts from its end.
             since = self._loop.time() if upstream.uploading else upstream.sent_at

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-APP = "/app/"
+APP = b"/app/"
 """`OLLAMA_HOST=http://127.0.0.1:11435/app/NAME`: Ollama has no such route, so nothing is hidden."""
 
 NAME_LIMIT = 64
 # Not `.` and `..`: those are steps in a path.
-_APP = re.compile(rf"{APP}(?!\.\.?[/?]|\.\.?$)([A-Za-z0-9._~-]{{1,{NAME_LIMIT}}})(?=[/?]|$)")
+_APP = re.compile(rb"%b(?!\.\.?[/?]|\.\.?\Z)([A-Za-z0-9._~-]{1,%d})(?=[/?]|\Z)" % (APP, NAME_LIMIT))
 
 
 class Naming(msgspec.Struct, frozen=True):
@@ -28,26 +28,26 @@ class Naming(msgspec.Struct, frozen=True):
     header: str = ""
     keys: Mapping[str, str] = {}
 
-    def name_of(self, headers: Mapping[str, str]) -> str | None:
-        """The name that these headers give; `headers` must not care about case."""
-        if self.header and (said := shown(headers.get(self.header, ""))):
+    def name_of(self, header: Callable[[bytes], str]) -> str | None:
+        """The name that a request gives; `header` tells the value of one by its lower-case name."""
+        if self.header and (said := shown(header(self.header.lower().encode()))):
             return said
         if self.keys:
-            scheme, _, key = headers.get("Authorization", "").partition(" ")
+            scheme, _, key = header(b"authorization").partition(" ")
             if scheme.lower() != "bearer":
-                key = headers.get("X-Api-Key", "")
+                key = header(b"x-api-key")
             return self.keys.get(hashlib.sha256(key.strip().encode("utf-8", "replace")).hexdigest())
         return None
 
 
-def split_app(target: str) -> tuple[str | None, str]:
+def split_app(target: bytes) -> tuple[str | None, bytes]:
     """The name in a request's target, and the target as it goes upstream: `/app/bot/api/chat`
     is `bot` and `/api/chat`. Any other target stays the same bytes."""
     found = _APP.match(target) if target.startswith(APP) else None
     if found is None:
         return None, target
     rest = target[found.end() :]
-    return found[1], rest if rest.startswith("/") else "/" + rest
+    return found[1].decode(), rest if rest.startswith(b"/") else b"/" + rest
 
 
 def shown(name: str) -> str:

@@ -36,13 +36,13 @@ class Pool:
         """Our ends of the open connections: host and port."""
         return {(end[0], end[1]) for end in self._by_end if isinstance(end, tuple)}
 
-    def is_other_end(self, connection: asyncio.BaseTransport) -> bool:
-        """Whether an accepted connection is one of these, come back here.
+    def is_other_end(self, peer: object, local: object) -> bool:
+        """Whether an accepted connection, of these ends, is one of ours, come back here.
 
         Both ends are compared: a port of another program may equal one of ours.
         """
-        upstream = self._by_end.get(connection.get_extra_info("peername"))
-        return upstream is not None and upstream.ends[1] == connection.get_extra_info("sockname")
+        upstream = self._by_end.get(peer)
+        return upstream is not None and upstream.ends[1] == local
 
     def take_idle(self) -> Upstream | None:
         """An idle connection that can carry a call, or None."""

@@ -8,20 +8,18 @@ Not here: which observer is for which route (`observers/`), which privacy for wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ollama_proxy.exchange import Exchange, ran_model
-from ollama_proxy.headers import RawHeaders
 from ollama_proxy.observers.capturing import CapturingTap
 from ollama_proxy.observers.ruled import Ruled
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.parts import Parts
+from ollama_proxy.request_head import RequestHead
 
 
-def make_tap(parts: Parts, exchange: Exchange, headers: Mapping[str, str], raw: RawHeaders) -> Tap:
-    """The tap of a call that has just begun; `headers`, its request's, must not care about case."""
+def make_tap(parts: Parts, exchange: Exchange, head: RequestHead) -> Tap:
+    """The tap of a call that has just begun."""
     policy = parts.policy
-    said = headers.get(policy.header) if policy.header else None
+    said = head.header(policy.key) if policy.key and head.has(policy.key) else None
     privacy = policy.usual if said is None else policy.asked(said)
     # By the path as it is recorded, which an absolute target has too.
     observer = parts.observe(exchange.method, exchange.path, exchange.observation, privacy)
@@ -29,5 +27,5 @@ def make_tap(parts: Parts, exchange: Exchange, headers: Mapping[str, str], raw: 
     ruled = None if settled else Ruled(policy, exchange, observer)
     may_keep_all = privacy.keeps_all if settled else policy.may_keep_all
     if may_keep_all and observer.reads_all and ran_model(exchange.path):
-        return CapturingTap(exchange, observer, raw, parts.captures, ruled=ruled)
+        return CapturingTap(exchange, observer, head.raw_headers, parts.captures, ruled=ruled)
     return Tap(exchange, observer, ruled=ruled)

@@ -10,26 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-import socket
-import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol, cast
 
 from ollama_proxy.framing import FramingError, Scanner
 from ollama_proxy.headers import HeadError, ResponseHead, may_become_head, response_head
 
-HIGH_WATER = 256 * 1024
-"""Bytes waiting for a slow client above which the upstream is no longer read."""
 HEAD_LIMIT = 1024 * 1024
 INTERIM_LIMIT = 64
 """1xx answers passed on before the real one; more is a broken upstream."""
 
 
 class Signal(Enum):
-    """Why the forwarder is woken. All but DRAIN are the answer's end."""
+    """How an answer ends."""
 
-    DRAIN = "the client reads too slowly"
     DONE = "the answer is whole"
     ABORTED = "Ollama broke off"
     MALFORMED = "Ollama sent what is not HTTP"
@@ -48,6 +43,16 @@ class Tap(Protocol):
     def piece(self, size: int) -> bool: ...
 
 
+class Call(Protocol):
+    """What a connection tells the call that it serves."""
+
+    def answered(self, signal: Signal) -> None:
+        """The answer is over; told once. The connection may be given back at once."""
+
+    def upstream_slow(self, slow: bool) -> None:
+        """The upstream takes no more of the request for now, or takes it again."""
+
+
 class Upstream(asyncio.Protocol):
     """One connection to the upstream; it serves one call at a time."""
 
@@ -62,12 +67,10 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self.ends: tuple[object, object] = (None, None)
         self._readable: select.poll | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._waiter: asyncio.Future[None] | None = None
         self._reset()
 
     def _reset(self) -> None:
+        self._call: Call | None = None
         self._client: asyncio.Transport | None = None
         self._tap: Tap | None = None
         self._method = ""
@@ -80,60 +83,47 @@ class Upstream(asyncio.Protocol):
         self.head: ResponseHead | None = None
         self.last_piece = 0.0
         self.sent_at = 0.0
-        self._all_sent = False
         self._surplus = False
         self.client_kept = False
         self.uploading = False
         self.paused = False
-        self.sent = 0
 
     # -- one call ---------------------------------------------------------------------------
 
     def begin(
-        self, *, method: str, http_10: bool, client: asyncio.Transport, keep_alive: bool, tap: Tap
+        self,
+        call: Call,
+        *,
+        method: str,
+        http_10: bool,
+        client: asyncio.Transport,
+        keep_alive: bool,
+        tap: Tap,
     ) -> None:
         """Take up a call: its answer goes to `client`, kept alive afterwards if that can be."""
+        self._call = call
         self._method = method
         self._http_10 = http_10
         self._client = client
         self._keep_alive = keep_alive
         self._tap = tap
 
-    async def next_signal(self) -> Signal:
-        """Wait for the next thing the forwarder must act on."""
-        while self._signal is None:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        signal = self._signal
-        if signal is Signal.DRAIN:
-            self._signal = None
-        return signal
-
     def stop(self) -> None:
         """End the call from this side."""
-        self._raise(Signal.STOPPED)
+        self._end(Signal.STOPPED)
 
     @property
     def usable(self) -> bool:
         """Whether a call can be sent: a new connection may be closed before its first."""
         return not self.lost and not self.transport.is_closing()
 
-    async def client_caught_up(self, drained: Awaitable[None]) -> None:
-        """Wait for a slow client, but not beyond the call's end; then read on."""
-        draining = asyncio.ensure_future(drained)
-        try:
-            while not draining.done() and not self._over:
-                self._waiter = self._loop.create_future()
-                await asyncio.wait((draining, self._waiter), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._waiter = None
-            draining.cancel()
-        self._resume()
+    def pause(self) -> None:
+        """The client is slow: read no more of the answer for now."""
+        self.paused = True
+        if self.usable:
+            self.transport.pause_reading()
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         self.paused = False
         self.last_piece = self._loop.time()
         if self.usable:
@@ -150,33 +140,28 @@ class Upstream(asyncio.Protocol):
             and not self.uploading
             and self.usable
         )
+        paused = self.paused
         self._reset()
+        if reusable and paused:
+            self.transport.resume_reading()
         return reusable
 
     def abort(self) -> None:
         """Close now, whatever is still on its way."""
-        self._client = self._tap = None
+        self._call = self._client = self._tap = None
         if not self.lost:
             self.transport.abort()
 
-    async def writable(self) -> None:
-        """Wait until the upstream has taken most of what was written."""
-        await self._writable.wait()
-
-    def _raise(self, signal: Signal) -> None:
-        if self._signal is None or self._signal is Signal.DRAIN:
+    def _end(self, signal: Signal) -> None:
+        """Say so to the call, once."""
+        if self._call is not None and self._signal is None:
             self._signal = signal
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    @property
-    def _over(self) -> bool:
-        return self._signal is not None and self._signal is not Signal.DRAIN
+            self._call.answered(signal)
 
     # -- bytes ------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._client is None or self._over:
+        if self._client is None or self._signal is not None:
             # Nobody asked for these bytes: they must never be taken for another call's answer.
             self._surplus = True
             self.transport.abort()
@@ -195,12 +180,12 @@ class Upstream(asyncio.Protocol):
             if end < 0:
                 self._buffer = data
                 if len(data) > HEAD_LIMIT or not may_become_head(data):
-                    self._raise(Signal.MALFORMED)
+                    self._end(Signal.MALFORMED)
                 return
             try:
                 head = response_head(data[: end + 4], self._method)
             except HeadError:
-                self._raise(Signal.MALFORMED)
+                self._end(Signal.MALFORMED)
                 return
             data = data[end + 4 :]
             if head.status >= 200:
@@ -214,10 +199,9 @@ class Upstream(asyncio.Protocol):
         """Pass a 1xx answer on; False if there can be none here."""
         self.interims += 1
         if head.status == 101 or self.interims > INTERIM_LIMIT or self._client is None:
-            self._raise(Signal.MALFORMED)
+            self._end(Signal.MALFORMED)
             return False
         if not self._http_10 and not self._client.is_closing():
-            # Not counted as sent: an error of ours may still follow it.
             self._client.write(head.raw)
         return True
 
@@ -226,7 +210,7 @@ class Upstream(asyncio.Protocol):
         scanner = head.scanner()
         if self._http_10 and head.header(b"transfer-encoding"):
             # An HTTP/1.0 client cannot read chunks, and the bytes are not to be re-made.
-            self._raise(Signal.MALFORMED)
+            self._end(Signal.MALFORMED)
             return
         self.head = head
         self._scanner = scanner
@@ -254,16 +238,12 @@ class Upstream(asyncio.Protocol):
             # The client must see the break, not a clean end; what it does not get is not recorded.
             del pending[count:]
             self._write(before)
-            self._raise(Signal.MALFORMED)
+            self._end(Signal.MALFORMED)
             return
         if end < 0:
             self._write(before + data if before else data)
             if self._tap.piece(len(data)):
                 self._let_others_run()
-            if self._client.get_write_buffer_size() > HIGH_WATER:
-                self.paused = True
-                self.transport.pause_reading()
-                self._raise(Signal.DRAIN)
             return
         body = data if end == len(data) else data[:end]
         self._write(before + body if before else body)
@@ -283,19 +263,11 @@ class Upstream(asyncio.Protocol):
         assert self._client is not None
         # A client that has just left is still ours until its handler is cancelled.
         if data and not self._client.is_closing():
-            self.sent += len(data)
             self._client.write(data)
 
-    @property
-    def delivered(self) -> bool:
-        """Whether the answer is whole and its last byte has left for the client."""
-        return self._signal is Signal.DONE and self._all_sent
-
     def _finish(self, surplus: bytes) -> None:
-        assert self._client is not None
-        self._all_sent = self._client.get_write_buffer_size() == 0
         self._surplus = bool(surplus)
-        self._raise(Signal.DONE)
+        self._end(Signal.DONE)
 
     # -- the connection's own events --------------------------------------------------------
 
@@ -313,12 +285,10 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        if exc is not None and self._client is not None and not self._over:
+        if exc is not None and self._client is not None and self._signal is None:
             self._read_rest()
-        if self._client is not None and not self._over:
-            clean = exc is None and self._scanner is not None and self._scanner.ends_with_connection
-            self._raise(Signal.DONE if clean else Signal.ABORTED)
-        self._writable.set()
+        clean = exc is None and self._scanner is not None and self._scanner.ends_with_connection
+        self._end(Signal.DONE if clean else Signal.ABORTED)
         self._on_lost(self)
 
     def _read_rest(self) -> None:
@@ -330,16 +300,18 @@ class Upstream(asyncio.Protocol):
         if connection is None or self.transport.get_extra_info("sslcontext") is not None:
             return
         try:
-            while (data := os.read(connection.fileno(), 65536)) and not self._over:
+            while self._call is not None and (data := os.read(connection.fileno(), 65536)):
                 self.data_received(data)
         except OSError:
             return
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        if self._call is not None:
+            self._call.upstream_slow(True)
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        if self._call is not None:
+            self._call.upstream_slow(False)
 
     def is_fresh(self, now: float, idle_limit: float) -> bool:
         """Whether a call may be sent on this idle connection.
@@ -350,14 +322,3 @@ class Upstream(asyncio.Protocol):
         if not self.usable or now - self.idle_since > idle_limit:
             return False
         return self._readable is None or not self._readable.poll(0)
-
-
-def reset_on_close(transport: asyncio.Transport) -> None:
-    """Close so that the peer sees a reset: the only sign of a break in a body that ends by closing.
-
-    `abort()` alone sends an ordinary FIN, which would read as a clean end.
-    """
-    connection: socket.socket | None = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

@@ -31,15 +31,16 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Policy:
-    """What holds for all calls, and the rules. `header`: that with which a call asks, or empty.
+    """What holds for all calls, and the rules. `key`: the header with which a call asks, in
+    lower case, or empty.
 
     `cut` are the headers of a request that go no further: those of its connection, and this one.
     """
 
     def __init__(self, usual: Privacy, rules: Sequence[PrivacyRule] = (), header: str = "") -> None:
         self.usual = usual.with_modes(None, None)
-        self.header = header
-        self.cut = CUT | {header.lower().encode()} if header else CUT
+        self.key = header.lower().encode()
+        self.cut = CUT | {self.key} if header else CUT
         self._rules = [(rule, _with(self.usual, rule.mode, rule.responses)) for rule in rules]
 
     @classmethod

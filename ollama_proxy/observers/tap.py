@@ -68,6 +68,11 @@ class Tap:
         self._request.append(data[: REQUEST_LIMIT - before])
         return before + len(data) >= REQUEST_LIMIT
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether the request's body is yet to be read."""
+        return self._request is not None
+
     def request_end(self) -> None:
         """The request is here, or all of it that is looked at: read it, once."""
         if self._request is None:

@@ -22,7 +22,7 @@ COLUMNS: tuple[str, ...] = Call.__struct_fields__
 # is encoded on the event loop (a page this long in 10 to 70 ms).
 MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
-_BEYOND_64_BITS = 2**63
+BEYOND_64_BITS = 2**63
 _AS_JSON = ("options", "tool_names", "caller", "resources")
 _TRUTHS = ("streamed", "prefill_cached")
 
@@ -202,24 +202,6 @@ def following(wanted: Filter, found: Found) -> Filter | None:
     return msgspec.structs.replace(wanted, before=last, limit=left)
 
 
-def to_row(call: Call) -> tuple[Any, ...]:
-    """The call's values in the order of `COLUMNS`, as every engine can take them.
-
-    What most values are is passed on here and now: 28 calls of `_storable` took twice the time.
-    """
-    return tuple(
-        [
-            value
-            if value is None
-            or type(value) is float
-            or (type(value) is str and value.isascii())
-            or (type(value) is int and -_BEYOND_64_BITS <= value < _BEYOND_64_BITS)
-            else _storable(value)
-            for value in msgspec.structs.astuple(call)
-        ]
-    )
-
-
 def from_row(row: Sequence[Any]) -> Call:
     values = dict(zip(COLUMNS, row, strict=True))
     for name in _AS_JSON:
@@ -231,15 +213,20 @@ def from_row(row: Sequence[Any]) -> Call:
     return Call(**values)
 
 
-def _storable(value: Any) -> Any:
-    """The value as SQL can take it, so that one odd value does not hold back a whole batch.
+def storable(value: Any) -> Any:
+    """The value as every engine can take it, so that one odd value does not hold back a batch.
 
-    A lone surrogate becomes `?`, an integer beyond 64 bits None; `json` takes both as they are.
+    A lone surrogate becomes `?`, an integer beyond 64 bits None; in JSON both are as they are.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, int) and not -_BEYOND_64_BITS <= value < _BEYOND_64_BITS:
+    if isinstance(value, int) and not -BEYOND_64_BITS <= value < BEYOND_64_BITS:
         return None
-    if isinstance(value, dict | list):
+    return _json(value) if isinstance(value, dict | list) else value
+
+
+def _json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError):
         return json.dumps(value)
-    return value

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Reason, State, iso, text_size
+from ollama_proxy.exchange import Call, Reason, State, iso
 from ollama_proxy.records import Filter, Holdings, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics, Summary
@@ -31,7 +31,6 @@ from ollama_proxy.storage.base import (
     Migrations,
     StoreError,
     from_row,
-    to_row,
 )
 from ollama_proxy.storage.database import (
     BROKEN,
@@ -43,6 +42,7 @@ from ollama_proxy.storage.database import (
     pragma,
     prepare,
 )
+from ollama_proxy.storage.inserting import StoredBefore, insert
 from ollama_proxy.storage.search import search
 
 BUSY_SECONDS = 2.0
@@ -51,27 +51,9 @@ PRUNE_ROWS = 1000
 PRUNE_PAGES = 2000
 # To find out how many to forget, more are not counted: a million took longer than a whole step.
 MANY_ROWS = 20 * PRUNE_ROWS
-# Rows stored by one statement. SQLite works without Python's lock, but takes it again after each
-# statement: where the event loop is busy all the time that takes long, and by single rows two of
-# three calls were lost (11,000 a second, on two cores). Below 999 values: all that an SQLite
-# before 3.32 takes.
-TOGETHER = min(32, 999 // len(COLUMNS))
-# Python keeps a statement, and with it the values of its last use: those may not be many.
-TOGETHER_CHARACTERS = 1 << 20
-# Seconds between two such statements: where the loop shares a core with the thread that writes,
-# the kernel lets it wait up to 5 ms for one that works on and on.
-BREATH = 0.0005
 SECONDS_A_DAY = 86400.0
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
-_ROW = f"({', '.join('?' * len(COLUMNS))})"
-_INSERT = f"INSERT INTO calls ({', '.join(COLUMNS)}) VALUES "
-_OVER_RUNNING = (
-    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in COLUMNS)}"
-    " WHERE calls.state = 'running'"
-)
-_ONE = _INSERT + _ROW + _OVER_RUNNING
-_SOME = _INSERT + ", ".join([_ROW] * TOGETHER) + _OVER_RUNNING
 # Not by a bound value: for that the index of running calls is not used.
 _RUNNING = f"{_SELECT} WHERE state = 'running'"
 _OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
@@ -145,7 +127,7 @@ class SqliteStore:
         """Looks after the commit whether the files are still there: then it was not in vain."""
         try:
             self._store(calls, captures)
-        except _StoredBefore:
+        except StoredBefore:
             self._store(calls, captures, singly=True)
         folder.check(self.path, self._files)
 
@@ -234,19 +216,11 @@ class SqliteStore:
     def _store(
         self, calls: Sequence[Call], captures: Sequence[Capture] = (), *, singly: bool = False
     ) -> None:
-        """Raises _StoredBefore, having done nothing, where some are: SQLite tells only how many."""
+        """Raises StoredBefore, having done nothing."""
         batch = Statistics()
         with self._transaction() as connection:
-            for start in range(0, len(calls), TOGETHER):
-                if start:
-                    time.sleep(BREATH)
-                some = calls[start : start + TOGETHER]
-                if singly or not _fit_together(some):
-                    some = [call for call in some if _insert(connection, [call])]
-                elif _insert(connection, some) < TOGETHER:
-                    raise _StoredBefore
-                for call in some:
-                    batch.add(call)
+            for call in insert(connection, calls, singly=singly):
+                batch.add(call)
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",
                 [(capture.id, capture.to_bytes()) for capture in captures],
@@ -293,20 +267,6 @@ class SqliteStore:
             if rows == MANY_ROWS:
                 return PRUNE_ROWS
             return min(PRUNE_ROWS, math.ceil(rows * (used - max_bytes) / used))
-
-
-class _StoredBefore(Exception):
-    """Of the rows of a statement some are stored as finished already."""
-
-
-def _fit_together(calls: Sequence[Call]) -> bool:
-    return len(calls) == TOGETHER and sum(map(text_size, calls)) <= TOGETHER_CHARACTERS
-
-
-def _insert(connection: sqlite3.Connection, calls: Sequence[Call]) -> int:
-    """How many of them were not stored as finished before, and now are as they are here."""
-    values = [value for call in calls for value in to_row(call)]
-    return connection.execute(_ONE if len(calls) == 1 else _SOME, values).rowcount
 
 
 def _opened(connection: sqlite3.Connection | None, path: Path) -> sqlite3.Connection:

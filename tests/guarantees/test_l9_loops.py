@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from aiohttp import web
-
 from ollama_proxy.forwarder import Forwarder
-from ollama_proxy.front import make_front
 from ollama_proxy.limits import Limits
+from ollama_proxy.listening import bind
 from ollama_proxy.live import Live
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
+from ollama_proxy.settings import Address
 from ollama_proxy.target import Target
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, running_proxy
 from tests.processes import run
@@ -64,14 +63,8 @@ async def test_a_loop_through_another_program_is_answered_508(tmp_path: Path) ->
 async def test_a_connection_of_our_own_that_comes_back_is_answered_508() -> None:
     """Even before a probe found out: the call is told by both ends of its connection."""
     live = Live()
-
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return await forwarder.handle(request)
-
-    server = await asyncio.get_running_loop().create_server(
-        make_front(handle, None, "/admin"), "127.0.0.1", 0
-    )
-    port = server.sockets[0].getsockname()[1]
+    listener = bind(Address("127.0.0.1", 0), "")
+    port = listener.getsockname()[1]
     pool = Pool("127.0.0.1", port)
     parts = Parts(
         target=Target(path=b"", authority=b"127.0.0.1", pass_host=True, check_host=False),
@@ -83,7 +76,8 @@ async def test_a_connection_of_our_own_that_comes_back_is_answered_508() -> None
         health=UpstreamHealth,
         on_surprise=lambda: None,
     )
-    forwarder = Forwarder(parts)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Forwarder(parts), sock=listener)
     client = Connection(*await asyncio.open_connection("127.0.0.1", port))
     await client.send(GET)
     head, _ = await client.read_message()

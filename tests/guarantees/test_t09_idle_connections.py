@@ -10,7 +10,7 @@ from pathlib import Path
 from ollama_proxy.headers import ResponseHead
 from ollama_proxy.pool import Pool
 from ollama_proxy.upstream import Signal, Upstream
-from tests.harness import Connection, between
+from tests.harness import PATIENCE, Connection, between
 
 GET = b"GET /api/tags HTTP/1.1\r\nHost: localhost\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -76,6 +76,19 @@ class NoTap:
         return False
 
 
+class Caller:
+    """A call of which only the end is of interest."""
+
+    def __init__(self, over: asyncio.Event) -> None:
+        self._over = over
+
+    def answered(self, signal: Signal) -> None:
+        assert signal is Signal.DONE
+        self._over.set()
+
+    def upstream_slow(self, slow: bool) -> None: ...
+
+
 async def idle_connection(
     pool: Pool, server: socket.socket, uploading: bool = False
 ) -> tuple[socket.socket, Upstream]:
@@ -84,10 +97,13 @@ async def idle_connection(
     client, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
     upstream = await pool.connect()
     accepted, _ = server.accept()
-    upstream.begin(method="GET", http_10=False, client=client, keep_alive=True, tap=NoTap())
+    over = asyncio.Event()
+    upstream.begin(
+        Caller(over), method="GET", http_10=False, client=client, keep_alive=True, tap=NoTap()
+    )
     upstream.uploading = uploading
     accepted.sendall(OK)
-    assert await upstream.next_signal() is Signal.DONE
+    await asyncio.wait_for(over.wait(), PATIENCE)
     pool.give_back(upstream)
     client.close()
     theirs.close()

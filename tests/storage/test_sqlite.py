@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS, StoreError
 from ollama_proxy.storage.database import APPLICATION_ID
-from ollama_proxy.storage.sqlite import TOGETHER, TOGETHER_CHARACTERS, SqliteStore
+from ollama_proxy.storage.inserting import BRIEF, TOGETHER_CHARACTERS, WHOLE
+from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import make_call
+
+TOGETHER = WHOLE.together
 
 
 def reopened(store: SqliteStore) -> SqliteStore:
@@ -79,11 +83,32 @@ def test_a_batch_is_stored_by_few_statements_but_for_long_texts(
         connection.set_trace_callback(lambda sql: told.append(sql[:11]))
     text = "x" * characters
     calls = [
-        make_call(response=None if number % TOGETHER else text) for number in range(10 * TOGETHER)
+        make_call(response=None if number % TOGETHER else text, queue=0.1)
+        for number in range(10 * TOGETHER)
     ]
     store.write([*calls, make_call(), make_call(prompt=text)])
     assert told.count("INSERT INTO") == expected + 2
     assert store.statistics().all.requests == 10 * TOGETHER + 2
+
+
+def test_calls_that_ran_no_model_are_stored_whole_too(store: SqliteStore) -> None:
+    """By statements of their own, which name fewer columns: all others are then empty."""
+    calls = [brief_call() for _ in range(2 * BRIEF.together + 1)]
+    running = replace(calls[0], state="running", prompt="a", caller={"name": "b"})
+    told: list[str] = []
+    store.write([running])
+    with store._write() as connection:
+        connection.set_trace_callback(lambda sql: told.append(sql[:11]))
+    store.write([*calls[:-1], make_call(), calls[-1]])
+    assert told.count("INSERT INTO") == 4  # two of many, one left over, and the other
+    stored = {call.id: call for call in store.search(Filter(limit=1000)).calls}
+    assert [stored[call.id] for call in calls] == calls
+    assert store.statistics().all.requests == len(calls) + 1
+
+
+def brief_call() -> Call:
+    id = make_call().id
+    return Call(id=id, method="GET", path="/è", state="completed", started_at="2026", duration=0.1)
 
 
 def test_totals_are_those_of_the_calls_and_survive_reopening(store: SqliteStore) -> None:

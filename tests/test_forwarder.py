@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from ollama_proxy import front
-from ollama_proxy.front import FrontError, make_front
 from tests.harness import Connection, between, head_bytes
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -18,20 +15,6 @@ async def answer_all(upstream: Connection) -> None:
     while True:
         await upstream.read_head()
         await upstream.send(OK)
-
-
-async def never(request: web.BaseRequest) -> web.StreamResponse:
-    raise AssertionError("not called")
-
-
-async def test_an_aiohttp_that_drops_the_settings_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It drops all of them, with no more than a log line, when it does not know one."""
-    make_front(never, None, "/admin")
-    monkeypatch.setitem(front.SETTINGS, "unknown_setting", 1)
-    with pytest.raises(FrontError, match="did not take"):
-        make_front(never, None, "/admin")
 
 
 @pytest.mark.parametrize("line", [b"GET /x HTTP/2.0", b"PRI * HTTP/2.0", b"GET /x HTTP/1.2"])

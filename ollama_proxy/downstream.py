@@ -1,0 +1,336 @@
+"""A client's connection: cuts what comes into requests, one call at a time, and sees it leave.
+
+A request's head is read whole; its body is handed to the call as it comes, framing included. What
+comes behind a request waits until its call is over. Not here: what a call does (`call.py`), which
+calls there are (`forwarder.py`), what a head says (`request_head.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Protocol, cast
+
+from ollama_proxy.exchange import Look
+from ollama_proxy.framing import FramingError, Scanner
+from ollama_proxy.request_head import RequestError, RequestHead, broken_beginning
+
+HIGH_WATER = 256 * 1024
+"""Bytes waiting for a slow client above which the upstream is no longer read."""
+HEAD_LIMIT = 1024 * 1024
+"""Ollama's Go server takes 1 MiB of request head."""
+WAITING = 64 * 1024
+"""Bytes behind a running call's request from which on no more is read."""
+LINGER = 5.0
+"""Seconds in which a client that still sends may read an answer that came early.
+
+Closing at once would reset the connection and throw that answer away (RFC 9112 section 9.6).
+"""
+
+End = tuple[str, int]
+"""Host and port, of an IPv6 address with two numbers more."""
+
+
+class Piece:
+    """What came of a request's body: `raw` as on the wire, `payload` without its framing."""
+
+    __slots__ = ("payload", "raw", "whole")
+
+    def __init__(self, raw: bytes, payload: list[bytes], whole: bool) -> None:
+        self.raw, self.payload, self.whole = raw, payload, whole
+
+
+NOTHING = Piece(b"", [], True)
+
+
+class Call(Protocol):
+    """What a connection tells its running call."""
+
+    def begin(self, piece: Piece) -> None: ...
+
+    def more(self, piece: Piece) -> None:
+        """More of the request's body."""
+
+    def malformed(self, error: FramingError) -> None:
+        """The request's body broke its framing."""
+
+    def client_left(self) -> None: ...
+
+    def client_slow(self, slow: bool) -> None:
+        """More than `HIGH_WATER` waits for the client, or no longer."""
+
+
+class Server(Protocol):
+    """What a connection asks of the server that it belongs to."""
+
+    closing: bool
+
+    def opened(self, client: Downstream) -> None: ...
+
+    def closed(self, client: Downstream) -> None: ...
+
+    def read(self, raw: bytes) -> RequestHead:
+        """Raises RequestError."""
+
+    def takes(self, client: Downstream, data: bytes) -> bool:
+        """Whether another server took this request, and the connection with it."""
+
+    def call(self, client: Downstream, head: RequestHead) -> Call: ...
+
+    def refuse(self, client: Downstream, error: RequestError) -> None:
+        """Answer a request that is none."""
+
+
+class Downstream(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_body",
+        "_call",
+        "_ending",
+        "_held",
+        "_linger",
+        "_loop",
+        "_reading",
+        "_searched",
+        "_server",
+        "_waiting",
+        "idle_since",
+        "local",
+        "look",
+        "peer",
+        "slow",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+        self._loop = loop
+        self._server = server
+        self._call: Call | None = None
+        self._body: Scanner | None = None  # of the running call's request, while it is not whole
+        self._waiting = bytearray()  # an unfinished head, or what came behind the running call's
+        self._searched = 0
+        self._held = False
+        self._reading = True
+        self._ending = False
+        self._linger: asyncio.TimerHandle | None = None
+        self.idle_since = loop.time()
+        self.slow = False
+        self.peer: End | None = None
+        self.local: End | None = None
+        self.look: Look | None = None
+
+    # -- from the client --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclass of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(HIGH_WATER)
+        self.peer = transport.get_extra_info("peername")
+        self.local = transport.get_extra_info("sockname")
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._body is not None:
+            self._more(self._body, data)
+        elif self._call is None and not self._waiting:
+            self._begin(data)
+        elif not self._ending:
+            self._waiting += data
+            if self._call is None:
+                self._next()
+            else:
+                self._read_as_wanted()
+
+    def _begin(self, data: bytes) -> None:
+        """Begin the call that `data` asks for, once its head is whole."""
+        if self._ending:
+            return
+        if data[:1] in (b"\r", b"\n"):
+            data = data.lstrip(b"\r\n")  # RFC 9112 section 2.2
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            self._waiting += data
+            self._check_beginning()
+            return
+        if self._server.takes(self, data):
+            return
+        try:
+            head = self._server.read(data[:end])
+        except RequestError as error:
+            self._refuse(error)
+            return
+        self._call = call = self._server.call(self, head)
+        scanner = head.scanner()
+        if scanner is not None:
+            piece = self._cut(scanner, data[end:])
+        elif end == len(data):
+            piece = NOTHING
+        else:
+            piece = Piece(b"", [], True)
+            self._waiting += data[end:]
+        if piece is not None:
+            call.begin(piece)
+        if self._waiting:
+            self._read_as_wanted()
+
+    def _more(self, scanner: Scanner, data: bytes) -> None:
+        piece = self._cut(scanner, data)
+        if piece is not None and self._call is not None:
+            self._call.more(piece)
+
+    def _cut(self, scanner: Scanner, data: bytes) -> Piece | None:
+        """What `data` has of the running request's body; None if that is malformed."""
+        payload: list[bytes] = []
+        try:
+            size = scanner.feed(data, payload)
+        except FramingError as error:
+            self._body = scanner  # whatever comes is of this request, and of no other
+            if self._call is not None:
+                self._call.malformed(error)
+            return None
+        if size < 0:
+            self._body = scanner
+            return Piece(data, payload, False)
+        self._body = None
+        if size == len(data):
+            return Piece(data, payload, True)
+        self._waiting += data[size:]
+        return Piece(data[:size], payload, True)
+
+    def _check_beginning(self) -> None:
+        """Refuse what can never become a head, or not one within the limit."""
+        waiting = self._waiting
+        why = broken_beginning(waiting, self._searched) if waiting else None
+        self._searched = len(waiting)
+        if why is not None:
+            self._refuse(RequestError(400, why))
+        elif len(waiting) > HEAD_LIMIT:
+            self._refuse(RequestError(431, "the request's head is longer than 1 MiB"))
+
+    def _refuse(self, error: RequestError) -> None:
+        self._body = None
+        self._server.refuse(self, error)
+        self._end(lingering=True)
+
+    def _next(self) -> None:
+        """Begin the next call, if one waits and its head is whole."""
+        if self._call is not None or self._ending or not self._waiting:
+            return
+        waiting = self._waiting
+        if waiting.find(b"\r\n\r\n", max(0, self._searched - 3)) < 0 and waiting[0] > 32:
+            self._check_beginning()
+            return
+        data = bytes(waiting)
+        waiting.clear()
+        self._searched = 0
+        self._read_as_wanted()
+        self._begin(data)
+
+    def eof_received(self) -> None:
+        """A client that sends no more has left."""
+        if self._call is not None:
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ending = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._server.closed(self)
+        if self._call is not None:
+            self._call.client_left()
+
+    def pause_writing(self) -> None:
+        self._is_slow(True)
+
+    def resume_writing(self) -> None:
+        self._is_slow(False)
+
+    def _is_slow(self, slow: bool) -> None:
+        self.slow = slow
+        if self._call is not None:
+            self._call.client_slow(slow)
+
+    # -- from the call ----------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        return self._call is not None
+
+    def write(self, data: bytes) -> None:
+        """Send an answer of the proxy's own, if the client is still there."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def hold(self, held: bool) -> None:
+        """Take no more of the request's body for now, or go on."""
+        self._held = held
+        self._read_as_wanted()
+
+    def over(self, keep: bool, linger: bool = True) -> None:
+        """The call has ended. `keep`: the connection stays open for the next one.
+
+        `linger` False: what is missing of the request will not come.
+        """
+        self._call = None
+        self.idle_since = self._loop.time()
+        unfinished, self._body = self._body is not None, None
+        self._held = False
+        if not keep or unfinished or self._server.closing:
+            self._end(lingering=unfinished and linger)
+            return
+        if self._waiting:
+            self._loop.call_soon(self._next)
+        self._read_as_wanted()
+
+    def reset(self) -> None:
+        """Close so that the client sees a reset: the only sign of a break in a body that ends by
+        closing. `abort()` alone sends an ordinary FIN, which would read as a clean end."""
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        if connection is not None and not self.transport.is_closing():
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self) -> None:
+        """Close now, whatever is still on its way."""
+        self._ending = True
+        self.transport.abort()
+
+    def finish(self) -> None:
+        """Take no more requests; close once what was written has left."""
+        self._end(lingering=False)
+
+    def _end(self, lingering: bool) -> None:
+        """`lingering`: the client may still send, and is to read its answer first."""
+        self._ending = True
+        self._waiting.clear()
+        if self.transport.is_closing():
+            return
+        if lingering:
+            self._read_as_wanted()
+            self.transport.write_eof()
+            self._linger = self._loop.call_later(LINGER, self.transport.abort)
+        else:
+            self.transport.close()
+
+    def _read_as_wanted(self) -> None:
+        wanted = not self._held and len(self._waiting) <= WAITING
+        if wanted is self._reading or self.transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    @property
+    def deaf_socket(self) -> int:
+        """The socket's descriptor while nothing is read, so that nobody sees the client leave; -1
+        otherwise."""
+        if self._reading or self.transport.is_closing():
+            return -1
+        found = self.transport.get_extra_info("socket")
+        return -1 if found is None else int(found.fileno())
