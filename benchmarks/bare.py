@@ -13,7 +13,6 @@ import sys
 
 import uvloop
 
-from ollama_proxy.exchange import Observation
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG
@@ -27,9 +26,9 @@ from ollama_proxy.settings import Upstream
 from ollama_proxy.target import Target
 
 
-def nobody(method: str, path: str, observation: Observation, privacy: Privacy) -> Observer:
-    """An observer that looks at refusals only."""
-    return Observer(observation, privacy)
+def nobody(method: str, path: str) -> type[Observer]:
+    """Looks at refusals only."""
+    return Observer
 
 
 async def serve(port: int, upstream: int) -> None:

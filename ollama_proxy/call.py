@@ -160,6 +160,10 @@ class ForwardedCall:
             self._noticed(True)
             self.exchange.connect = time.monotonic() - began
             self._client.hold(False)
+            if not upstream.usable:
+                self._upstream = upstream
+                text = f"Ollama at {self._where} closed a new connection at once"
+                raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
             self._send(upstream, *self._early)
             self._early.clear()
         except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
@@ -173,11 +177,8 @@ class ForwardedCall:
         self._refuse(error)
 
     def _send(self, upstream: Upstream, *pieces: Piece) -> None:
-        """Write the request, or its beginning. Raises Refusal."""
+        """Write the request, or its beginning."""
         self._upstream = upstream
-        if not upstream.usable:
-            text = f"Ollama at {self._where} closed a new connection at once"
-            raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
         head, client = self._head, self._client
         upstream.begin(
             self,
@@ -248,7 +249,7 @@ class ForwardedCall:
             self._timer.cancel()
         if self._watchdog is not None:
             self._watchdog.stop()
-        linger = not self._told_not_to_send
+        linger = not (self._uploading and self._told_not_to_send)
         if self._upstream is not None:
             self._parts.pool.give_back(self._upstream)
         elif self._connecting is not None:
@@ -259,8 +260,8 @@ class ForwardedCall:
     @property
     def _told_not_to_send(self) -> bool:
         """Whether the client asked before it sent its body, and was answered: then it does not."""
-        asked = self._uploading and self._head.has(b"expect")
-        return asked and self._upstream is not None and not self._upstream.interims
+        upstream = self._upstream
+        return self._head.has(b"expect") and upstream is not None and not upstream.interims
 
     def _close(self, whole: bool) -> None:
         """Close the record: the last thing that is done for a call."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from ollama_proxy.bus import EventBus, Subscription, unspoken
-from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, ran_model, text_size
+from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded, Phases
 from ollama_proxy.prefill import Prefills
@@ -32,6 +32,7 @@ SETTLE_AT = 25
 TOLD_AT_ONCE = 50
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
+_FAILED = (State.FAILED, State.TIMEOUT)
 TRANSFERS = frozenset({"/api/create", "/api/pull", "/api/push"})
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
 
@@ -82,11 +83,11 @@ class Endings:
         self._clock = clock
         self._slots: deque[list[int]] = deque(maxlen=self.SLOTS + 1)  # [slot, ended, failed]
 
-    def add(self, failed: bool) -> None:
+    def add(self, ended: int, failed: int) -> None:
         slot = int(self._clock() / self.SLOT_SECONDS)
         if not self._slots or self._slots[-1][0] != slot:
             self._slots.append([slot, 0, 0])
-        self._slots[-1][1] += 1
+        self._slots[-1][1] += ended
         self._slots[-1][2] += failed
 
     def totals(self) -> tuple[int, int]:
@@ -144,7 +145,7 @@ class Live:
         self._running[exchange.id] = call
         self.last_started, self.last_busy = exchange.started_at, self._clock()
         self._tell_later(call)
-        if self._meter is not None and ran_model(exchange.path):
+        if self._meter is not None and exchange.runs_model:
             self._meter.began(exchange.id)
 
     def describe(self, call: Running) -> None:
@@ -159,15 +160,16 @@ class Live:
 
     def finish(self, exchange: Exchange) -> None:
         """The call's end: its record is made once, whatever calls this again."""
-        if self._running.pop(exchange.id, None) is None:
+        id = exchange.id
+        if self._running.pop(id, None) is None:
             return
-        self._untold.pop(exchange.id, None)
-        self._announced.discard(exchange.id)
-        self._looked.pop(exchange.id, None)
+        self._untold.pop(id, None)
+        self._announced.discard(id)
+        self._looked.pop(id, None)
         exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
         self.last_busy = self._clock()
-        if self._meter is not None and ran_model(exchange.path):
-            self._meter.ended(exchange.id)
+        if self._meter is not None and exchange.runs_model:
+            self._meter.ended(id)
         self._ended.append(exchange)
         if len(self._ended) >= SETTLE_AT:
             self.settle()
@@ -176,24 +178,36 @@ class Live:
     def settle(self) -> None:
         """Record what has ended, and tell the sinks: what they know is then complete."""
         ended, self._ended = self._ended, []
-        for exchange in ended:
-            self._guarded(self._record, exchange)
+        if not ended:
+            return
+        calls = list(map(self._recorded, ended))
+        failed = sum(call.state in _FAILED for call in calls)
+        self._endings.add(len(calls), failed)
+        for sink in self._finished:
+            self._tell(sink.finished, calls)
+        if self.bus.subscribers:
+            self._unannounced += calls
         if len(self._unannounced) >= self.bus.queue:
             self._unannounced.clear()
             self.bus.lose()
 
-    def _record(self, exchange: Exchange) -> None:
-        if self._meter is not None and ran_model(exchange.path):
-            self._guarded(self._measure, self._meter, exchange)
-        self._guarded(self._compare, exchange)
+    def _recorded(self, exchange: Exchange) -> Call:
+        if exchange.runs_model:
+            if self._meter is not None:
+                self._guarded(self._measure, self._meter, exchange)
+            self._guarded(self._compare, exchange)
+            self._guarded(self._phases.ended, exchange)
         call = exchange.record()
-        self._guarded(self._phases.ended, exchange)
-        self._endings.add(exchange.state in (State.FAILED, State.TIMEOUT))
         self._remember(call)
-        for sink in self._finished:
-            self._guarded(sink.finished, call)
-        if self.bus.subscribers:
-            self._unannounced.append(call)
+        return call
+
+    def _tell(self, finished: Callable[[Call], None], calls: Sequence[Call]) -> None:
+        """Each call, whatever became of the one before."""
+        for call in calls:
+            try:
+                finished(call)
+            except Exception as error:  # noqa: BLE001 - guard: sink call
+                self._failed(finished, error)
 
     def _measure(self, meter: Meter, exchange: Exchange) -> None:
         exchange.resources = meter.take(exchange.id)
@@ -337,21 +351,25 @@ class Live:
             self._guarded(call.refresh)
 
     def _remember(self, call: Call) -> None:
-        self._recent[call.id] = call
+        recent = self._recent
+        recent[call.id] = call
         self._recent_text += text_size(call)
-        while len(self._recent) > self._limit or self._recent_text > self._text_limit:
-            self._recent_text -= text_size(self._recent.popitem(last=False)[1])
+        while len(recent) > self._limit or self._recent_text > self._text_limit:
+            self._recent_text -= text_size(recent.popitem(last=False)[1])
 
     def _guarded(self, told: Callable[..., None], *arguments: Any) -> None:
         """No listener's error reaches the call. Each one's first is logged, all are counted."""
         try:
             told(*arguments)
         except Exception as error:  # noqa: BLE001 - guard: sink call
-            self.sink_errors += 1
-            name = getattr(told, "__qualname__", type(told).__name__)
-            if name not in self._logged:
-                self._logged.add(name)
-                log.error("%s failed: %s (further errors are only counted)", name, where(error))
+            self._failed(told, error)
+
+    def _failed(self, told: Callable[..., None], error: Exception) -> None:
+        self.sink_errors += 1
+        name = getattr(told, "__qualname__", type(told).__name__)
+        if name not in self._logged:
+            self._logged.add(name)
+            log.error("%s failed: %s (further errors are only counted)", name, where(error))
 
 
 def _progress(exchange: Exchange) -> dict[str, Any]:

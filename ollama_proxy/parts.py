@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ollama_proxy.limits import Limits
 from ollama_proxy.live import Live
 from ollama_proxy.names import Naming
-from ollama_proxy.observers import Observing, observer_for
+from ollama_proxy.observers import Observing, kind_for
 from ollama_proxy.observers.capturing import Captures
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.pool import Pool
@@ -37,6 +37,6 @@ class Parts:
     instance: str
     health: Callable[[], UpstreamHealth]
     on_surprise: Callable[[], None]
-    observe: Observing = observer_for
+    observe: Observing = kind_for
     naming: Naming = field(default_factory=Naming)
     captures: Captures = field(default_factory=Captures)

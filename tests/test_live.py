@@ -584,7 +584,7 @@ def test_endings_are_those_of_the_last_five_minutes() -> None:
     clock = Clock()
     endings = Endings(clock)
     for number in range(100):
-        endings.add(failed=number % 4 == 0)
+        endings.add(1, failed=int(number % 4 == 0))
         clock.now += 5
     assert endings.totals() == (58, 14)
     clock.now += 280

@@ -37,11 +37,12 @@ __all__ = [
     "Privacy",
     "dialect_of",
     "error_body",
+    "kind_for",
     "observer_for",
 ]
 
-Observing = Callable[[str, str, Observation, Privacy], Observer]
-"""Chooses an observer; see `observer_for`."""
+Observing = Callable[[str, str], type[Observer]]
+"""Chooses the kind of observer for a method and a path, which is without the query."""
 
 ROUTES: dict[tuple[str, str], type[Observer]] = {
     ("POST", "/api/generate"): GenerateObserver,
@@ -65,10 +66,15 @@ ROUTES: dict[tuple[str, str], type[Observer]] = {
 """A path that ends in a slash stands for every path below it."""
 
 
-def observer_for(method: str, path: str, observation: Observation, privacy: Privacy) -> Observer:
-    """The observer of one call, which fills `observation`. `path` is without the query."""
+def kind_for(method: str, path: str) -> type[Observer]:
+    """The kind of observer that looks at such calls. `path` is without the query."""
     kind = ROUTES.get((method, path))
     if kind is None:
         below = path[: path.find("/", 1) + 1]
         kind = ROUTES.get((method, below), Observer)
-    return kind(observation, privacy)
+    return kind
+
+
+def observer_for(method: str, path: str, observation: Observation, privacy: Privacy) -> Observer:
+    """The observer of one call, which fills `observation`."""
+    return kind_for(method, path)(observation, privacy)

@@ -23,6 +23,63 @@ LONG_LOOK = 0.005
 _NOTHING = (b"",)
 
 
+class PlainTap:
+    """The tap of a call that is of no interest unless it is refused: no observer until then."""
+
+    __slots__ = ("_clock", "_closed", "_exchange", "_make", "_observer", "pending")
+
+    awaits_request = False
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        make: Callable[[], Observer],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._exchange = exchange
+        self._make = make
+        self._clock = clock
+        self._observer: Observer | None = None
+        self._closed = False
+        self.pending: list[bytes] = []
+
+    def request_piece(self, data: bytes) -> bool:
+        """Nothing of the request's body is looked at: never enough of it is here."""
+        self._exchange.request_bytes += len(data)
+        return False
+
+    def request_end(self) -> None:
+        """There is nothing to read."""
+
+    def head(self, head: ResponseHead) -> None:
+        self._exchange.status_code = head.status
+        self._exchange.first_byte = self._clock()
+        if head.status >= 400:
+            self._observer = self._make()
+            self._observer.response(
+                head.status, head.header(b"content-type"), head.header(b"content-encoding")
+            )
+
+    def piece(self, size: int) -> bool:
+        self.digest()
+        return False
+
+    def digest(self) -> None:
+        """Count what is pending, and show it to the observer, if there is one."""
+        for data in self.pending:
+            self._exchange.response_bytes += len(data)
+            if self._observer is not None:
+                self._observer.feed(data)
+        self.pending.clear()
+
+    def close(self, complete: bool) -> None:
+        if not self._closed:
+            self._closed = True
+            self.digest()
+            if self._observer is not None:
+                self._observer.close(complete)
+
+
 class Tap:
     """One call's tap: fills `exchange` with what its observer makes of the bytes."""
 
