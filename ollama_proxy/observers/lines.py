@@ -158,9 +158,12 @@ class LineObserver(Observer):
             if at == len(block):
                 return
         # Where the quick way fails a block is parsed twice: not one with a line of megabytes.
-        if self._wants_lines() and len(block) <= QUICK and self._read_at_once(block):
-            self._strange = 0
-            return
+        if self._wants_lines() and len(block) <= QUICK:
+            # The last line by itself: it may be the one that tells the counts.
+            last = block.rfind(self.separator, at, -size)
+            if last > at and self._read_at_once(block[at : last + size]):
+                self._strange = 0
+                at = last + size
         while at < len(block) and self._wants_lines():
             end = block.find(self.separator, at)
             if end < 0:
