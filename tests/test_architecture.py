@@ -15,10 +15,7 @@ MODULES = {
 }
 # Where a library may be used; whatever is not named here is used nowhere else.
 EDGES = {
-    "aiohttp": (
-        *("admin", "admission", "answers", "app", "call"),
-        *("forwarder", "front", "sensors", "simulator"),
-    ),
+    "aiohttp": (*("admin", "app", "forwarder", "sensors", "simulator"),),
     "sqlite3": ("storage",),
     "jinja2": ("admin.pages",),
     "argparse": ("cli", "simulator"),

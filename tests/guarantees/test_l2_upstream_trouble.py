@@ -178,8 +178,6 @@ async def test_a_limit_that_passes_midway_breaks_the_answer_off(limit: str, tmp_
 
 
 async def test_an_upload_that_stalls_ends(tmp_path: Path) -> None:
-    """Also the fence for a chunked upload that turns malformed: aiohttp would wait for ever."""
-
     async def script(upstream: Connection) -> None:
         await upstream.read_head()
         await upstream.closed()

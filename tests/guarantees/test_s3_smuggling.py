@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Connection, between
+from tests.harness import PATIENCE, Connection, between
 
 HOST = b"Host: localhost\r\n"
 TWICE = {
@@ -82,6 +83,73 @@ async def test_trailers_of_an_upload_never_become_headers_of_the_next_request(
     assert [head.split(b" ")[1] for head in heads] == [b"/a", b"/b"]
     assert b"stolen" not in b"".join(heads)
     assert trailers == [b"0\r\nAuthorization: Bearer stolen\r\n\r\n"]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"zz\r\nx\r\n",
+        b"1\r\naX\r\n",
+        b"2\nab\r\n",
+        b"1;a\rb\r\na\r\n",
+        b"0\r\nX: a\n\r\n",
+        b"0\r\n\n",
+    ],
+)
+async def test_an_upload_that_breaks_its_chunks_midway_is_refused_at_once(
+    rest: bytes, tmp_path: Path
+) -> None:
+    """What comes after it on the connection is of no known meaning, and goes nowhere."""
+    arrived = b""
+    gone = asyncio.Event()
+
+    async def script(upstream: Connection) -> None:
+        nonlocal arrived
+        await upstream.read_head()
+        arrived = await upstream.read(8)
+        arrived += await upstream.read_to_end()
+        gone.set()
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(
+            b"POST /api/chat HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n"
+        )
+        await client.send(rest)
+        await client.send(b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n")
+        head, body = await client.read_message()
+        assert await client.read_to_end() == b""
+        await asyncio.wait_for(gone.wait(), PATIENCE)
+        (call,) = await proxy.calls(1)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"X-Ollama-Proxy-Error: refused" in head
+    assert b"chunk" in body
+    assert b"smuggled" not in arrived
+    assert (call["state"], call["reason"]) == ("failed", "refused")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"https"),
+        (b"GET / HTTP/1.1\nHost: localhost\n\n", b"without CR"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", b"not a request"),
+    ],
+)
+async def test_what_is_no_request_gets_one_clear_line_and_the_end(
+    sent: bytes, told: bytes, tmp_path: Path
+) -> None:
+    async def script(upstream: Connection) -> None:
+        raise AssertionError("reached")
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(sent)
+        head, body = await client.read_message()
+        assert await client.read_to_end() == b""
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert told in body
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ async def test_request_headers_keep_order_case_duplicates_and_bytes(tmp_path: Pa
     assert seen == request
 
 
+async def test_blanks_around_a_value_and_odd_names_stay_as_they_were(tmp_path: Path) -> None:
+    request = (
+        b"GET /api/tags HTTP/1.1\r\nhost:localhost\r\nX-Tab:\ta \t\r\nX-Wide:   b\r\n"
+        b"~`|!: c\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n"
+    )
+    seen, _ = await exchange(tmp_path, request, b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert seen == request
+
+
 async def test_response_headers_keep_order_case_duplicates_and_bytes(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 200 All is well\r\n" + ODD + b"set-cookie: a\r\nContent-Length: 0\r\n\r\n"
     _, head = await exchange(tmp_path, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", answer)

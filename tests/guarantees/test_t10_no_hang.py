@@ -73,7 +73,7 @@ async def test_a_refused_expectation_ends_the_connection_at_once(tmp_path: Path)
             b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
             b"Expect: 100-continue\r\n\r\n"
         )
-        # Sooner than aiohttp, which would linger for the body for five seconds.
+        # Sooner than the five seconds in which a body that is still sent would be thrown away.
         async with asyncio.timeout(4):
             answer = await client.read_to_end()
         assert answer == (

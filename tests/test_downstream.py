@@ -1,0 +1,125 @@
+"""A client's connection, from outside: what follows what on it, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.harness import PATIENCE, Connection, between, chunk, head_bytes, running_proxy
+
+HOST = b"Host: localhost\r\n"
+GET = b"GET /x HTTP/1.1\r\n" + HOST + b"\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+END = b"0\r\n\r\n"
+
+
+async def answer_all(upstream: Connection) -> None:
+    while True:
+        await upstream.read_message()
+        await upstream.send(OK)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1 << 20])
+@pytest.mark.parametrize(
+    "upload",
+    [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n" + chunk(b"abc") + END],
+    ids=["length", "chunked"],
+)
+async def test_requests_of_all_kinds_follow_each_other_on_one_connection(
+    upload: bytes, size: int, tmp_path: Path
+) -> None:
+    sent = [b"POST /x HTTP/1.1\r\n" + HOST + upload, GET, b"PURGE /y HTTP/1.1\r\n" + HOST + b"\r\n"]
+    seen: list[bytes] = []
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            seen.append(b"".join(await upstream.read_message()))
+            await upstream.send(OK)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send_in_pieces(b"\r\n".join([*sent, sent[0]]), size)  # a blank line is borne
+        for _ in range(4):
+            assert await client.read(len(OK)) == OK
+        calls = await proxy.calls(4)
+    assert seen == [*sent, sent[0]]
+    assert [call["request_bytes"] for call in calls] == [3, 0, 0, 3]
+
+
+async def test_a_body_that_came_before_the_connection_to_ollama_is_sent_whole(
+    tmp_path: Path,
+) -> None:
+    """The proxy has to connect first; what comes meanwhile waits, in its order."""
+    body = bytes(range(256)) * 4096
+    arrived = asyncio.Queue[bytes]()
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        arrived.put_nowait(await upstream.read(len(body)))
+        await upstream.send(OK)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        head = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+        client.writer.write(head_bytes("POST /x HTTP/1.1", head) + body[:1])
+        client.writer.write(body[1:])
+        assert await client.read(len(OK)) == OK
+        assert arrived.get_nowait() == body
+
+
+async def test_a_slow_reader_of_one_answer_gets_the_next_one_too(tmp_path: Path) -> None:
+    """Its first answer ends while most of it still waits here; both connections go on."""
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (4 << 20) + bytes(4 << 20)
+    connections = 0
+
+    async def script(upstream: Connection) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            head = await upstream.read_head()
+            await upstream.send(large if b"/large" in head else OK)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        for _ in range(3):
+            await client.send(GET.replace(b"/x", b"/large") + GET)
+            got = bytearray()
+            while len(got) < len(large) + len(OK):
+                got += await client.read(min(1 << 16, len(large) + len(OK) - len(got)))
+                await asyncio.sleep(0)
+            assert got == large + OK
+    assert connections == 1
+
+
+async def test_the_admin_closes_behind_its_answer_so_that_the_next_request_is_a_call(
+    tmp_path: Path,
+) -> None:
+    """What a client asks next on that connection would else be the admin's to answer."""
+    ask = head_bytes("GET /admin/api/status HTTP/1.1", [("Host", "localhost")])
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(GET)
+        assert await client.read(len(OK)) == OK
+        await client.send(ask + GET)
+        head, _ = await client.read_message()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nConnection: close\r\n" in head
+        assert await client.read_to_end() == b""
+        assert len(await proxy.calls(1)) == 1
+
+
+async def test_the_client_may_leave_while_the_proxy_connects(tmp_path: Path) -> None:
+    """The address is one that never answers."""
+    async with running_proxy("http://192.0.2.1:9", tmp_path, models_interval="3600") as proxy:
+        client = await proxy.client()
+        await client.send(b"POST /x HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\nabc")
+        async with asyncio.timeout(PATIENCE):
+            while not await proxy.get("active"):
+                await asyncio.sleep(0.01)
+        client.reset()
+        calls = await proxy.calls(1)
+    if calls[0]["reason"] != "upstream_unreachable":  # here the network may refuse at once
+        assert (calls[0]["state"], calls[0]["reason"]) == ("cancelled", "client_disconnected")
+        assert "during its upload" in calls[0]["error"]
