@@ -2,8 +2,8 @@
 
 A secret may be written with JSON's escapes, or be spread over the tokens of a stream. So what is
 searched is the bytes as they are, each JSON text as it reads, and the texts that stand at the same
-place of an answer's lines or events, joined. Not here: taking a match out; a captured call is kept
-byte for byte or not at all.
+place of an answer's lines or events, joined. Not here: how that is searched (`searching.py`);
+taking a match out: a captured call is kept byte for byte or not at all.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ollama_proxy.observers.events import data_of
+from ollama_proxy.observers.searching import holds
 from ollama_proxy.observers.secrets import Finder
 from ollama_proxy.replay import Capture, Headers
 
@@ -28,26 +30,32 @@ class _Object(list[tuple[str, Any]]):
 _DECODER = json.JSONDecoder(object_pairs_hook=_Object)
 
 
-def is_clear(capture: Capture, finders: Sequence[Finder]) -> bool:
-    """Whether all of it can be read, and nothing is found in it."""
+def is_clear(
+    capture: Capture,
+    finders: Sequence[Finder],
+    timer: Callable[[], float] = time.thread_time,
+) -> bool:
+    """Whether all of it can be read, and nothing is found in it. Never raises."""
     if not finders:
         return True
     try:
-        texts = set(_texts(capture))
-    except (ValueError, RecursionError):
+        return not holds(set(_texts(capture)), finders, timer)
+    except Exception:  # noqa: BLE001 - guard: what cannot be looked through is not kept
         return False
-    return not any(finder.search(text) for text in texts for finder in finders)
 
 
 def _texts(capture: Capture) -> Iterator[str]:
-    """Raises ValueError or RecursionError where something cannot be read."""
+    """Raises ValueError, RecursionError or another error where something cannot be read."""
     headers = [*capture.headers, *capture.response_headers]
     yield from (capture.target, capture.reason, *(value for _, value in headers))
     if capture.body is None:
         raise ValueError("the request was not seen whole")
     body, _ = _plain(capture.body, capture.headers)
+    documents = list(_documents(body))
+    if any(map(_goes_on, documents)):
+        raise ValueError("what was said before is in it as numbers")
     yield body
-    yield from _joined(_documents(body))
+    yield from _joined(documents)
     if capture.status is not None and not capture.cut:
         if not capture.complete:
             raise ValueError("more might have made a match of what there is")
@@ -62,6 +70,13 @@ def _answer(capture: Capture) -> Iterator[str]:
         yield from _joined(_events(answer))
     elif kind != "text/plain":
         yield from _joined(_documents(text))
+
+
+def _goes_on(document: Any) -> bool:
+    """Whether a request carries on an earlier one by its tokens, as /api/generate takes them."""
+    return isinstance(document, _Object) and any(
+        key == "context" and isinstance(value, list) and value for key, value in document
+    )
 
 
 def _plain(body: bytes, headers: Headers) -> tuple[str, str]:

@@ -249,7 +249,7 @@ class SqliteStore:
                     batch.add(call)
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",
-                [(capture.id, capture.to_bytes()) for capture in captures],
+                ((capture.id, capture.to_bytes()) for capture in captures),
             )
             _add_totals(connection, self.path, batch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -112,6 +113,31 @@ def test_what_was_not_seen_whole_is_not_clear() -> None:
     assert not clear(complete=False)
     assert clear(complete=False, status=None, pieces=[])
     assert clear(cut=True, complete=False, pieces=[])
+
+
+def test_what_an_earlier_call_said_may_be_in_a_requests_tokens() -> None:
+    assert not clear(b'{"prompt": "and then?", "context": [1, 2, 3]}')
+    assert clear(b'{"prompt": "and then?", "context": []}')
+    assert clear(answer=b'{"response": "", "context": [1, 2, 3]}')
+
+
+def test_an_error_while_searching_keeps_nothing_and_ends_there() -> None:
+    class Broken:
+        def search(self, string: str, /) -> None:
+            raise MemoryError
+
+        def finditer(self, string: str, /) -> Iterator[re.Match[str]]:
+            raise MemoryError
+
+    capture = Capture(id="", method="", target="/", headers=[], body=b"{}")
+    assert not is_clear(capture, [Broken()])
+
+
+def test_what_takes_too_long_to_search_is_not_clear() -> None:
+    prompt = json.dumps({"prompt": "a" * 200_000}).encode()
+    capture = Capture(id="", method="", target="/", headers=[], body=prompt)
+    assert not is_clear(capture, [re.compile("a+b")])
+    assert is_clear(capture, [re.compile("ab")])
 
 
 def test_without_patterns_everything_is_clear() -> None:

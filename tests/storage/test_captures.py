@@ -14,7 +14,7 @@ from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
-from ollama_proxy.storage.writer import Writer
+from ollama_proxy.storage.writer import LOOK_SECONDS, Writer
 from tests.storage.calls import make_call
 
 SOON = 10.0
@@ -107,3 +107,28 @@ def test_what_is_stored_takes_no_room_any_more(store: SqliteStore) -> None:
         assert writer.flush(SOON)
         assert store.capture(call.id) is not None
     assert writer.stop(SOON)
+
+
+class Slow:
+    """One that takes a second of the clock to be looked through."""
+
+    def __init__(self, call: Call, clock: list[float]) -> None:
+        self.size, self._call, self._clock = 1, call, clock
+
+    @property
+    def capture(self) -> Capture:
+        self._clock[0] += 1.0
+        return capture_of(self._call)
+
+
+def test_calls_do_not_wait_for_captures_that_take_long(store: SqliteStore) -> None:
+    clock = [0.0]
+    writer = Writer(store, clock=lambda: clock[0])
+    calls = [make_call() for _ in range(100)]
+    for call in calls:
+        writer.put(call, Slow(call, clock))
+    writer.start()
+    assert writer.flush(SOON)
+    assert writer.stop(SOON)
+    assert [store.call(call.id) for call in calls] == calls
+    assert [store.capture(call.id) is not None for call in calls].count(True) == LOOK_SECONDS
