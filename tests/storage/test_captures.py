@@ -61,6 +61,16 @@ def test_it_is_forgotten_with_its_call(store: SqliteStore, path: Path) -> None:
     assert b"a secret prompt" not in path.read_bytes()
 
 
+def test_many_large_ones_are_forgotten_in_more_steps_than_one(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(30)]
+    store.write(calls, [capture_of(call, bytes(1 << 20)) for call in calls])
+    left = [len(calls)]
+    while store.prune(None, None, 0):
+        left.append(sum(store.call(call.id) is not None for call in calls))
+        assert left[-2] - left[-1] < 10
+    assert left[-1] == 0
+
+
 def test_a_damaged_one_is_told(store: SqliteStore, path: Path) -> None:
     call = make_call()
     store.write([call], [capture_of(call)])
