@@ -37,6 +37,7 @@ PURE = (
     "shares",
     "observers",
     "filters",
+    "recording",
     "replay",
     "export",
     "derived",

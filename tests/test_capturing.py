@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.app import DATABASE
+from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import (
     Connection,
     Proxy,
@@ -29,6 +31,7 @@ JSON = ("Content-Type", "application/json")
 CHUNKED = ("Transfer-Encoding", "chunked")
 END = b"0\r\n\r\n"
 LIMIT = 256 * 1024
+UNSEARCHED = {f"privacy_redact_{kind}": "false" for kind in ("keys", "mails", "cards")}
 
 
 def chat(content: str = "Hi", **more: Any) -> bytes:
@@ -192,7 +195,10 @@ async def test_another_call_is_captured_where_there_are_patterns(tmp_path: Path)
 
 
 async def test_a_request_that_is_too_long_is_not_kept(tmp_path: Path) -> None:
-    status, told = await captured(answering(*IN_TIME), request(chat("x" * LIMIT)), tmp_path)
+    sent = request(chat("x" * LIMIT))
+    status, told = await captured(answering(*IN_TIME), sent, tmp_path)
+    assert (status, "at most 256 KiB" in told["error"]) == (404, True)
+    status, told = await captured(answering(*IN_TIME), sent, tmp_path / "other", **UNSEARCHED)
     assert (status, "the request is longer" in told["error"]) == (409, True)
 
 
@@ -211,7 +217,8 @@ async def test_of_an_answer_that_is_too_long_only_the_request_is_kept(
 
 
 async def test_an_answer_that_breaks_off_is_recorded_as_broken_off(tmp_path: Path) -> None:
-    async with between(answering(line("a")), tmp_path, privacy_mode="full") as proxy:
+    settings = UNSEARCHED | {"privacy_mode": "full"}
+    async with between(answering(line("a")), tmp_path, **settings) as proxy:
         client = await proxy.client()
         await client.send(request(chat()))
         await client.closed()
@@ -219,6 +226,25 @@ async def test_an_answer_that_breaks_off_is_recorded_as_broken_off(tmp_path: Pat
     response = json.loads(text)["response"]
     assert (status, response["complete"]) == (200, False)
     assert [text for _, text in response["chunks"]] == [line("a").decode()]
+
+
+async def test_of_an_answer_that_might_have_become_a_match_only_the_request_is_kept(
+    tmp_path: Path,
+) -> None:
+    async with between(answering(line("sk-abcdefgh")), tmp_path, privacy_mode="full") as proxy:
+        client = await proxy.client()
+        await client.send(request(chat()))
+        await client.closed()
+        status, told = await replay(proxy, "recording")
+        assert (status, "broke off" in told) == (409, True)
+        status, curl = await replay(proxy, "curl")
+        id = (await proxy.calls(1))[0]["id"]
+    assert (status, '"content": "Hi"' in curl) == (200, True)
+    store = SqliteStore(tmp_path / DATABASE)
+    store.open()
+    kept = store.capture(id)
+    store.close()
+    assert kept is not None and kept.pieces == []
 
 
 async def test_an_answer_that_ends_by_closing(tmp_path: Path) -> None:
@@ -246,7 +272,7 @@ async def test_half_an_upload_is_no_request(tmp_path: Path) -> None:
         await upstream.read_head()
         await upstream.send(head_bytes("HTTP/1.1 413 Large", [("Content-Length", "0")]))
 
-    async with between(script, tmp_path, privacy_mode="full") as proxy:
+    async with between(script, tmp_path, **UNSEARCHED, privacy_mode="full") as proxy:
         client = await proxy.client()
         await client.send(request(chat())[:-5])
         await client.read_message()

@@ -56,7 +56,7 @@ class Calls:
         if capture is None:
             raise web.HTTPNotFound(
                 text="what this call sent was not kept: only the privacy mode full keeps it, of a "
-                "call that runs a model, sends no image and holds nothing that is redacted"
+                "call that runs a model, with at most 256 KiB, no image and nothing to be redacted"
             )
         content_type, make = FORMS[form]
         try:

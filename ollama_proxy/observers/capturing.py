@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from msgspec.structs import replace
+
 from ollama_proxy.exchange import Exchange
 from ollama_proxy.framing import Chunked, UntilClose
 from ollama_proxy.headers import RawHeaders, ResponseHead
@@ -21,7 +23,8 @@ from ollama_proxy.observers.matching import is_clear
 from ollama_proxy.observers.ruled import Ruled
 from ollama_proxy.observers.secrets import Finder
 from ollama_proxy.observers.tap import Tap
-from ollama_proxy.replay import PIECE_BYTES, Capture, Headers
+from ollama_proxy.recording import Framing, Headers
+from ollama_proxy.replay import PIECE_BYTES, Capture
 
 ANSWER_LIMIT = 1 << 20
 PIECES_LIMIT = 10_000
@@ -53,8 +56,12 @@ class Draft:
 
     @cached_property
     def capture(self) -> Capture | None:
-        """None if it may not be kept. Found out once, by the thread that asks first."""
-        return self._capture if is_clear(self._capture, self._finders) else None
+        """None if it may not be kept. Worked out when it is first asked for, off the event loop."""
+        capture = self._capture
+        if self._finders and not capture.complete:
+            # More of the answer might have made a match of what there is.
+            capture = replace(capture, pieces=[], cut=True)
+        return capture if is_clear(capture, self._finders) else None
 
 
 class Captures:
@@ -211,7 +218,7 @@ def _told(head: ResponseHead) -> dict[str, Any]:
     }
 
 
-def _framing(head: ResponseHead) -> str:
+def _framing(head: ResponseHead) -> Framing:
     if head.body is Chunked:
         return "chunked"
     return "close" if head.body is UntilClose else "length"

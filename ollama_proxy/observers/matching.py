@@ -18,7 +18,8 @@ from typing import Any
 from ollama_proxy.observers.events import data_of
 from ollama_proxy.observers.searching import holds
 from ollama_proxy.observers.secrets import Finder
-from ollama_proxy.replay import Capture, Headers
+from ollama_proxy.recording import Headers
+from ollama_proxy.replay import Capture
 
 _BLANK = re.compile(r"\s*")
 

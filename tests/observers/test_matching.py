@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ollama_proxy.observers.matching import is_clear
-from ollama_proxy.replay import Capture, Headers
+from ollama_proxy.recording import Headers
+from ollama_proxy.replay import Capture
 
 PATTERNS = [re.compile(r"never\d"), re.compile("geheim-[0-9]{4}")]
 SECRET = "geheim-4711"
