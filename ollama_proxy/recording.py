@@ -6,7 +6,6 @@ files in `tests/wire` are some; `docs/replay.md` tells the form. Not here: what 
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 import msgspec
@@ -73,7 +72,7 @@ class Recording(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return recording
 
     def to_json(self) -> str:
-        return json.dumps(msgspec.to_builtins(self), indent=1) + "\n"
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
 
     @property
     def without_body(self) -> bool:

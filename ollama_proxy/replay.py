@@ -135,6 +135,19 @@ FORMS: dict[str, tuple[str, Callable[[Capture, str], str]]] = {
 """Each form's content type, and what makes it for a proxy at a URL."""
 
 
+def forms_of(capture: Capture, base: str) -> list[str]:
+    """The names of the forms that can be made of it."""
+    return [name for name, (_, make) in FORMS.items() if _works(make, capture, base)]
+
+
+def _works(make: Callable[[Capture, str], str], capture: Capture, base: str) -> bool:
+    try:
+        make(capture, base)
+    except ReplayError:
+        return False
+    return True
+
+
 def _body(capture: Capture) -> bytes:
     if capture.body is None:
         raise ReplayError("the request is longer than what is kept of one")
@@ -159,7 +172,7 @@ def _shown(body: bytes) -> str | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    plain = all(c.isprintable() or c == "\n" for c in text)
+    plain = text.replace("\n", "").isprintable()
     return text if plain and len(body) <= INLINE_BYTES else None
 
 

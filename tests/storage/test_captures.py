@@ -71,6 +71,15 @@ def test_many_large_ones_are_forgotten_in_more_steps_than_one(store: SqliteStore
     assert left[-1] == 0
 
 
+def test_it_counts_for_the_size_that_is_kept(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(20)]
+    store.write(calls, [capture_of(call, bytes(1 << 20)) for call in calls])
+    while store.prune(None, 8 << 20):
+        pass
+    left = [call for call in calls if store.call(call.id)]
+    assert left == calls[len(calls) - len(left) :] and 4 <= len(left) <= 8
+
+
 def test_a_damaged_one_is_told(store: SqliteStore, path: Path) -> None:
     call = make_call()
     store.write([call], [capture_of(call)])
