@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.app import DATABASE
+from ollama_proxy.observers.capturing import ROOM
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import (
     Connection,
@@ -278,6 +279,39 @@ async def test_half_an_upload_is_no_request(tmp_path: Path) -> None:
         await client.read_message()
         status, _ = await replay(proxy, "curl")
     assert status == 409
+
+
+async def test_there_is_room_again_however_a_call_ended(tmp_path: Path) -> None:
+    async def script(upstream: Connection) -> None:
+        _, body = await upstream.read_message()
+        if b"silent" in body:
+            await upstream.closed()
+        await upstream.send(head_bytes("HTTP/1.1 200 OK", [NDJSON, CHUNKED]) + chunk(line("a")))
+        if b"stuck" in body:
+            await upstream.closed()
+        elif b"break" not in body:
+            await upstream.send(chunk(line(done=True)) + END)
+
+    image = chat()[:-1] + b', "images": ["aGk="]}'
+    async with between(script, tmp_path, privacy_mode="full") as proxy:
+        for body in (chat("whole"), image, chat("x" * LIMIT)):
+            client = await proxy.client()
+            await client.send(request(body))
+            await client.read_message()
+        client = await proxy.client()
+        await client.send(request(chat("break")))
+        await client.closed()
+        for body, sent in ((chat("stuck"), None), (chat("silent"), None), (chat("half"), -5)):
+            client = await proxy.client()
+            await client.send(request(body)[:sent])
+            if b"stuck" in body:
+                await client.read_until(line("a"))
+            while len(await proxy.get("active")) != 1:
+                await asyncio.sleep(0)
+            client.reset()
+            await proxy.calls(1, "cancelled")
+        assert len(await proxy.calls(7)) == 7
+        assert proxy.app._captures.reserve(ROOM)
 
 
 async def test_a_capture_is_found_after_a_restart(tmp_path: Path) -> None:
