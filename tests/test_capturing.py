@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import shutil
 import sys
@@ -148,12 +149,24 @@ async def test_a_call_that_runs_no_model_is_not_captured(tmp_path: Path) -> None
         chat()[:-1] + b', "images": ["aGk="]}',
         json.dumps({"model": "m", "messages": [{"role": "user", "images": ["aGk="]}]}).encode(),
         b'{"model": "m", "messages": [{"role": "user", "images": ["aGk=',
+        chat()[:-1] + b', "IMAGES": ["aGk="]}',  # Go does not care about case
+        chat()[:-1] + rb', "\u0069mages": ["aGk="]}',
+        chat()[:-1] + b', "images": "aGk="}',
+        json.dumps({"messages": [{"content": [{"Type": "image_url", "u": "aGk="}]}]}).encode(),
     ],
 )
 async def test_no_image_is_captured(body: bytes, tmp_path: Path) -> None:
-    status, _ = await captured(answering(line(done=True), END), request(body), tmp_path)
+    script = answering(line(done=True), END)
+    status, _ = await captured(script, request(body), tmp_path, **UNSEARCHED)
     assert status == 404
     assert b"aGk=" not in stored(tmp_path)
+
+
+async def test_a_compressed_request_might_hold_an_image(tmp_path: Path) -> None:
+    sent = request(gzip.compress(chat()), "/api/chat", ("Content-Encoding", "gzip"))
+    script = answering(line(done=True), END)
+    status, _ = await captured(script, sent, tmp_path, **UNSEARCHED)
+    assert status == 404
 
 
 # -- redaction ------------------------------------------------------------------------------

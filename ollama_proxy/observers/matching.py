@@ -1,4 +1,4 @@
-"""Whether a captured call holds anything that is to be redacted. Pure.
+"""Whether a captured call holds an image, or anything that is to be redacted. Pure.
 
 A secret may be written with JSON's escapes, or be spread over the tokens of a stream. So what is
 searched is the bytes as they are, each JSON text as it reads, and the texts that stand at the same
@@ -21,6 +21,8 @@ from ollama_proxy.observers.secrets import Finder
 from ollama_proxy.recording import Headers
 from ollama_proxy.replay import Capture
 
+_IMAGES = frozenset({"image", "images"})
+_IMAGE_TYPES = frozenset({"image", "image_url", "input_image"})
 _BLANK = re.compile(r"\s*")
 
 
@@ -43,6 +45,42 @@ def is_clear(
         return not holds(set(_texts(capture)), finders, timer)
     except Exception:  # noqa: BLE001 - guard: what cannot be looked through is not kept
         return False
+
+
+def may_show_image(capture: Capture) -> bool:
+    """Whether its request has an image by the words of any dialect, or that cannot be told.
+
+    In any case of letters, as Go reads JSON; so an image may have been sent that was not counted.
+    """
+    body = capture.body or b""
+    try:
+        documents = list(_documents(_plain(body, capture.headers)[0]))
+    except (ValueError, RecursionError):
+        return b"image" in body.lower() or not _is_plain(capture.headers)
+    return any(_is_image(key.lower(), value) for key, value in _fields(documents))
+
+
+def _is_image(key: str, value: Any) -> bool:
+    if isinstance(value, str) and (
+        (key == "type" and value.lower() in _IMAGE_TYPES) or value[:11].lower() == "data:image/"
+    ):
+        return True
+    # A tool may have a parameter of such a name: that is an object.
+    listed = isinstance(value, str | list) and not isinstance(value, _Object)
+    return key in _IMAGES and listed and bool(value)
+
+
+def _fields(values: list[Any]) -> Iterator[tuple[str, Any]]:
+    """All keys with their values, wherever they stand; what is in a list has none."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _Object):
+            yield from value
+            waiting += [one for _, one in value]
+        elif isinstance(value, list):
+            yield from (("", one) for one in value)
+            waiting += value
 
 
 def _texts(capture: Capture) -> Iterator[str]:
@@ -82,10 +120,17 @@ def _goes_on(document: Any) -> bool:
 
 def _plain(body: bytes, headers: Headers) -> tuple[str, str]:
     """A body as text, and its media type."""
-    named = {name.lower(): value.lower() for name, value in headers}
-    if named.get("content-encoding", "identity") != "identity":
+    if not _is_plain(headers):
         raise ValueError("compressed")
-    return body.decode(), named.get("content-type", "").partition(";")[0].strip()
+    return body.decode(), _header(headers, "content-type").partition(";")[0].strip()
+
+
+def _is_plain(headers: Headers) -> bool:
+    return _header(headers, "content-encoding") in ("", "identity")
+
+
+def _header(headers: Headers, name: str) -> str:
+    return {name.lower(): value.lower() for name, value in headers}.get(name, "")
 
 
 def _documents(text: str) -> Iterator[Any]:

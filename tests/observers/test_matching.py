@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.observers.matching import is_clear
+from ollama_proxy.observers.matching import is_clear, may_show_image
 from ollama_proxy.recording import Headers
 from ollama_proxy.replay import Capture
 
@@ -144,3 +144,25 @@ def test_what_takes_too_long_to_search_is_not_clear() -> None:
 def test_without_patterns_everything_is_clear() -> None:
     call = Capture(id="", method="", target="", headers=[], body=b"\xff", complete=False)
     assert is_clear(call, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "shows"),
+    [
+        ({"messages": [{"images": ["aGk="]}]}, True),
+        ({"Messages": [{"Images": ["aGk="]}]}, True),
+        ({"image": "aGk="}, True),
+        ({"content": [{"type": "image_url", "image_url": {"url": "x"}}]}, True),
+        ({"content": [{"type": "input_image", "file": "x"}]}, True),
+        ({"content": [{"type": "image", "source": {}}]}, True),
+        ({"anything": ["x", {"y": "DATA:image/png;base64,aGk="}]}, True),
+        ({"input": ["data:image/png;base64,aGk="]}, True),
+        ({"prompt": "an image, images, image_url", "images": [], "image": None}, False),
+        ({"tools": [{"properties": {"image": {"type": "string"}, "images": {}}}]}, False),
+        ({"required": ["image"], "type": "object"}, False),
+    ],
+)
+def test_an_image_is_known_by_the_words_of_each_dialect(body: Any, shows: bool) -> None:
+    data = json.dumps(body).encode()
+    capture = Capture(id="", method="", target="", headers=[], body=data)
+    assert may_show_image(capture) is shows
