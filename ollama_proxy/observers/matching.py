@@ -114,7 +114,7 @@ def _answer(capture: Capture) -> Iterator[str]:
 def _goes_on(document: Any) -> bool:
     """Whether a request carries on an earlier one by its tokens, as /api/generate takes them."""
     return isinstance(document, _Object) and any(
-        key == "context" and isinstance(value, list) and value for key, value in document
+        key.lower() == "context" and isinstance(value, list) and value for key, value in document
     )
 
 

@@ -118,6 +118,7 @@ def test_what_was_not_seen_whole_is_not_clear() -> None:
 
 def test_what_an_earlier_call_said_may_be_in_a_requests_tokens() -> None:
     assert not clear(b'{"prompt": "and then?", "context": [1, 2, 3]}')
+    assert not clear(b'{"prompt": "and then?", "Context": [1]}')
     assert clear(b'{"prompt": "and then?", "context": []}')
     assert clear(answer=b'{"response": "", "context": [1, 2, 3]}')
 
