@@ -16,6 +16,7 @@ from ollama_proxy.app import DATABASE
 from ollama_proxy.observers.capturing import ROOM
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import (
+    PATIENCE,
     Connection,
     Proxy,
     Script,
@@ -319,8 +320,9 @@ async def test_there_is_room_again_however_a_call_ended(tmp_path: Path) -> None:
             await client.send(request(body)[:sent])
             if b"stuck" in body:
                 await client.read_until(line("a"))
-            while len(await proxy.get("active")) != 1:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE):
+                while len(await proxy.get("active")) != 1:
+                    await asyncio.sleep(0)
             client.reset()
             await proxy.calls(1, "cancelled")
         assert len(await proxy.calls(7)) == 7
