@@ -1,23 +1,21 @@
 """A captured call in forms that make it happen again: curl, Python, a recording. Pure.
 
-A recording has the form of the files in `tests/wire`. Not here: what is captured and when
-(`observers/capturing.py`), where captures are stored.
+Not here: what is captured and when (`observers/capturing.py`), where captures are stored, the form
+of a recording (`recording.py`).
 """
 
 from __future__ import annotations
 
 import base64
 import codecs
-import json
 import shlex
 import string
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-Headers = list[tuple[str, str]]
+from ollama_proxy.recording import Framing, Headers, Recording, Request, Response
 
 INLINE_BYTES = 100_000
 """A longer argument is refused by Linux (128 KiB, MAX_ARG_STRLEN)."""
@@ -40,7 +38,7 @@ class Capture(msgspec.Struct, kw_only=True, frozen=True):
 
     `body` None: longer than what is kept. `pieces`: the answer's body as it arrived, in seconds
     after the request was sent on. `framing` is `chunked`, `length` or `close`. `complete` False:
-    the answer broke off; `cut`: it is longer than what is kept, and nothing of it is.
+    the answer broke off; `cut`: nothing of it is kept, for it is too long or may not be.
     """
 
     id: str
@@ -51,7 +49,7 @@ class Capture(msgspec.Struct, kw_only=True, frozen=True):
     status: int | None = None
     reason: str = ""
     response_headers: Headers = []
-    framing: str = "length"
+    framing: Framing = "length"
     pieces: list[tuple[float, bytes]] = []
     complete: bool = False
     cut: bool = False
@@ -109,30 +107,24 @@ with urllib.request.urlopen(request) as answer:
 
 
 def as_recording(capture: Capture, base: str) -> str:
-    """JSON as in `tests/wire`: what was sent, and what came back when."""
+    """What was sent, and what came back when, as JSON in the form of `recording.py`."""
     if capture.status is None:
         raise ReplayError("this call has no answer to record")
     body = _text(_body(capture))
     if capture.cut:
-        raise ReplayError("the answer is longer than what is kept of one")
-    recording = {
-        "name": capture.id,
-        "request": {
-            "method": capture.method,
-            "target": capture.target,
-            "headers": capture.headers,
-            "body": body,
-        },
-        "response": {
-            "status": capture.status,
-            "reason": capture.reason,
-            "headers": capture.response_headers,
-            "framing": capture.framing,
-            "complete": capture.complete,
-            "chunks": _chunks(capture),
-        },
-    }
-    return json.dumps(recording, indent=1) + "\n"
+        raise ReplayError("of an answer that is too long, or broke off, nothing is kept")
+    return Recording(
+        name=capture.id,
+        request=Request(capture.method, capture.target, capture.headers, body),
+        response=Response(
+            capture.status,
+            capture.reason,
+            capture.response_headers,
+            capture.framing,
+            capture.complete,
+            _chunks(capture),
+        ),
+    ).to_json()
 
 
 FORMS: dict[str, tuple[str, Callable[[Capture, str], str]]] = {
@@ -141,6 +133,19 @@ FORMS: dict[str, tuple[str, Callable[[Capture, str], str]]] = {
     "recording": ("application/json", as_recording),
 }
 """Each form's content type, and what makes it for a proxy at a URL."""
+
+
+def forms_of(capture: Capture, base: str) -> list[str]:
+    """The names of the forms that can be made of it."""
+    return [name for name, (_, make) in FORMS.items() if _works(make, capture, base)]
+
+
+def _works(make: Callable[[Capture, str], str], capture: Capture, base: str) -> bool:
+    try:
+        make(capture, base)
+    except ReplayError:
+        return False
+    return True
 
 
 def _body(capture: Capture) -> bytes:
@@ -167,21 +172,21 @@ def _shown(body: bytes) -> str | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    plain = all(c.isprintable() or c == "\n" for c in text)
+    plain = text.replace("\n", "").isprintable()
     return text if plain and len(body) <= INLINE_BYTES else None
 
 
-def _chunks(capture: Capture) -> list[list[Any]]:
+def _chunks(capture: Capture) -> list[tuple[float, str]]:
     """Milliseconds and text; a character that two pieces share belongs to the second."""
     pieces = capture.pieces
     if capture.framing != "chunked" and pieces:
         pieces = [(pieces[-1][0], b"".join(data for _, data in pieces))]
     decoder = codecs.getincrementaldecoder("utf-8")()
-    chunks: list[list[Any]] = []
+    chunks: list[tuple[float, str]] = []
     try:
         for seconds, data in pieces:
             if text := decoder.decode(data):
-                chunks.append([round(seconds * 1000, 3), text])
+                chunks.append((round(seconds * 1000, 3), text))
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise ReplayError("the answer is not text, or was sent compressed") from None

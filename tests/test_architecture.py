@@ -34,6 +34,7 @@ PURE = (
     "shares",
     "observers",
     "filters",
+    "recording",
     "replay",
     "export",
     "derived",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import shutil
 import sys
@@ -11,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from ollama_proxy.app import DATABASE
+from ollama_proxy.observers.capturing import ROOM
+from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import (
+    PATIENCE,
     Connection,
     Proxy,
     Script,
@@ -29,6 +34,7 @@ JSON = ("Content-Type", "application/json")
 CHUNKED = ("Transfer-Encoding", "chunked")
 END = b"0\r\n\r\n"
 LIMIT = 256 * 1024
+UNSEARCHED = {f"privacy_redact_{kind}": "false" for kind in ("keys", "mails", "cards")}
 
 
 def chat(content: str = "Hi", **more: Any) -> bytes:
@@ -144,12 +150,24 @@ async def test_a_call_that_runs_no_model_is_not_captured(tmp_path: Path) -> None
         chat()[:-1] + b', "images": ["aGk="]}',
         json.dumps({"model": "m", "messages": [{"role": "user", "images": ["aGk="]}]}).encode(),
         b'{"model": "m", "messages": [{"role": "user", "images": ["aGk=',
+        chat()[:-1] + b', "IMAGES": ["aGk="]}',  # Go does not care about case
+        chat()[:-1] + rb', "\u0069mages": ["aGk="]}',
+        chat()[:-1] + b', "images": "aGk="}',
+        json.dumps({"messages": [{"content": [{"Type": "image_url", "u": "aGk="}]}]}).encode(),
     ],
 )
 async def test_no_image_is_captured(body: bytes, tmp_path: Path) -> None:
-    status, _ = await captured(answering(line(done=True), END), request(body), tmp_path)
+    script = answering(line(done=True), END)
+    status, _ = await captured(script, request(body), tmp_path, **UNSEARCHED)
     assert status == 404
     assert b"aGk=" not in stored(tmp_path)
+
+
+async def test_a_compressed_request_might_hold_an_image(tmp_path: Path) -> None:
+    sent = request(gzip.compress(chat()), "/api/chat", ("Content-Encoding", "gzip"))
+    script = answering(line(done=True), END)
+    status, _ = await captured(script, sent, tmp_path, **UNSEARCHED)
+    assert status == 404
 
 
 # -- redaction ------------------------------------------------------------------------------
@@ -192,7 +210,10 @@ async def test_another_call_is_captured_where_there_are_patterns(tmp_path: Path)
 
 
 async def test_a_request_that_is_too_long_is_not_kept(tmp_path: Path) -> None:
-    status, told = await captured(answering(*IN_TIME), request(chat("x" * LIMIT)), tmp_path)
+    sent = request(chat("x" * LIMIT))
+    status, told = await captured(answering(*IN_TIME), sent, tmp_path)
+    assert (status, "at most 256 KiB" in told["error"]) == (404, True)
+    status, told = await captured(answering(*IN_TIME), sent, tmp_path / "other", **UNSEARCHED)
     assert (status, "the request is longer" in told["error"]) == (409, True)
 
 
@@ -211,7 +232,8 @@ async def test_of_an_answer_that_is_too_long_only_the_request_is_kept(
 
 
 async def test_an_answer_that_breaks_off_is_recorded_as_broken_off(tmp_path: Path) -> None:
-    async with between(answering(line("a")), tmp_path, privacy_mode="full") as proxy:
+    settings = UNSEARCHED | {"privacy_mode": "full"}
+    async with between(answering(line("a")), tmp_path, **settings) as proxy:
         client = await proxy.client()
         await client.send(request(chat()))
         await client.closed()
@@ -219,6 +241,25 @@ async def test_an_answer_that_breaks_off_is_recorded_as_broken_off(tmp_path: Pat
     response = json.loads(text)["response"]
     assert (status, response["complete"]) == (200, False)
     assert [text for _, text in response["chunks"]] == [line("a").decode()]
+
+
+async def test_of_an_answer_that_might_have_become_a_match_only_the_request_is_kept(
+    tmp_path: Path,
+) -> None:
+    async with between(answering(line("sk-abcdefgh")), tmp_path, privacy_mode="full") as proxy:
+        client = await proxy.client()
+        await client.send(request(chat()))
+        await client.closed()
+        status, told = await replay(proxy, "recording")
+        assert (status, "broke off" in told) == (409, True)
+        status, curl = await replay(proxy, "curl")
+        id = (await proxy.calls(1))[0]["id"]
+    assert (status, '"content": "Hi"' in curl) == (200, True)
+    store = SqliteStore(tmp_path / DATABASE)
+    store.open()
+    kept = store.capture(id)
+    store.close()
+    assert kept is not None and kept.pieces == []
 
 
 async def test_an_answer_that_ends_by_closing(tmp_path: Path) -> None:
@@ -246,12 +287,46 @@ async def test_half_an_upload_is_no_request(tmp_path: Path) -> None:
         await upstream.read_head()
         await upstream.send(head_bytes("HTTP/1.1 413 Large", [("Content-Length", "0")]))
 
-    async with between(script, tmp_path, privacy_mode="full") as proxy:
+    async with between(script, tmp_path, **UNSEARCHED, privacy_mode="full") as proxy:
         client = await proxy.client()
         await client.send(request(chat())[:-5])
         await client.read_message()
         status, _ = await replay(proxy, "curl")
     assert status == 409
+
+
+async def test_there_is_room_again_however_a_call_ended(tmp_path: Path) -> None:
+    async def script(upstream: Connection) -> None:
+        _, body = await upstream.read_message()
+        if b"silent" in body:
+            await upstream.closed()
+        await upstream.send(head_bytes("HTTP/1.1 200 OK", [NDJSON, CHUNKED]) + chunk(line("a")))
+        if b"stuck" in body:
+            await upstream.closed()
+        elif b"break" not in body:
+            await upstream.send(chunk(line(done=True)) + END)
+
+    image = chat()[:-1] + b', "images": ["aGk="]}'
+    async with between(script, tmp_path, privacy_mode="full") as proxy:
+        for body in (chat("whole"), image, chat("x" * LIMIT)):
+            client = await proxy.client()
+            await client.send(request(body))
+            await client.read_message()
+        client = await proxy.client()
+        await client.send(request(chat("break")))
+        await client.closed()
+        for body, sent in ((chat("stuck"), None), (chat("silent"), None), (chat("half"), -5)):
+            client = await proxy.client()
+            await client.send(request(body)[:sent])
+            if b"stuck" in body:
+                await client.read_until(line("a"))
+            async with asyncio.timeout(PATIENCE):
+                while len(await proxy.get("active")) != 1:
+                    await asyncio.sleep(0)
+            client.reset()
+            await proxy.calls(1, "cancelled")
+        assert len(await proxy.calls(7)) == 7
+        assert proxy.app._captures.reserve(ROOM)
 
 
 async def test_a_capture_is_found_after_a_restart(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_an_answer_of_known_length_is_one_chunk() -> None:
         ("recording", {"body": None, "status": 200}, "the request is longer"),
         ("recording", {"body": b"\xff", "status": 200}, "the request is not text"),
         ("recording", {}, "this call has no answer to record"),
-        ("recording", {"status": 200, "cut": True}, "the answer is longer"),
+        ("recording", {"status": 200, "cut": True}, "an answer that is too long"),
         ("recording", {"status": 200, "pieces": [(0.0, b"\x1f\x8b")]}, "the answer is not text"),
         ("recording", {"status": 200, "pieces": [(0.0, b"\xc3")]}, "the answer is not text"),
     ],

@@ -94,6 +94,23 @@ export class Detail {
     this.content("options", options ?? null);
     this.content("prompt", call.prompt);
     this.content("response", call.response);
+    this.again(call.id);
+  }
+
+  /** Links to what makes the call again, where that was kept. */
+  async again(id) {
+    const place = document.getElementById("call-again");
+    show(place, false);
+    const address = `api/requests/${encodeURIComponent(id)}/replay?as=`;
+    const forms = await json(`${address}forms`).catch(() => []);
+    if (id !== this.id) return;
+    show(place, forms.length > 0);
+    for (const link of place.querySelectorAll("[data-form]")) {
+      const { form } = link.dataset;
+      show(link, forms.includes(form));
+      link.href = address + form;
+      if (form === "recording") link.download = `${id}.json`;
+    }
   }
 
   numbers(call) {

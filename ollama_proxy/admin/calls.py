@@ -13,10 +13,12 @@ from ollama_proxy.admin.answers import json_answer, told
 from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
-from ollama_proxy.replay import FORMS, ReplayError
+from ollama_proxy.replay import FORMS, ReplayError, forms_of
 
 SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
 """In an answer of which not all was looked through: the id to go on `before`."""
+
+WHICH_FORMS = "forms"
 
 
 class Calls:
@@ -50,13 +52,16 @@ class Calls:
 
     async def _replay(self, request: web.Request) -> web.Response:
         form = single(request.query.items(), ("as",)).get("as", "curl")
-        if form not in FORMS:
-            raise ParameterError(f"as={form[:100]}: must be one of {', '.join(FORMS)}")
+        if form not in (*FORMS, WHICH_FORMS):
+            known = ", ".join((*FORMS, WHICH_FORMS))
+            raise ParameterError(f"as={form[:100]}: must be one of {known}")
         capture = await told(self._history.capture(request.match_info["id"]))
+        if form == WHICH_FORMS:
+            return json_answer(forms_of(capture, self._own_url) if capture else [])
         if capture is None:
             raise web.HTTPNotFound(
                 text="what this call sent was not kept: only the privacy mode full keeps it, of a "
-                "call that runs a model, sends no image and holds nothing that is redacted"
+                "call that runs a model, with at most 256 KiB, no image and nothing to be redacted"
             )
         content_type, make = FORMS[form]
         try:

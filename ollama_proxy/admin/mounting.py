@@ -24,3 +24,4 @@ async def _moved(request: web.Request) -> web.StreamResponse:
 
 async def _close_behind(request: web.Request, response: web.StreamResponse) -> None:
     response.force_close()
+    response.headers["Connection"] = "close"  # aiohttp has written this header before

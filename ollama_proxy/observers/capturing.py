@@ -1,8 +1,8 @@
 """What passed of one call, kept so that it can be made again: the tap that captures it.
 
 Not here: for which calls (`tapping.py`: all others pay nothing), what a capture is good for
-(`replay.py`), whether it holds a secret (`matching.py`: in the writer's thread, not on the relay's
-way), where it is stored.
+(`replay.py`), whether it holds a secret or an image (`matching.py`: in the writer's thread, not on
+the relay's way), where it is stored.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+from msgspec.structs import replace
+
 from ollama_proxy.exchange import Exchange
 from ollama_proxy.framing import Chunked, UntilClose
 from ollama_proxy.headers import RawHeaders, ResponseHead
 from ollama_proxy.observers.base import Observer
-from ollama_proxy.observers.matching import is_clear
+from ollama_proxy.observers.matching import is_clear, may_show_image
 from ollama_proxy.observers.ruled import Ruled
 from ollama_proxy.observers.secrets import Finder
 from ollama_proxy.observers.tap import Tap
-from ollama_proxy.replay import PIECE_BYTES, Capture, Headers
+from ollama_proxy.recording import Framing, Headers
+from ollama_proxy.replay import PIECE_BYTES, Capture
 
 ANSWER_LIMIT = 1 << 20
 PIECES_LIMIT = 10_000
@@ -43,7 +46,7 @@ _PLAIN = re.compile(rb"[ -~]*")
 
 
 class Draft:
-    """A capture of a call that ended, yet to be searched for what is to be redacted."""
+    """A capture of a call that ended, yet to be searched for what may not be kept."""
 
     def __init__(self, capture: Capture, finders: Sequence[Finder]) -> None:
         self.id = capture.id
@@ -53,8 +56,14 @@ class Draft:
 
     @cached_property
     def capture(self) -> Capture | None:
-        """None if it may not be kept. Found out once, by the thread that asks first."""
-        return self._capture if is_clear(self._capture, self._finders) else None
+        """None if it may not be kept. Worked out when it is first asked for, off the event loop."""
+        capture = self._capture
+        if may_show_image(capture):
+            return None
+        if self._finders and not capture.complete:
+            # More of the answer might have made a match of what there is.
+            capture = replace(capture, pieces=[], cut=True)
+        return capture if is_clear(capture, self._finders) else None
 
 
 class Captures:
@@ -164,7 +173,7 @@ class CapturingTap(Tap):
             self._forget_body()
         capture = self._made(complete)
         privacy = self._observer.privacy
-        if privacy.keeps_all and not _may_show_images(self._exchange, capture.body):
+        if privacy.keeps_all and not self._exchange.observation.images:
             self._captures.keep(Draft(capture, privacy.finders))
         else:
             self._captures.release(capture.size)
@@ -211,13 +220,7 @@ def _told(head: ResponseHead) -> dict[str, Any]:
     }
 
 
-def _framing(head: ResponseHead) -> str:
+def _framing(head: ResponseHead) -> Framing:
     if head.body is Chunked:
         return "chunked"
     return "close" if head.body is UntilClose else "length"
-
-
-def _may_show_images(exchange: Exchange, body: bytes | None) -> bool:
-    """Whether the request has images, or might have where they could not be counted."""
-    images = exchange.observation.images
-    return bool(images) or (images is None and b'"image' in (body or b""))

@@ -1,9 +1,9 @@
-"""Whether a captured call holds anything that is to be redacted. Pure.
+"""Whether a captured call holds an image, or anything that is to be redacted. Pure.
 
 A secret may be written with JSON's escapes, or be spread over the tokens of a stream. So what is
 searched is the bytes as they are, each JSON text as it reads, and the texts that stand at the same
-place of an answer's lines or events, joined. Not here: taking a match out; a captured call is kept
-byte for byte or not at all.
+place of an answer's lines or events, joined. Not here: how that is searched (`searching.py`);
+taking a match out: a captured call is kept byte for byte or not at all.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ollama_proxy.observers.events import data_of
+from ollama_proxy.observers.searching import holds
 from ollama_proxy.observers.secrets import Finder
-from ollama_proxy.replay import Capture, Headers
+from ollama_proxy.recording import Headers
+from ollama_proxy.replay import Capture
 
+_IMAGES = frozenset({"image", "images"})
+_IMAGE_TYPES = frozenset({"image", "image_url", "input_image"})
 _BLANK = re.compile(r"\s*")
 
 
@@ -28,26 +33,68 @@ class _Object(list[tuple[str, Any]]):
 _DECODER = json.JSONDecoder(object_pairs_hook=_Object)
 
 
-def is_clear(capture: Capture, finders: Sequence[Finder]) -> bool:
-    """Whether all of it can be read, and nothing is found in it."""
+def is_clear(
+    capture: Capture,
+    finders: Sequence[Finder],
+    timer: Callable[[], float] = time.thread_time,
+) -> bool:
+    """Whether all of it can be read, and nothing is found in it. Never raises."""
     if not finders:
         return True
     try:
-        texts = set(_texts(capture))
-    except (ValueError, RecursionError):
+        return not holds(set(_texts(capture)), finders, timer)
+    except Exception:  # noqa: BLE001 - guard: what cannot be looked through is not kept
         return False
-    return not any(finder.search(text) for text in texts for finder in finders)
+
+
+def may_show_image(capture: Capture) -> bool:
+    """Whether its request has an image by the words of any dialect, or that cannot be told.
+
+    In any case of letters, as Go reads JSON; so an image may have been sent that was not counted.
+    """
+    body = capture.body or b""
+    try:
+        documents = list(_documents(_plain(body, capture.headers)[0]))
+    except (ValueError, RecursionError):
+        return b"image" in body.lower() or not _is_plain(capture.headers)
+    return any(_is_image(key.lower(), value) for key, value in _fields(documents))
+
+
+def _is_image(key: str, value: Any) -> bool:
+    if isinstance(value, str) and (
+        (key == "type" and value.lower() in _IMAGE_TYPES) or value[:11].lower() == "data:image/"
+    ):
+        return True
+    # A tool may have a parameter of such a name: that is an object.
+    listed = isinstance(value, str | list) and not isinstance(value, _Object)
+    return key in _IMAGES and listed and bool(value)
+
+
+def _fields(values: list[Any]) -> Iterator[tuple[str, Any]]:
+    """All keys with their values, wherever they stand; what is in a list has none."""
+    waiting = list(values)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _Object):
+            yield from value
+            waiting += [one for _, one in value]
+        elif isinstance(value, list):
+            yield from (("", one) for one in value)
+            waiting += value
 
 
 def _texts(capture: Capture) -> Iterator[str]:
-    """Raises ValueError or RecursionError where something cannot be read."""
+    """Raises ValueError, RecursionError or another error where something cannot be read."""
     headers = [*capture.headers, *capture.response_headers]
     yield from (capture.target, capture.reason, *(value for _, value in headers))
     if capture.body is None:
         raise ValueError("the request was not seen whole")
     body, _ = _plain(capture.body, capture.headers)
+    documents = list(_documents(body))
+    if any(map(_goes_on, documents)):
+        raise ValueError("what was said before is in it as numbers")
     yield body
-    yield from _joined(_documents(body))
+    yield from _joined(documents)
     if capture.status is not None and not capture.cut:
         if not capture.complete:
             raise ValueError("more might have made a match of what there is")
@@ -64,12 +111,26 @@ def _answer(capture: Capture) -> Iterator[str]:
         yield from _joined(_documents(text))
 
 
+def _goes_on(document: Any) -> bool:
+    """Whether a request carries on an earlier one by its tokens, as /api/generate takes them."""
+    return isinstance(document, _Object) and any(
+        key.lower() == "context" and isinstance(value, list) and value for key, value in document
+    )
+
+
 def _plain(body: bytes, headers: Headers) -> tuple[str, str]:
     """A body as text, and its media type."""
-    named = {name.lower(): value.lower() for name, value in headers}
-    if named.get("content-encoding", "identity") != "identity":
+    if not _is_plain(headers):
         raise ValueError("compressed")
-    return body.decode(), named.get("content-type", "").partition(";")[0].strip()
+    return body.decode(), _header(headers, "content-type").partition(";")[0].strip()
+
+
+def _is_plain(headers: Headers) -> bool:
+    return _header(headers, "content-encoding") in ("", "identity")
+
+
+def _header(headers: Headers, name: str) -> str:
+    return {name.lower(): value.lower() for name, value in headers}.get(name, "")
 
 
 def _documents(text: str) -> Iterator[Any]:

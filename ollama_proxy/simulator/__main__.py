@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import signal
+import sys
 from collections.abc import Sequence
 
 from .app import Simulator
 from .options import SimulatorOptions
+from .playing import Player, Unplayable, load
 
 _DEFAULTS = SimulatorOptions()
 _EPILOG = """Misbehaviour: send X-Simulate: die-after=5 (or break-after, cut-after, loop-after,
@@ -36,7 +39,28 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--answer", type=int, default=None, metavar="TOKENS", help="of every answer")
     flags.add_argument("--context", type=int, default=_DEFAULTS.num_ctx, metavar="TOKENS")
     flags.add_argument("--seed", type=int, default=_DEFAULTS.seed, metavar="N")
+    flags.add_argument(
+        "--play",
+        action="append",
+        default=[],
+        metavar="FILE_OR_FOLDER",
+        help="answer requests that equal a recorded one as recorded; may be given again",
+    )
+    flags.add_argument(
+        "--speed",
+        type=_speed,
+        default=1.0,
+        metavar="FACTOR",
+        help="of recordings: 2 in half the time, 0 at once; default 1",
+    )
     return flags
+
+
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not 0 <= speed < math.inf:
+        raise ValueError
+    return speed
 
 
 def options_of(flags: argparse.Namespace) -> SimulatorOptions:
@@ -52,12 +76,14 @@ def options_of(flags: argparse.Namespace) -> SimulatorOptions:
     )
 
 
-async def run(flags: argparse.Namespace) -> None:
+async def run(flags: argparse.Namespace, player: Player) -> None:
     """Serve until a signal."""
-    simulator = Simulator(options_of(flags))
+    simulator = Simulator(options_of(flags), player)
     host, _, port = flags.listen.rpartition(":")
     url = await simulator.start(host.strip("[]") or "127.0.0.1", int(port))
     print(f"Simulated Ollama at {url}: no model, every text it says is made up.", flush=True)
+    if len(player):
+        print(f"It plays {len(player)} recorded answers to requests that equal theirs.", flush=True)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,8 +97,17 @@ async def run(flags: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser().parse_args(arguments)
+    try:
+        player = Player(load(flags.play), flags.speed)
+    except Unplayable as error:
+        sys.exit(_refused(error))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run(flags))
+        runner.run(run(flags, player))
+
+
+def _refused(error: Unplayable) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -1,5 +1,6 @@
 """The simulator as an HTTP server: the table of routes, and starting and stopping it.
 
+A request that was recorded gets the recorded answer (`playing.py`), whatever its Host and Origin.
 Not here: what a route does. Nothing is read from or written to disk.
 """
 
@@ -25,6 +26,7 @@ from .embeddings import Embeddings
 from .inference import Inference
 from .models import Models
 from .options import SimulatorOptions
+from .playing import Player
 from .scheduler import Scheduler
 from .transfers import Transfers
 
@@ -45,11 +47,14 @@ class Found(NamedTuple):
 class Simulator:
     """An Ollama without a model. What it answers is made up, how it answers is Ollama's."""
 
-    def __init__(self, options: SimulatorOptions | None = None) -> None:
+    def __init__(
+        self, options: SimulatorOptions | None = None, player: Player | None = None
+    ) -> None:
         self.options = options or SimulatorOptions()
         self.catalogue = Catalogue(self.options.models)
         self.scheduler = Scheduler(self.options)
         self.inference = Inference(self.options, self.catalogue, self.scheduler)
+        self.player = Player() if player is None else player
         self.requests = 0
         self._routes = self._table()
         self._on_loopback = True
@@ -90,6 +95,13 @@ class Simulator:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        try:
+            played = await self.player.answer(request)
+            return await self._made_up(request) if played is None else played
+        except ConnectionError:  # a write found it first; aiohttp would log it as our mistake
+            raise asyncio.CancelledError from None
+
+    async def _made_up(self, request: web.Request) -> web.StreamResponse:
         found, origin = self.find(request.path), request.headers.get("Origin", "")
         verdict = guard.judge(request.method, request.host, origin, self._on_loopback)
         request[_CORS] = verdict.headers
@@ -100,8 +112,6 @@ class Simulator:
             return wire.frame(request, await handler(request, found.rest))
         except Refused as refused:
             return wire.frame(request, wire.error(refused.status, refused.message))
-        except ConnectionError:  # a write found it first; aiohttp would log it as our mistake
-            raise asyncio.CancelledError from None
 
     def _table(self) -> dict[str, Methods]:
         """All of Ollama's routes; methods in the order of its Allow header."""

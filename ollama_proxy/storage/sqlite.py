@@ -49,6 +49,8 @@ BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
 PRUNE_ROWS = 1000
 PRUNE_PAGES = 2000
+# To free what 1000 large captures took was a step of 6 s.
+PRUNE_BYTES = 8 << 20
 # To find out how many to forget, more are not counted: a million took longer than a whole step.
 MANY_ROWS = 20 * PRUNE_ROWS
 SECONDS_A_DAY = 86400.0
@@ -57,6 +59,10 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls"
 # Not by a bound value: for that the index of running calls is not used.
 _RUNNING = f"{_SELECT} WHERE state = 'running'"
 _OLDEST = "SELECT id FROM calls WHERE state != 'running' ORDER BY id LIMIT ?"
+_SIZES = (
+    "SELECT length(capture) FROM calls LEFT JOIN captures USING (id) WHERE state != 'running'"
+    " ORDER BY calls.id LIMIT ?"
+)
 _HOLDINGS = (
     "SELECT count(*), count(prompt), count(response), (SELECT count(*) FROM captures),"
     " min(started_at) FROM calls"
@@ -223,7 +229,7 @@ class SqliteStore:
                 batch.add(call)
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",
-                [(capture.id, capture.to_bytes()) for capture in captures],
+                ((capture.id, capture.to_bytes()) for capture in captures),
             )
             _add_totals(connection, self.path, batch)
 
@@ -237,7 +243,7 @@ class SqliteStore:
     def _forget(self, rows: int, condition: str = "", *values: str) -> int:
         sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"
         with self._transaction() as connection:
-            return connection.execute(sql, (rows, *values)).rowcount
+            return connection.execute(sql, (_few(connection, rows), *values)).rowcount
 
     def _shrink(self) -> bool:
         """Give free pages back to the disk. True while that goes on."""
@@ -267,6 +273,16 @@ class SqliteStore:
             if rows == MANY_ROWS:
                 return PRUNE_ROWS
             return min(PRUNE_ROWS, math.ceil(rows * (used - max_bytes) / used))
+
+
+def _few(connection: sqlite3.Connection, rows: int) -> int:
+    """So many of the oldest rows that their captures are no more than a step frees."""
+    held = 0
+    for row, (size,) in enumerate(connection.execute(_SIZES, (rows,)), 1):
+        held += size or 0
+        if held > PRUNE_BYTES:
+            return row
+    return rows
 
 
 def _opened(connection: sqlite3.Connection | None, path: Path) -> sqlite3.Connection:

@@ -25,6 +25,8 @@ BATCH = 1000
 PRUNE_SECONDS = 3600.0
 # A flood of calls must not fill the disk within the hour.
 PRUNE_CALLS = 5000
+# What a batch's captures may take to be looked through, but for the one that is being looked at.
+LOOK_SECONDS = 2.0
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
 log = logging.getLogger(__name__)
@@ -225,7 +227,7 @@ class Writer:
     def _write(self, calls: Sequence[Call]) -> None:
         with self._changed:
             waiting = [self._captures[call.id] for call in calls if call.id in self._captures]
-        captures = [found for one in waiting if (found := one.capture) is not None]
+        captures = self._looked_through(waiting)
         try:
             if calls:
                 self._store.write(calls, captures)
@@ -240,6 +242,12 @@ class Writer:
                 with self._changed:
                     self.dropped += 1
         self._settle(calls)
+
+    def _looked_through(self, waiting: Sequence[Captured]) -> list[Capture]:
+        """Those that may be kept. Calls come first: what there is no time for is left out."""
+        until = self._clock() + LOOK_SECONDS
+        found = (one.capture for one in waiting if self._clock() < until)
+        return [capture for capture in found if capture is not None]
 
     def _settle(self, calls: Sequence[Call]) -> None:
         """Take out what is stored, but not what has been put anew since."""

@@ -133,12 +133,26 @@ async def test_a_captured_call_is_told_in_each_form() -> None:
     assert json.loads(await recording.text())["response"]["chunks"] == [[500.0, "hi"]]
 
 
+async def test_which_forms_there_are() -> None:
+    world = World()
+    whole = captured(world, status=200, pieces=[(0.5, b"hi")])
+    unanswered, nothing = captured(world), captured(world, body=None)
+    async with served(world) as client:
+        for id, forms in (
+            (whole, ["curl", "python", "recording"]),
+            (unanswered, ["curl", "python"]),
+            (nothing, []),
+            (make_call().id, []),
+        ):
+            assert await got(client, f"/api/requests/{id}/replay?as=forms") == forms
+
+
 async def test_what_cannot_be_told_says_why() -> None:
     world = World()
     id = captured(world, body=None)
     async with served(world) as client:
         wrong = await got(client, f"/api/requests/{id}/replay?as=wget", 400)
-        assert wrong == {"error": "as=wget: must be one of curl, python, recording"}
+        assert wrong == {"error": "as=wget: must be one of curl, python, recording, forms"}
         longer = await got(client, f"/api/requests/{id}/replay", 409)
         assert longer == {"error": "the request is longer than what is kept of one"}
         for unknown in (make_call().id, new_id(NOON), "nope"):

@@ -81,6 +81,7 @@ class Fake:
         self.told: dict[str, Json] = {}  # phases of running calls
         self.ended: list[Call] = []
         self.listed: list[Json] = []
+        self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
         self.changes: Json = {}
         self.streams: set[web.StreamResponse] = set()
@@ -210,6 +211,7 @@ class Fake:
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_get("/api/events", self._stream)
         return app
 
@@ -226,6 +228,12 @@ class Fake:
             if known.id == request.match_info["id"]:
                 return web.json_response(view(known))
         return web.json_response({"error": "no such call"}, status=404)
+
+    async def _replay(self, request: web.Request) -> web.Response:
+        form = request.query["as"]
+        if form == "forms":
+            return web.json_response(self.forms.get(request.match_info["id"], []))
+        return web.Response(text=f"the call as {form}")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refused:

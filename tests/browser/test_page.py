@@ -346,6 +346,31 @@ async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
     await expect(sheet.locator("[data-more]:visible")).to_have_count(0)
 
 
+async def test_a_captured_call_can_be_had_in_the_forms_that_there_are(
+    page: Page, italian: Page, fake: Fake
+) -> None:
+    fake.ended = [call("completed", ago=9.0), call("failed", ago=5.0), call("completed", ago=3.0)]
+    whole, broken, other = (one.id for one in fake.ended)
+    fake.forms = {whole: ["curl", "python", "recording"], broken: ["curl", "python"]}
+    again = page.locator("#call-again")
+    await page.goto(f"{fake.url}?call={whole}")
+    await expect(again).to_have_text("Make this call again: curl Python recording")
+    async with page.expect_popup() as opening:
+        await again.get_by_text("Python").click()
+    await expect((await opening.value).locator("body")).to_have_text("the call as python")
+    async with page.expect_download() as loading:
+        await again.get_by_text("recording").click()
+    assert (await loading.value).suggested_filename == f"{whole}.json"
+    await page.goto(f"{fake.url}?call={broken}")
+    await expect(again.get_by_text("curl")).to_be_visible()
+    await expect(again.get_by_text("recording")).to_be_hidden()
+    await page.goto(f"{fake.url}?call={other}")
+    await expect(page.locator("#call-id")).to_have_text(other)
+    await expect(again).to_be_hidden()
+    await italian.goto(f"{fake.url}?call={whole}")
+    await expect(italian.locator("#call-again")).to_contain_text("Ripeti questa chiamata")
+
+
 async def test_an_estimate_of_tokens_says_so(page: Page, fake: Fake) -> None:
     told = {"input_tokens": None, "output_tokens": None, "output_chunks": 1234}
     guessed = call("completed", ago=5.0, **told)

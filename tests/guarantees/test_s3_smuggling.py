@@ -101,14 +101,17 @@ async def test_an_upload_that_breaks_its_chunks_midway_is_refused_at_once(
 ) -> None:
     """What comes after it on the connection is of no known meaning, and goes nowhere."""
     arrived = b""
-    gone = asyncio.Event()
+    began, gone = asyncio.Event(), asyncio.Event()
 
     async def script(upstream: Connection) -> None:
         nonlocal arrived
         await upstream.read_head()
         arrived = await upstream.read(8)
-        arrived += await upstream.read_to_end()
-        gone.set()
+        began.set()
+        try:
+            arrived += await upstream.read_to_end()
+        finally:
+            gone.set()
 
     async with between(script, tmp_path) as proxy:
         client = await proxy.client()
@@ -116,6 +119,7 @@ async def test_an_upload_that_breaks_its_chunks_midway_is_refused_at_once(
             b"POST /api/chat HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
             b"3\r\nabc\r\n"
         )
+        await asyncio.wait_for(began.wait(), PATIENCE)
         await client.send(rest)
         await client.send(b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n")
         head, body = await client.read_message()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ollama_proxy.observers.matching import is_clear
-from ollama_proxy.replay import Capture, Headers
+from ollama_proxy.observers.matching import is_clear, may_show_image
+from ollama_proxy.recording import Headers
+from ollama_proxy.replay import Capture
 
 PATTERNS = [re.compile(r"never\d"), re.compile("geheim-[0-9]{4}")]
 SECRET = "geheim-4711"
@@ -114,6 +116,54 @@ def test_what_was_not_seen_whole_is_not_clear() -> None:
     assert clear(cut=True, complete=False, pieces=[])
 
 
+def test_what_an_earlier_call_said_may_be_in_a_requests_tokens() -> None:
+    assert not clear(b'{"prompt": "and then?", "context": [1, 2, 3]}')
+    assert not clear(b'{"prompt": "and then?", "Context": [1]}')
+    assert clear(b'{"prompt": "and then?", "context": []}')
+    assert clear(answer=b'{"response": "", "context": [1, 2, 3]}')
+
+
+def test_an_error_while_searching_keeps_nothing_and_ends_there() -> None:
+    class Broken:
+        def search(self, string: str, /) -> None:
+            raise MemoryError
+
+        def finditer(self, string: str, /) -> Iterator[re.Match[str]]:
+            raise MemoryError
+
+    capture = Capture(id="", method="", target="/", headers=[], body=b"{}")
+    assert not is_clear(capture, [Broken()])
+
+
+def test_what_takes_too_long_to_search_is_not_clear() -> None:
+    prompt = json.dumps({"prompt": "a" * 200_000}).encode()
+    capture = Capture(id="", method="", target="/", headers=[], body=prompt)
+    assert not is_clear(capture, [re.compile("a+b")])
+    assert is_clear(capture, [re.compile("ab")])
+
+
 def test_without_patterns_everything_is_clear() -> None:
     call = Capture(id="", method="", target="", headers=[], body=b"\xff", complete=False)
     assert is_clear(call, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "shows"),
+    [
+        ({"messages": [{"images": ["aGk="]}]}, True),
+        ({"Messages": [{"Images": ["aGk="]}]}, True),
+        ({"image": "aGk="}, True),
+        ({"content": [{"type": "image_url", "image_url": {"url": "x"}}]}, True),
+        ({"content": [{"type": "input_image", "file": "x"}]}, True),
+        ({"content": [{"type": "image", "source": {}}]}, True),
+        ({"anything": ["x", {"y": "DATA:image/png;base64,aGk="}]}, True),
+        ({"input": ["data:image/png;base64,aGk="]}, True),
+        ({"prompt": "an image, images, image_url", "images": [], "image": None}, False),
+        ({"tools": [{"properties": {"image": {"type": "string"}, "images": {}}}]}, False),
+        ({"required": ["image"], "type": "object"}, False),
+    ],
+)
+def test_an_image_is_known_by_the_words_of_each_dialect(body: Any, shows: bool) -> None:
+    data = json.dumps(body).encode()
+    capture = Capture(id="", method="", target="", headers=[], body=data)
+    assert may_show_image(capture) is shows

@@ -227,14 +227,17 @@ async def test_after_a_stop_calls_still_end_and_nothing_is_looked_at() -> None:
     on = Bench(steady=0.001, shortest=0.0)
     on.sampler.start()
     await on.until(1)
-    on.clock.now = 1.0
+    on.sensor.blocked.clear()
     on.sampler.began("call")
-    await on.until(2)
-    on.sampler.stop()
+    on.sampler.stop()  # while a look is under way
+    on.sensor.blocked.set()
+    await on.until(on.sensor.looks)
+    looks = on.sensor.looks
     on.clock.now = 2.0
     on.sampler.ended("call")
     on.sampler.began("late")
     on.sampler.take("call")
+    assert await on.sampler.look() is on.sampler.last
     for _ in range(20):
         await asyncio.sleep(0.001)
-    assert on.sensor.looks == 2
+    assert on.sensor.looks == looks

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ollama_proxy.simulator import Simulator, SimulatorOptions
+from ollama_proxy.simulator.playing import Player
 
 FAST = SimulatorOptions(
     models=("smollm2:latest", "qwen3:8b", "nomic-embed-text:latest"),
@@ -123,8 +124,10 @@ class Client:
 
 
 @asynccontextmanager
-async def simulated(options: SimulatorOptions = FAST) -> AsyncIterator[Client]:
-    simulator = Simulator(options)
+async def simulated(
+    options: SimulatorOptions = FAST, player: Player | None = None
+) -> AsyncIterator[Client]:
+    simulator = Simulator(options, player)
     url = await simulator.start()
     try:
         yield Client(url, simulator)

@@ -14,7 +14,7 @@ from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
-from ollama_proxy.storage.writer import Writer
+from ollama_proxy.storage.writer import LOOK_SECONDS, Writer
 from tests.storage.calls import make_call
 
 SOON = 10.0
@@ -59,6 +59,25 @@ def test_it_is_forgotten_with_its_call(store: SqliteStore, path: Path) -> None:
         pass
     store.close()
     assert b"a secret prompt" not in path.read_bytes()
+
+
+def test_many_large_ones_are_forgotten_in_more_steps_than_one(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(30)]
+    store.write(calls, [capture_of(call, bytes(1 << 20)) for call in calls])
+    left = [len(calls)]
+    while store.prune(None, None, 0):
+        left.append(sum(store.call(call.id) is not None for call in calls))
+        assert left[-2] - left[-1] < 10
+    assert left[-1] == 0
+
+
+def test_it_counts_for_the_size_that_is_kept(store: SqliteStore) -> None:
+    calls = [make_call() for _ in range(20)]
+    store.write(calls, [capture_of(call, bytes(1 << 20)) for call in calls])
+    while store.prune(None, 8 << 20):
+        pass
+    left = [call for call in calls if store.call(call.id)]
+    assert left == calls[len(calls) - len(left) :] and 4 <= len(left) <= 8
 
 
 def test_a_damaged_one_is_told(store: SqliteStore, path: Path) -> None:
@@ -107,3 +126,28 @@ def test_what_is_stored_takes_no_room_any_more(store: SqliteStore) -> None:
         assert writer.flush(SOON)
         assert store.capture(call.id) is not None
     assert writer.stop(SOON)
+
+
+class Slow:
+    """One that takes a second of the clock to be looked through."""
+
+    def __init__(self, call: Call, clock: list[float]) -> None:
+        self.size, self._call, self._clock = 1, call, clock
+
+    @property
+    def capture(self) -> Capture:
+        self._clock[0] += 1.0
+        return capture_of(self._call)
+
+
+def test_calls_do_not_wait_for_captures_that_take_long(store: SqliteStore) -> None:
+    clock = [0.0]
+    writer = Writer(store, clock=lambda: clock[0])
+    calls = [make_call() for _ in range(100)]
+    for call in calls:
+        writer.put(call, Slow(call, clock))
+    writer.start()
+    assert writer.flush(SOON)
+    assert writer.stop(SOON)
+    assert [store.call(call.id) for call in calls] == calls
+    assert [store.capture(call.id) is not None for call in calls].count(True) == LOOK_SECONDS
