@@ -160,7 +160,7 @@ class App:
         self._around = Around(
             connections=lambda: to_port(upstream.port) if is_loopback(upstream.host) else None,
             ours=lambda: self._pool.ends,
-            running=self._models_of_running_calls,
+            running=self._running_models,
             look=self._callers.look,
         )
         self._started.callback(self._around.stop)
@@ -182,9 +182,9 @@ class App:
             self._reader, by_running, self.config, self._store
         )
 
-    def _models_of_running_calls(self) -> list[str]:
+    def _running_models(self) -> set[str]:
         self._live.settle()
-        return [call.model for call in self._live.active() if call.model]
+        return self._live.models
 
     def _start_recording(self) -> None:
         retention = self.config.retention

@@ -245,10 +245,22 @@ class Live:
 
     @property
     def moving_models(self) -> bool:
-        """Whether Ollama now loads a model, or a call moves one to or from its disk."""
-        if any(call.exchange.path in TRANSFERS for call in self._running.values()):
+        """Whether Ollama now loads a model, or a call moves one to or from its disk.
+
+        Asked each few seconds, so no call's answer is looked at for it: that of hundreds of streams
+        would take a tenth of a second.
+        """
+        running = [call.exchange for call in self._running.values()]
+        if any(exchange.path in TRANSFERS for exchange in running):
             return True
-        return any(told["phase"] == "loading" for told in self.phases().values())
+        phases = self._phases.of(running, self._loaded(), time.monotonic())
+        return any(phase.name == "loading" for phase in phases.values())
+
+    @property
+    def models(self) -> set[str]:
+        """The models that running calls named, as far as that was read; see `moving_models`."""
+        named = (call.exchange.observation.model for call in self._running.values())
+        return {model for model in named if model}
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""

@@ -56,6 +56,33 @@ class Call(Protocol):
 class Upstream(asyncio.Protocol):
     """One connection to the upstream; it serves one call at a time."""
 
+    __slots__ = (
+        "_buffer",
+        "_call",
+        "_client",
+        "_http_10",
+        "_keep_alive",
+        "_loop",
+        "_method",
+        "_on_lost",
+        "_readable",
+        "_scanner",
+        "_signal",
+        "_surplus",
+        "_tap",
+        "client_kept",
+        "ends",
+        "head",
+        "idle_since",
+        "interims",
+        "last_piece",
+        "lost",
+        "paused",
+        "sent_at",
+        "transport",
+        "uploading",
+    )
+
     transport: asyncio.Transport
 
     def __init__(

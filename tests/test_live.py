@@ -659,3 +659,14 @@ async def test_ollama_moves_a_model_while_it_loads_or_transfers_one() -> None:
     names.append("m")
     assert not live.moving_models
     end(live, exchange)
+
+
+async def test_what_is_asked_each_few_seconds_looks_at_no_answer() -> None:
+    """To look at those of hundreds of streams takes a tenth of a second."""
+    looks: list[int] = []
+    live = Live(loaded=lambda: Loaded.seen(["m"], time.monotonic()))
+    exchange = arrived(live, refresh=lambda: looks.append(1))
+    exchange.observation.model = "m"
+    arrived(live, refresh=lambda: looks.append(1))
+    assert (live.moving_models, live.models) == (False, {"m"})
+    assert looks == []
