@@ -96,6 +96,7 @@ class Downstream(asyncio.Protocol):
         "_searched",
         "_server",
         "_waiting",
+        "greeted",
         "idle_since",
         "local",
         "look",
@@ -121,6 +122,7 @@ class Downstream(asyncio.Protocol):
         self.slow = False
         self.peer: End | None = None
         self.local: End | None = None
+        self.greeted = False
         self.look: Look | None = None
 
     # -- from the client --------------------------------------------------------------------

@@ -36,8 +36,8 @@ def nobody(client: object, server: object) -> None:
 
 
 class Forwarder:
-    """Makes a protocol of each client's connection. `greet` is told both its ends, the client's
-    first. Requests below `admin_path` go to `admin`."""
+    """Makes a protocol of each client's connection. `greet` is told both its ends at its first call:
+    the client's, then ours. Requests below `admin_path` go to `admin`."""
 
     def __init__(
         self,
@@ -72,7 +72,6 @@ class Forwarder:
 
     def opened(self, client: Downstream) -> None:
         self._connections.add(client)
-        client.look = self._greet(client.peer, client.local)
         self._old.wake()
         if self.closing:
             client.finish()
@@ -97,6 +96,10 @@ class Forwarder:
         return True
 
     def call(self, client: Downstream, head: RequestHead) -> ForwardedCall:
+        if not client.greeted:
+            # Not before: whoever asks for the admin's pages is of no interest.
+            client.greeted = True
+            client.look = self._greet(client.peer, client.local)
         call = ForwardedCall(
             self._parts, client, head, look=client.look, loop=self._loop, on_end=self._ended
         )
