@@ -36,8 +36,11 @@ def nobody(client: object, server: object) -> None:
 
 
 class Forwarder:
-    """Makes a protocol of each client's connection. `greet` is told both its ends at its first call:
-    the client's, then ours. Requests below `admin_path` go to `admin`."""
+    """Makes a protocol of each client's connection.
+
+    `greet` is told both ends of a connection at its first call, the client's first. Requests below
+    `admin_path` go to `admin`.
+    """
 
     def __init__(
         self,
