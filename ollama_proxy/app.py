@@ -61,6 +61,8 @@ DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
 CALLERS_SECONDS = 1.0
+ADMIN_LINE = 64 * 1024
+"""Bytes of a header's line: a browser sends the cookies of all of this machine's ports."""
 
 
 @dataclass
@@ -271,7 +273,15 @@ class App:
         return behind.server
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=0.1,
+            lingering_time=0.5,
+            max_line_size=ADMIN_LINE,
+            max_field_size=ADMIN_LINE,
+        )
         await runner.setup()
         self._started.push_async_callback(runner.cleanup)
         return runner

@@ -91,7 +91,6 @@ class ForwardedCall:
 
     def begin(self, piece: Piece) -> None:
         """Send the request on, as far as it is here; or answer it."""
-        self._parts.live.start(self)
         self._uploading = not piece.whole
         self._note(piece)
         try:
@@ -102,8 +101,8 @@ class ForwardedCall:
                 self._connect()
             else:
                 self._send(upstream, piece)
-        except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
-            self._failed(error)
+        except Refusal as refusal:
+            self._refuse(refusal)
 
     def more(self, piece: Piece) -> None:
         self._uploading = not piece.whole
@@ -166,15 +165,15 @@ class ForwardedCall:
                 raise Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text)
             self._send(upstream, *self._early)
             self._early.clear()
-        except Exception as error:  # noqa: BLE001 - guard: a fault of ours is still an answer
-            self._failed(error)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except Exception as fault:  # noqa: BLE001 - guard: a fault of ours is still an answer
+            log.error("a call failed in the proxy itself: %s", where(fault))
+            self.failed()
 
-    def _failed(self, error: Exception) -> None:
-        """The request was not sent: because it must not be, or by a fault of ours."""
-        if not isinstance(error, Refusal):
-            log.error("a call failed in the proxy itself: %s", where(error))
-            error = Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, FAULT)
-        self._refuse(error)
+    def failed(self) -> None:
+        """A fault of the proxy's own, which is in its log."""
+        self._refuse(Refusal(500, State.FAILED, Reason.INTERNAL_ERROR, FAULT))
 
     def _send(self, upstream: Upstream, *pieces: Piece) -> None:
         """Write the request, or its beginning."""
@@ -217,8 +216,12 @@ class ForwardedCall:
     # -- the answer -------------------------------------------------------------------------
 
     def client_slow(self, slow: bool) -> None:
-        if self._upstream is not None:
-            self._upstream.pause() if slow else self._upstream.resume()
+        if self._upstream is None:
+            return
+        if slow:
+            self._upstream.pause()
+        else:
+            self._upstream.resume()
 
     def answered(self, signal: Signal) -> None:
         """The answer is over: what became of it?"""
@@ -249,19 +252,21 @@ class ForwardedCall:
             self._timer.cancel()
         if self._watchdog is not None:
             self._watchdog.stop()
+            self._watchdog = None  # it knows this call: a cycle
+        self._loop.call_soon(self._close, whole)
         linger = not (self._uploading and self._told_not_to_send)
         if self._upstream is not None:
             self._parts.pool.give_back(self._upstream)
         elif self._connecting is not None:
             self._connecting.cancel()
         self._client.over(keep, linger)
-        self._loop.call_soon(self._close, whole)
 
     @property
     def _told_not_to_send(self) -> bool:
         """Whether the client asked before it sent its body, and was answered: then it does not."""
         upstream = self._upstream
-        return self._head.has(b"expect") and upstream is not None and not upstream.interims
+        waits = self._head.has(b"expect") and not self.exchange.request_bytes
+        return waits and upstream is not None and not upstream.interims
 
     def _close(self, whole: bool) -> None:
         """Close the record: the last thing that is done for a call."""
@@ -331,6 +336,8 @@ class ForwardedCall:
             body = error_body(dialect_of(head.path), message, refusal.status) if message else b""
             answer = refusal_answer(refusal, body, keep_alive=keep, head_only=head.method == "HEAD")
             self._client.write(answer)
+        elif self._upstream.head.ends_with_connection:
+            self._client.reset()
         self._over(keep)
 
     def _noticed(self, reachable: bool) -> None:

@@ -29,7 +29,7 @@ from ollama_proxy.disclosure import told
 from ollama_proxy.export import FORMATS
 from ollama_proxy.exporting import export, opened
 from ollama_proxy.listening import StartError, allow_many_files
-from ollama_proxy.logs import OneLine
+from ollama_proxy.logs import OneLine, where
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.settings import SETTINGS, Address, Setting
 from ollama_proxy.storage.base import StoreError
@@ -224,6 +224,13 @@ def _run(program: Coroutine[Any, Any, int]) -> int:
         return runner.run(program)
 
 
+def _tell_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A fault of ours that nobody caught, in one line and without its text; see `logs.where`."""
+    error = context.get("exception")
+    place = context.get("message", "") if error is None else where(error)
+    log.error("a fault in the proxy itself: %s", place)
+
+
 async def _served(
     config: Config, beside: Callable[[str], AbstractContextManager[None]] | None = None
 ) -> int:
@@ -235,6 +242,7 @@ async def _served(
     app = App(config)
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_tell_fault)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     try:

@@ -8,13 +8,17 @@ calls there are (`forwarder.py`), what a head says (`request_head.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from typing import Protocol, cast
 
 from ollama_proxy.exchange import Look
 from ollama_proxy.framing import FramingError, Scanner
+from ollama_proxy.logs import where
 from ollama_proxy.request_head import RequestError, RequestHead, broken_beginning
+
+log = logging.getLogger(__name__)
 
 HIGH_WATER = 256 * 1024
 """Bytes waiting for a slow client above which the upstream is no longer read."""
@@ -60,6 +64,9 @@ class Call(Protocol):
     def client_slow(self, slow: bool) -> None:
         """More than `HIGH_WATER` waits for the client, or no longer."""
 
+    def failed(self) -> None:
+        """A fault of the proxy's own."""
+
 
 class Server(Protocol):
     """What a connection asks of the server that it belongs to."""
@@ -70,7 +77,7 @@ class Server(Protocol):
 
     def closed(self, client: Downstream) -> None: ...
 
-    def read(self, raw: bytes) -> RequestHead:
+    def read_head(self, raw: bytes) -> RequestHead:
         """Raises RequestError."""
 
     def takes(self, client: Downstream, data: bytes) -> bool:
@@ -136,16 +143,21 @@ class Downstream(asyncio.Protocol):
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._body is not None:
-            self._more(self._body, data)
-        elif self._call is None and not self._waiting:
-            self._begin(data)
-        elif not self._ending:
-            self._waiting += data
-            if self._call is None:
+        try:
+            if self._body is not None:
+                self._more(self._body, data)
+            elif self._call is None and not self._waiting and not self.slow:
+                self._begin(data)
+            elif not self._ending:
+                self._waiting += data
                 self._next()
-            else:
                 self._read_as_wanted()
+        except Exception as error:  # noqa: BLE001 - guard: a fault of ours ends this call only
+            log.error("a call failed in the proxy itself: %s", where(error))
+            if self._call is not None:
+                self._call.failed()
+            else:
+                self.close()
 
     def _begin(self, data: bytes) -> None:
         """Begin the call that `data` asks for, once its head is whole."""
@@ -161,7 +173,7 @@ class Downstream(asyncio.Protocol):
         if self._server.takes(self, data):
             return
         try:
-            head = self._server.read(data[:end])
+            head = self._server.read_head(data[:end])
         except RequestError as error:
             self._refuse(error)
             return
@@ -169,10 +181,8 @@ class Downstream(asyncio.Protocol):
         scanner = head.scanner()
         if scanner is not None:
             piece = self._cut(scanner, data[end:])
-        elif end == len(data):
-            piece = NOTHING
         else:
-            piece = Piece(b"", [], True)
+            piece = NOTHING
             self._waiting += data[end:]
         if piece is not None:
             call.begin(piece)
@@ -219,12 +229,13 @@ class Downstream(asyncio.Protocol):
         self._end(lingering=True)
 
     def _next(self) -> None:
-        """Begin the next call, if one waits and its head is whole."""
-        if self._call is not None or self._ending or not self._waiting:
+        """Begin the next call, if one waits and its head is whole, and the client takes answers."""
+        if self._call is not None or self._ending or self.slow or not self._waiting:
             return
         waiting = self._waiting
         if waiting.find(b"\r\n\r\n", max(0, self._searched - 3)) < 0 and waiting[0] > 32:
             self._check_beginning()
+            self._read_as_wanted()
             return
         data = bytes(waiting)
         waiting.clear()
@@ -233,8 +244,10 @@ class Downstream(asyncio.Protocol):
         self._begin(data)
 
     def eof_received(self) -> None:
-        """A client that sends no more has left."""
+        """A client that sends no more has left; what it has not yet taken still goes out."""
+        self._ending = True
         if self._call is not None:
+            self._call.client_left()
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -252,9 +265,14 @@ class Downstream(asyncio.Protocol):
         self._is_slow(False)
 
     def _is_slow(self, slow: bool) -> None:
+        """No call begins for a slow client: answers that nobody reads would pile up here."""
         self.slow = slow
         if self._call is not None:
             self._call.client_slow(slow)
+        elif not self._ending:
+            self._read_as_wanted()
+            if not slow and self._waiting:
+                self._loop.call_soon(self._next)
 
     # -- from the call ----------------------------------------------------------------------
 
@@ -307,19 +325,26 @@ class Downstream(asyncio.Protocol):
 
     def _end(self, lingering: bool) -> None:
         """`lingering`: the client may still send, and is to read its answer first."""
+        if self._ending:
+            return
         self._ending = True
         self._waiting.clear()
         if self.transport.is_closing():
             return
-        if lingering:
-            self._read_as_wanted()
-            self.transport.write_eof()
-            self._linger = self._loop.call_later(LINGER, self.transport.abort)
-        else:
+        if not lingering:
             self.transport.close()
+            return
+        self._read_as_wanted()
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's, where the client has reset the connection
+            self.transport.abort()
+        else:
+            self._linger = self._loop.call_later(LINGER, self.transport.close)
 
     def _read_as_wanted(self) -> None:
-        wanted = not self._held and len(self._waiting) <= WAITING
+        room = HEAD_LIMIT if self._call is None and not self.slow else WAITING
+        wanted = not self._held and len(self._waiting) <= room
         if wanted is self._reading or self.transport.is_closing():
             return
         self._reading = wanted

@@ -52,14 +52,14 @@ class Forwarder:
     ) -> None:
         self._parts = parts
         self._heads = Heads(parts.target, parts.policy.cut)
-        self.read = self._heads.read
+        self.read_head = self._heads.read
         self._admin = admin
         self._admin_path = admin_path.encode()
         self._greet = greet
         self._loop = asyncio.get_running_loop()
         self._connections: set[Downstream] = set()
         self._running: set[ForwardedCall] = set()
-        self._idle = asyncio.Event()
+        self._drained = asyncio.Event()
         self.closing = False
         self._departed = Ticker(DEPARTED_SECONDS, self._end_departed)
         self._old = Ticker(IDLE_SECONDS / 60, self._close_old)
@@ -81,7 +81,7 @@ class Forwarder:
 
     def closed(self, client: Downstream) -> None:
         self._connections.discard(client)
-        self._is_idle()
+        self._look_if_drained()
 
     def takes(self, client: Downstream, data: bytes) -> bool:
         """Hand the connection over, for good, if `data` asks for the admin."""
@@ -107,6 +107,7 @@ class Forwarder:
             self._parts, client, head, look=client.look, loop=self._loop, on_end=self._ended
         )
         self._running.add(call)
+        self._parts.live.start(call)
         self._departed.wake()
         return call
 
@@ -117,11 +118,11 @@ class Forwarder:
 
     def _ended(self, call: ForwardedCall) -> None:
         self._running.discard(call)
-        self._is_idle()
+        self._look_if_drained()
 
-    def _is_idle(self) -> None:
+    def _look_if_drained(self) -> None:
         if self.closing and not self._running and not self._connections:
-            self._idle.set()
+            self._drained.set()
 
     # -- a stop -----------------------------------------------------------------------------
 
@@ -132,13 +133,13 @@ class Forwarder:
         for client in list(self._connections):
             if not client.busy:
                 client.finish()
-        self._is_idle()
+        self._look_if_drained()
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing runs and all answers have left; False if that takes longer."""
         try:
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
+                await self._drained.wait()
         except TimeoutError:
             return False
         return True

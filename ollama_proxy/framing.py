@@ -129,7 +129,9 @@ class Chunked:
     def _ends(self, line: bytes) -> bool:
         """Take one whole line without its LF; True if it was the message's last."""
         if self._trailer:
-            return line in (b"\r", b"")
+            if not line:
+                raise FramingError("the line behind the last chunk does not end with CRLF")
+            return line == b"\r"
         if not line.endswith(b"\r"):
             raise FramingError("a chunk-size line does not end with CRLF")
         size = chunk_size(line[:-1])

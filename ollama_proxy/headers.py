@@ -1,7 +1,7 @@
 """HTTP/1.1 heads as bytes: what is passed on, what is not, and who may ask.
 
-Pure functions on bytes and header lists: hop-by-hop rules (RFC 9110 section 7.6.1), the Host table
-that Ollama applies, redaction. Heads are edited by cutting spans out, never re-made, so that order,
+Functions on bytes and header lists: hop-by-hop rules (RFC 9110 section 7.6.1), the Host table that
+Ollama applies. Heads are edited by cutting spans out, never re-made, so that order,
 case and duplicates stay as they were. Not here: sockets, bodies.
 """
 
@@ -238,10 +238,10 @@ def own_answer(
     return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
 
 
+_AGENT_LIMIT = 256
 _PLAIN_PATH = re.compile(r"/[\w/.:-]{0,2047}", re.ASCII)
 
 
-@lru_cache(maxsize=256)
 def recorded_path(path: str) -> str:
     """A path, without its query, as it may be stored and shown: no control characters, bounded.
 
@@ -256,12 +256,16 @@ def recorded_path(path: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path[:2048])
 
 
-@lru_cache(maxsize=256)
 def client_name(user_agent: str, address: str) -> str:
     """Who called, as far as headers tell: the user agent's first product, and a remote address.
 
     Control characters are taken out; at most 120 characters.
     """
+    return _client_name(user_agent[:_AGENT_LIMIT], address)
+
+
+@lru_cache(maxsize=256)
+def _client_name(user_agent: str, address: str) -> str:
     product = user_agent.partition(" ")[0]
     if not product.isprintable():
         product = "".join(c for c in product if c.isprintable())

@@ -70,8 +70,9 @@ class Watchdog:
         if limits.upload and upstream.uploading:
             due.append((self._uploaded + limits.upload, Reason.UPLOAD_TIMEOUT, limits.upload))
         if limits.first_byte and upstream.head is None:
-            # Nobody answers before the request is there: it counts from its end.
-            since = self._loop.time() if upstream.uploading else upstream.sent_at
+            # Nobody answers before the request is there, nor is read while the client is slow.
+            waiting = upstream.uploading or upstream.paused
+            since = self._loop.time() if waiting else upstream.sent_at
             due.append((since + limits.first_byte, Reason.FIRST_BYTE_TIMEOUT, limits.first_byte))
         if limits.idle:
             # While nobody is to send, before the head or with a slow client, the limit stands off.

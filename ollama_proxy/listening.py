@@ -14,6 +14,8 @@ import socket
 from ollama_proxy.settings import Address
 
 BACKLOG = 4096
+PROBE_SECONDS = 15
+"""Of silence, until a client's machine is asked whether it is still there; Go's server does so."""
 
 
 class StartError(Exception):
@@ -32,6 +34,11 @@ def bind(address: Address, flag: str) -> socket.socket:
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit it: a client whose machine is gone is noticed, too.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+                if hasattr(socket, option):
+                    listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), PROBE_SECONDS)
         listener.bind(name)
         # Taken only while something listens there: with SO_REUSEADDR a bind alone may succeed.
         listener.listen(BACKLOG)

@@ -80,7 +80,7 @@ class Pool:
             self._later()
 
     def close(self) -> None:
-        """Close every connection, running calls' too."""
+        """Close every connection. Calls are over by then: none is told."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

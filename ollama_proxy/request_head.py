@@ -9,7 +9,7 @@ Not here: sockets, bodies, who may ask (`admission.py`).
 from __future__ import annotations
 
 import re
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from ollama_proxy.framing import Length, Scanner, StrictChunked
 from ollama_proxy.headers import NEVER_DROPPED, TOKEN, RawHeaders, recorded_path, tokens
@@ -17,7 +17,7 @@ from ollama_proxy.names import split_app
 from ollama_proxy.target import Target
 
 _HEAD = re.compile(
-    rb"([%b]+) ([^\0- \x7f]+) HTTP/1\.([01])\r\n((?:[%b]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*)\r\n"
+    rb"([%b]{1,32}) ([^\0- \x7f]+) HTTP/1\.([01])\r\n((?:[%b]+:[^\0-\x08\n-\x1f\x7f]*\r\n)*)\r\n"
     % (TOKEN, TOKEN)
 )
 _OTHER_VERSION = re.compile(rb"[%b]+ [^\0- \x7f]+ HTTP/\d(?:\.\d)?\r\n" % TOKEN)
@@ -27,7 +27,8 @@ _DIGITS = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding")
 
 MOST_LINES = 1000
-_USUAL = 1024
+_USUAL, _MOST_KEPT = 1024, 64
+_SECRET = frozenset({b"authorization", b"cookie", b"x-api-key", b"proxy-authorization"})
 
 
 class RequestError(ValueError):
@@ -55,12 +56,12 @@ class RequestHead:
 
     def __init__(self, raw: bytes, target: Target, cut: frozenset[bytes]) -> None:
         """`raw`: request line to blank line. Raises RequestError."""
+        if raw.count(b"\n") > MOST_LINES + 2:
+            raise RequestError(431, f"more than {MOST_LINES} header lines")
         found = _HEAD.fullmatch(raw)
         if found is None:
             raise _refused(raw)
         method, asked, minor, lines = found.groups()
-        if lines.count(b"\n") > MOST_LINES:
-            raise RequestError(431, f"more than {MOST_LINES} header lines")
         self.raw = raw
         self.method = method.decode()
         self.http_10 = minor == b"0"
@@ -136,6 +137,11 @@ class RequestHead:
     def has(self, name: bytes) -> bool:
         return name in self._values
 
+    @property
+    def is_public(self) -> bool:
+        """Whether it holds none of the headers that carry keys, and no query."""
+        return _SECRET.isdisjoint(self._values) and b"?" not in self.target
+
     @cached_property
     def agent(self) -> str:
         return self.header(b"user-agent")
@@ -157,19 +163,23 @@ class RequestHead:
 class Heads:
     """Reads heads on their way to one upstream.
 
-    A program that asks again sends the same head again: the last few are kept.
+    A program that asks again sends the same head again: some are kept, but none with a secret.
     """
 
     def __init__(self, target: Target, cut: frozenset[bytes]) -> None:
         self._target, self._cut = target, cut
-        self._kept = lru_cache(maxsize=64)(self._read)
+        self._kept: dict[bytes, RequestHead] = {}
 
     def read(self, raw: bytes) -> RequestHead:
         """Raises RequestError."""
-        return self._kept(raw) if len(raw) <= _USUAL else self._read(raw)
-
-    def _read(self, raw: bytes) -> RequestHead:
-        return RequestHead(raw, self._target, self._cut)
+        head = self._kept.get(raw)
+        if head is None:
+            head = RequestHead(raw, self._target, self._cut)
+            if len(raw) <= _USUAL and head.is_public:
+                if len(self._kept) == _MOST_KEPT:
+                    self._kept.clear()
+                self._kept[raw] = head
+        return head
 
 
 def _refused(raw: bytes) -> RequestError:

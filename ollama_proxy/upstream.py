@@ -17,6 +17,8 @@ from typing import Protocol, cast
 from ollama_proxy.framing import FramingError, Scanner
 from ollama_proxy.headers import HeadError, ResponseHead, may_become_head, response_head
 
+HIGH_WATER = 256 * 1024
+"""Bytes of a request waiting for a slow upstream above which the client is no longer read."""
 HEAD_LIMIT = 1024 * 1024
 INTERIM_LIMIT = 64
 """1xx answers passed on before the real one; more is a broken upstream."""
@@ -165,6 +167,7 @@ class Upstream(asyncio.Protocol):
             and not self._surplus
             # What is missing of this request would be taken from the next one.
             and not self.uploading
+            and not self.transport.get_write_buffer_size()
             and self.usable
         )
         paused = self.paused
@@ -288,7 +291,7 @@ class Upstream(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         assert self._client is not None
-        # A client that has just left is still ours until its handler is cancelled.
+        # A client that has just left is told of in the loop's next turn.
         if data and not self._client.is_closing():
             self._client.write(data)
 
@@ -301,6 +304,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(HIGH_WATER)
         self.ends = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         connection = transport.get_extra_info("socket")
         if connection is not None and hasattr(select, "poll"):
@@ -312,7 +316,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        if exc is not None and self._client is not None and self._signal is None:
+        if isinstance(exc, OSError) and self._client is not None and self._signal is None:
             self._read_rest()
         clean = exc is None and self._scanner is not None and self._scanner.ends_with_connection
         self._end(Signal.DONE if clean else Signal.ABORTED)

@@ -95,6 +95,88 @@ async def test_a_slow_reader_of_one_answer_gets_the_next_one_too(tmp_path: Path)
     assert connections == 1
 
 
+async def test_refusals_do_not_pile_up_for_a_client_that_does_not_read(tmp_path: Path) -> None:
+    """Each is longer than what asked for it: no more is read of a client that takes none."""
+    ask = b"CONNECT a:1 HTTP/1.1\r\n\r\n"
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.transport.set_write_buffer_limits(0)
+        sent = 0
+        try:
+            async with asyncio.timeout(1):
+                while sent < 64 << 20:
+                    client.writer.write(ask * 1000)
+                    sent += len(ask) * 1000
+                    await client.writer.drain()
+        except TimeoutError:
+            pass
+        assert sent < 32 << 20  # what the kernel's buffers hold, and no more
+        client.reset()
+
+
+async def test_a_long_head_behind_a_running_call_is_read_once_that_is_over(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+    long = b"GET /y HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 300_000
+
+    async def script(upstream: Connection) -> None:
+        while True:
+            await upstream.read_head()
+            await go_on.wait()
+            await upstream.send(OK)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(GET + long)
+        go_on.set()
+        assert await client.read(len(OK)) == OK
+        await client.send(b"\r\n\r\n")
+        assert await client.read(len(OK)) == OK
+
+
+async def test_what_breaks_in_its_first_piece_is_recorded_too(tmp_path: Path) -> None:
+    async with between(answer_all, tmp_path, privacy_mode="full") as proxy:
+        client = await proxy.client()
+        await client.send(
+            b"POST /api/chat HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+        )
+        assert (await client.read_head()).startswith(b"HTTP/1.1 400 ")
+        (call,) = await proxy.calls(1)
+    assert (call["path"], call["state"], call["reason"]) == ("/api/chat", "failed", "refused")
+
+
+async def test_an_early_answer_reaches_a_slow_reader_whole_though_it_still_sends(
+    tmp_path: Path,
+) -> None:
+    large = bytes(8 << 20)
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.send(
+            b"HTTP/1.1 413 Large\r\nContent-Length: %d\r\n\r\n" % len(large) + large
+        )
+        await upstream.closed()
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"POST /x HTTP/1.1\r\n" + HOST + b"Content-Length: 99\r\n\r\nabc")
+        assert b" 413 " in await client.read_head()
+        got = 0
+        while got < len(large):
+            got += len(await client.read(min(1 << 18, len(large) - got)))
+            client.writer.write(b"d")
+            await asyncio.sleep(0)
+        assert await client.read_to_end() == b""
+
+
+async def test_a_method_is_a_word(tmp_path: Path) -> None:
+    """It is kept in each record."""
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"A" * 33 + b" / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await client.read_head()).startswith(b"HTTP/1.1 400 ")
+
+
 async def test_the_admin_closes_behind_its_answer_so_that_the_next_request_is_a_call(
     tmp_path: Path,
 ) -> None:

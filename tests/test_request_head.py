@@ -109,9 +109,30 @@ def test_what_can_never_become_a_head_is_told_at_once(beginning: bytes, why: str
 
 def test_a_head_that_comes_again_is_read_once() -> None:
     heads = Heads(HERE, CUT)
-    usual, long = b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 2000 + b" HTTP/1.1\r\n\r\n"
+    usual = b"GET / HTTP/1.1\r\n\r\n"
     assert heads.read(usual) is heads.read(bytes(bytearray(usual)))
-    assert heads.read(long) is not heads.read(long)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * 2000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /?key=secret HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer secret\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncookie: secret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-API-Key: secret\r\n\r\n",
+    ],
+)
+def test_a_long_head_or_one_with_a_secret_is_not_kept(head: bytes) -> None:
+    heads = Heads(HERE, CUT)
+    assert heads.read(head) is not heads.read(head)
+
+
+def test_no_more_than_some_heads_are_kept() -> None:
+    heads = Heads(HERE, CUT)
+    for number in range(1000):
+        heads.read(b"GET /%d HTTP/1.1\r\n\r\n" % number)
+    assert len(heads._kept) <= 64
 
 
 # -- beside llhttp --------------------------------------------------------------------------

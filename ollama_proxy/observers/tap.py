@@ -122,7 +122,7 @@ class Tap:
         self._exchange.request_bytes = before + len(data)
         if self._request is None:
             return False
-        self._request.append(data[: REQUEST_LIMIT - before])
+        self._request.append(data[: max(0, REQUEST_LIMIT - before)])
         return before + len(data) >= REQUEST_LIMIT
 
     @property
