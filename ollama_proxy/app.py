@@ -23,9 +23,9 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
-from ollama_proxy.admin.mounting import mounted_at
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.serving import mounted_at, runner_for
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
@@ -61,8 +61,6 @@ DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
 CALLERS_SECONDS = 1.0
-ADMIN_LINE = 64 * 1024
-"""Bytes of a header's line: a browser sends the cookies of all of this machine's ports."""
 
 
 @dataclass
@@ -273,15 +271,7 @@ class App:
         return behind.server
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=0.1,
-            lingering_time=0.5,
-            max_line_size=ADMIN_LINE,
-            max_field_size=ADMIN_LINE,
-        )
+        runner = runner_for(app)
         await runner.setup()
         self._started.push_async_callback(runner.cleanup)
         return runner

@@ -275,9 +275,9 @@ class ForwardedCall:
             if whole:
                 self._end_of_answer()
         finally:
+            self._on_end(self)
             self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, FAULT)
             self._parts.live.finish(self.exchange)
-            self._on_end(self)
 
     def _end_of_answer(self) -> None:
         """The answer came whole: what does it say of the call?"""

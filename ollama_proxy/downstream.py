@@ -80,8 +80,8 @@ class Server(Protocol):
     def read_head(self, raw: bytes) -> RequestHead:
         """Raises RequestError."""
 
-    def takes(self, client: Downstream, data: bytes) -> bool:
-        """Whether another server took this request, and the connection with it."""
+    def takes(self, client: Downstream, head: RequestHead, data: bytes) -> bool:
+        """Whether another server took this request, all of `data`, and the connection with it."""
 
     def call(self, client: Downstream, head: RequestHead) -> Call: ...
 
@@ -170,12 +170,12 @@ class Downstream(asyncio.Protocol):
             self._waiting += data
             self._check_beginning()
             return
-        if self._server.takes(self, data):
-            return
         try:
             head = self._server.read_head(data[:end])
         except RequestError as error:
             self._refuse(error)
+            return
+        if self._server.takes(self, head, data):
             return
         self._call = call = self._server.call(self, head)
         scanner = head.scanner()
@@ -298,10 +298,12 @@ class Downstream(asyncio.Protocol):
         self._call = None
         self.idle_since = self._loop.time()
         unfinished, self._body = self._body is not None, None
-        self._held = False
         if not keep or unfinished or self._server.closing:
-            self._end(lingering=unfinished and linger)
+            unread = bool(self._waiting) or not self._reading
+            self._held = False
+            self._end(lingering=(unfinished or unread) and linger)
             return
+        self._held = False
         if self._waiting:
             self._loop.call_soon(self._next)
         self._read_as_wanted()

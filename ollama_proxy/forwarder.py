@@ -83,13 +83,12 @@ class Forwarder:
         self._connections.discard(client)
         self._look_if_drained()
 
-    def takes(self, client: Downstream, data: bytes) -> bool:
-        """Hand the connection over, for good, if `data` asks for the admin."""
-        start = data.find(b" ") + 1
-        if self._admin is None or not data.startswith(self._admin_path, start):
+    def takes(self, client: Downstream, head: RequestHead, data: bytes) -> bool:
+        """Hand the connection over, for good, if this request is the admin's."""
+        target = head.target
+        if self._admin is None or head.app is not None or not target.startswith(self._admin_path):
             return False
-        behind = start + len(self._admin_path)
-        if data[behind : behind + 1] not in (b"/", b"?", b" "):
+        if target[len(self._admin_path) :][:1] not in (b"/", b"?", b""):
             return False
         self._connections.discard(client)
         handler = self._admin()

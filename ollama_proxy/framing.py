@@ -101,6 +101,8 @@ class Chunked:
                 return -1
             line = data[position:newline] if not self._line else self._line + data[position:newline]
             self._line = b""
+            if len(line) > SIZE_LINE_LIMIT:
+                raise FramingError("a chunk-size or trailer line is too long")
             position = newline + 1
             if self._ends(line):
                 return position

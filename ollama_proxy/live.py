@@ -180,7 +180,7 @@ class Live:
         ended, self._ended = self._ended, []
         if not ended:
             return
-        calls = list(map(self._recorded, ended))
+        calls = [call for exchange in ended for call in self._recorded(exchange)]
         failed = sum(call.state in _FAILED for call in calls)
         self._endings.add(len(calls), failed)
         for sink in self._finished:
@@ -191,15 +191,20 @@ class Live:
             self._unannounced.clear()
             self.bus.lose()
 
-    def _recorded(self, exchange: Exchange) -> Call:
+    def _recorded(self, exchange: Exchange) -> list[Call]:
+        """Its record; none, if one cannot be made."""
         if exchange.runs_model:
             if self._meter is not None:
                 self._guarded(self._measure, self._meter, exchange)
             self._guarded(self._compare, exchange)
             self._guarded(self._phases.ended, exchange)
-        call = exchange.record()
+        try:
+            call = exchange.record()
+        except Exception as error:  # noqa: BLE001 - guard: the others are recorded all the same
+            self._failed(exchange.record, error)
+            return []
         self._remember(call)
-        return call
+        return [call]
 
     def _tell(self, finished: Callable[[Call], None], calls: Sequence[Call]) -> None:
         """Each call, whatever became of the one before."""
@@ -376,7 +381,7 @@ class Live:
         except Exception as error:  # noqa: BLE001 - guard: sink call
             self._failed(told, error)
 
-    def _failed(self, told: Callable[..., None], error: Exception) -> None:
+    def _failed(self, told: Callable[..., object], error: Exception) -> None:
         self.sink_errors += 1
         name = getattr(told, "__qualname__", type(told).__name__)
         if name not in self._logged:

@@ -8,6 +8,7 @@ sent to whom and why (`call.py`), which connection (`pool.py`), what bytes mean 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import select
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from typing import Protocol, cast
 
 from ollama_proxy.framing import FramingError, Scanner
 from ollama_proxy.headers import HeadError, ResponseHead, may_become_head, response_head
+from ollama_proxy.logs import where
+
+log = logging.getLogger(__name__)
 
 HIGH_WATER = 256 * 1024
 """Bytes of a request waiting for a slow upstream above which the client is no longer read."""
@@ -43,6 +47,19 @@ class Tap(Protocol):
     def head(self, head: ResponseHead) -> None: ...
 
     def piece(self, size: int) -> bool: ...
+
+
+class Blind:
+    """A tap that looks at nothing."""
+
+    def __init__(self) -> None:
+        self.pending: list[bytes] = []
+
+    def head(self, head: ResponseHead) -> None: ...
+
+    def piece(self, size: int) -> bool:
+        self.pending.clear()
+        return False
 
 
 class Call(Protocol):
@@ -247,7 +264,10 @@ class Upstream(asyncio.Protocol):
         # Answered before its body was taken, a client may or may not still send that body: what
         # comes next on its connection could be either, so the connection ends with this answer.
         self.client_kept = self._keep_alive and not self.uploading and not head.ends_with_connection
-        self._tap.head(head)
+        try:
+            self._tap.head(head)
+        except Exception as error:  # noqa: BLE001 - guard: what records never breaks a call
+            self._go_blind(error)
         first = head.for_client(self.client_kept)
         if scanner is None:
             self._write(first)
@@ -272,13 +292,26 @@ class Upstream(asyncio.Protocol):
             return
         if end < 0:
             self._write(before + data if before else data)
-            if self._tap.piece(len(data)):
+            if self._looked(len(data)):
                 self._let_others_run()
             return
         body = data if end == len(data) else data[:end]
         self._write(before + body if before else body)
-        self._tap.piece(end)
+        self._looked(end)
         self._finish(data[end:])
+
+    def _looked(self, size: int) -> bool:
+        """Show the tap what has passed. True: that took long."""
+        assert self._tap is not None
+        try:
+            return self._tap.piece(size)
+        except Exception as error:  # noqa: BLE001 - guard: what records never breaks a call
+            self._go_blind(error)
+            return False
+
+    def _go_blind(self, error: Exception) -> None:
+        log.error("a call is no longer looked at: %s", where(error))
+        self._tap = Blind()
 
     def _let_others_run(self) -> None:
         """Read on in the loop's next turn: a fast upstream would otherwise be read on and on."""
@@ -319,8 +352,8 @@ class Upstream(asyncio.Protocol):
         if isinstance(exc, OSError) and self._client is not None and self._signal is None:
             self._read_rest()
         clean = exc is None and self._scanner is not None and self._scanner.ends_with_connection
-        self._end(Signal.DONE if clean else Signal.ABORTED)
         self._on_lost(self)
+        self._end(Signal.DONE if clean else Signal.ABORTED)
 
     def _read_rest(self) -> None:
         """A failed write closes at once and would throw an answer away that is already here.

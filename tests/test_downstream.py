@@ -152,9 +152,8 @@ async def test_an_early_answer_reaches_a_slow_reader_whole_though_it_still_sends
 
     async def script(upstream: Connection) -> None:
         await upstream.read_head()
-        await upstream.send(
-            b"HTTP/1.1 413 Large\r\nContent-Length: %d\r\n\r\n" % len(large) + large
-        )
+        await upstream.send(b"HTTP/1.1 413 Large\r\nContent-Length: %d\r\n\r\n" % len(large))
+        await upstream.send(large)
         await upstream.closed()
 
     async with between(script, tmp_path) as proxy:
@@ -167,6 +166,51 @@ async def test_an_early_answer_reaches_a_slow_reader_whole_though_it_still_sends
             client.writer.write(b"d")
             await asyncio.sleep(0)
         assert await client.read_to_end() == b""
+
+
+async def test_an_answer_is_whole_though_more_was_asked_behind_it(tmp_path: Path) -> None:
+    """Closing with something unread would reset the connection, and throw away what was sent."""
+    large = bytes(4 << 20)
+
+    async def script(upstream: Connection) -> None:
+        await upstream.read_head()
+        await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(large) + large)
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /x HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n" + GET * 9000)
+        await client.read_head()
+        got = 0
+        while got < len(large):
+            got += len(await client.read(min(1 << 18, len(large) - got)))
+            await asyncio.sleep(0)
+        assert await client.read_to_end() == b""
+
+
+async def test_an_upload_is_held_back_after_one_that_was_not_taken(tmp_path: Path) -> None:
+    """The upstream answered and kept the connection, but never read: no other call goes there."""
+    connections = 0
+
+    async def script(upstream: Connection) -> None:
+        nonlocal connections
+        connections += 1
+        await upstream.read_head()
+        if connections == 1:
+            await upstream.send(OK)
+            await asyncio.sleep(PATIENCE)
+        await upstream.send(OK)
+
+    body = bytes(8 << 20)
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        head = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+        await client.send(head_bytes("POST /x HTTP/1.1", head))
+        client.writer.write(body)
+        assert (await client.read_head()).startswith(b"HTTP/1.1 200 ")
+        other = await proxy.client()
+        await other.send(GET)
+        assert await other.read(len(OK)) == OK
+    assert connections == 2
 
 
 async def test_a_method_is_a_word(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the relay rests on in aiohttp's server is checked; odd versions and leavers are borne."""
+"""The proxy's port: odd versions of HTTP, and the admin behind one path, with its leavers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ async def test_other_versions_of_http_are_refused(line: bytes, tmp_path: Path) -
         client = await proxy.client()
         await client.send(line + b"\r\nHost: localhost\r\n\r\n")
         assert (await client.read_head()).split(b" ")[1] in (b"400", b"505")
+
+
+@pytest.mark.parametrize("more", [b"", b"Host: a\r\nHost: b\r\n", b"Host: localhost\r\nX : a\r\n"])
+async def test_what_is_no_request_to_the_admin_is_the_clients_affair(
+    more: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is logged of it: whoever reaches the port could fill the disk."""
+    async with between(answer_all, tmp_path) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /admin/api/status HTTP/1.1\r\n" + more + b"\r\n")
+        assert (await client.read_head()).split(b" ")[1] in (b"400", b"403")
+    assert [record for record in caplog.records if record.levelno > 20] == []
 
 
 async def test_the_admin_survives_a_client_that_leaves_in_the_middle(tmp_path: Path) -> None:

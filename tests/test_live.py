@@ -670,3 +670,22 @@ async def test_what_is_asked_each_few_seconds_looks_at_no_answer() -> None:
     arrived(live, refresh=lambda: looks.append(1))
     assert (live.moving_models, live.models) == (False, {"m"})
     assert looks == []
+
+
+class Unrecordable(Exchange):
+    """A fault of ours."""
+
+    def record(self) -> Call:
+        raise ValueError("the prompt was: tell me a secret")
+
+
+async def test_a_record_that_cannot_be_made_takes_no_other_with_it() -> None:
+    told = Told()
+    live = Live(sinks=[told])
+    for kind in (Exchange, Unrecordable, Exchange):
+        exchange = kind.begin("GET", "/api/tags", "pytest")
+        live.start(Arrived(exchange))
+        end(live, exchange)
+    live.settle()
+    assert [call.state for call in told.calls] == ["completed", "completed"]
+    assert live.sink_errors == 1

@@ -1,0 +1,64 @@
+"""How aiohttp serves the admin: on a port of its own, or on the clients' port below a path.
+
+There each connection is closed behind its answer: whoever asks next may be asking for a call, which
+is not the admin's to answer. Not here: how a connection comes here (`forwarder.py`), what is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ollama_proxy.logs import where
+
+LINE_LIMIT = 64 * 1024
+"""Bytes of a header's line: a browser sends the cookies of all of this machine's ports."""
+
+log = logging.getLogger(__name__)
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp prints a traceback for each malformed request, which is the client's affair.
+
+    Only an error of our own is logged, in one line, without its text: it may quote a prompt.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info")
+        if isinstance(error, Exception) and not isinstance(error, HttpProcessingError):
+            super().log(logging.ERROR, "the admin failed: %s", where(error))
+
+
+def runner_for(app: web.Application) -> web.AppRunner:
+    """Serves `app` once it is set up; stops without waiting for whoever is half-way."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=_QuietLogger(log),
+        handle_signals=False,
+        shutdown_timeout=0.1,
+        lingering_time=0.5,
+        max_line_size=LINE_LIMIT,
+        max_field_size=LINE_LIMIT,
+    )
+
+
+def mounted_at(path: str, admin: web.Application) -> web.Application:
+    """`admin` below `path`; the path without its slash leads there."""
+    mounted = web.Application()
+    mounted.router.add_get(path, _moved)
+    mounted.add_subapp(path, admin)
+    mounted.on_response_prepare.append(_close_behind)
+    return mounted
+
+
+async def _moved(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=308, headers={"Location": request.path + "/"})
+
+
+async def _close_behind(request: web.Request, response: web.StreamResponse) -> None:
+    response.force_close()
+    response.headers["Connection"] = "close"  # aiohttp has written this header before
