@@ -26,10 +26,11 @@ HEAD_LIMIT = 1024 * 1024
 """Ollama's Go server takes 1 MiB of request head."""
 WAITING = 64 * 1024
 """Bytes behind a running call's request from which on no more is read."""
-LINGER = 5.0
-"""Seconds in which a client that still sends may read an answer that came early.
+LINGER = 0.5
+"""Seconds in which a client that still sends may read an answer that came early, once it has left.
 
-Closing at once would reset the connection and throw that answer away (RFC 9112 section 9.6).
+Closing at once would reset the connection and throw that answer away (RFC 9112 section 9.6). Go's
+server, and so Ollama's, waits as long (net/http, rstAvoidanceDelay).
 """
 
 End = tuple[str, int]
@@ -342,7 +343,13 @@ class Downstream(asyncio.Protocol):
         except OSError:  # asyncio's, where the client has reset the connection
             self.transport.abort()
         else:
-            self._linger = self._loop.call_later(LINGER, self.transport.close)
+            self._linger = self._loop.call_later(LINGER, self._linger_on)
+
+    def _linger_on(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._linger = self._loop.call_later(LINGER, self._linger_on)
+        else:
+            self.transport.close()
 
     def _read_as_wanted(self) -> None:
         room = HEAD_LIMIT if self._call is None and not self.slow else WAITING
