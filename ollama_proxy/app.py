@@ -30,7 +30,7 @@ from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
 from ollama_proxy.disclosing import by_running
-from ollama_proxy.exchange import Call, Reason
+from ollama_proxy.exchange import Call, Reason, model_key, ran_model
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
@@ -41,6 +41,7 @@ from ollama_proxy.names import Naming
 from ollama_proxy.observers.capturing import Captures
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
+from ollama_proxy.phases import Loaded
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.connections import to_port
@@ -81,13 +82,22 @@ class Recorder(Sink):
 
 @dataclass
 class ModelChanges(Sink):
-    """Has a fresh look taken at the models when a call has ended that may have changed them."""
+    """Has a fresh look taken at the models when a call has ended that may have changed them, and
+    when one begins for a model that is not in memory: it may be loading now."""
 
     look: Callable[[], None]
+    loaded: Callable[[], Loaded]
     paths = frozenset({"/api/create", "/api/copy", "/api/delete", "/api/pull"})
+    reasons = frozenset({"load", "unload"})
+
+    def started(self, call: Call) -> None:
+        if call.model is not None and ran_model(call.path):
+            loaded = self.loaded()
+            if loaded.names is not None and not loaded.holds(model_key(call.model)):
+                self.look()
 
     def finished(self, call: Call) -> None:
-        if call.path in self.paths:
+        if call.path in self.paths or call.done_reason in self.reasons:
             self.look()
 
 
@@ -211,7 +221,7 @@ class App:
             recent=retention.recent,
             sinks=[
                 Recorder(self._writer, self._statistics, self._captures),
-                ModelChanges(lambda: self._sensor.poke()),
+                ModelChanges(lambda: self._sensor.poke(), lambda: self._sensor.loaded),
                 self._around,
             ],
             loaded=lambda: self._sensor.loaded,

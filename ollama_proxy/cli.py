@@ -147,10 +147,17 @@ def _metavar(setting: Setting) -> str:
         "admin_listen": "HOST:PORT|off",
         "admin_path": "PATH",
         "data_dir": "DIR",
-        "privacy.mode": "MODE",
-        "privacy.redact": "JSON",
     }
-    return known.get(setting.name, "SECONDS" if "econds" in setting.kind.right else "NUMBER")
+    kinds = {
+        "whole number": "NUMBER",
+        "seconds": "SECONDS",
+        "true or false": "true|false",
+        "one of": "MODE",
+        "a list": "JSON",
+        "a table": "JSON",
+    }
+    fitting = (word for part, word in kinds.items() if part in setting.kind.right)
+    return known.get(setting.name) or next(fitting, "TEXT")
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:
@@ -252,7 +259,14 @@ async def _served(
     # What is there by now stays: looking through it held the loop 14 to 21 ms each full collection.
     gc.collect()
     gc.freeze()
-    health = await app.first_look()
+    looking, leaving = asyncio.create_task(app.first_look()), asyncio.create_task(stop.wait())
+    await asyncio.wait((looking, leaving), return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not looking.done():  # told to stop while Ollama still keeps the look waiting
+        looking.cancel()
+        await _stopped(app, hurry)
+        return 0
+    health = looking.result()
     if health.loop:
         await app.stop()
         return refuse(

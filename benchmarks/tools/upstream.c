@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #define EVENTS 256
@@ -75,6 +76,8 @@ static void serve(int epoll, int listener)
 
 int main(int argc, char **argv)
 {
+    /* What a proxy looks at of Ollama's own process, it is to find here, too. */
+    prctl(PR_SET_NAME, "ollama");
     uint64_t port;
     if (argc != 2 || !parse_number(argv[1], strlen(argv[1]), &port) || port > 65535)
         die(2, "usage: upstream PORT");

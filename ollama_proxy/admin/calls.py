@@ -21,6 +21,10 @@ SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
 WHICH_FORMS = "forms"
 
 
+INCOMPLETE = "X-Ollama-Proxy-Incomplete"
+"""In an answer of what memory knew alone: why."""
+
+
 class Calls:
     """The answers about calls. `own_url`: where programs of this machine reach the proxy."""
 
@@ -37,10 +41,12 @@ class Calls:
 
     async def _requests(self, request: web.Request) -> web.Response:
         wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
-        found = await self._history.search(wanted)
+        found = await told(self._history.search(wanted))
         answer = json_answer([view(call) for call in found.calls])
         if found.scanned_to is not None:
             answer.headers[SCANNED_TO] = found.scanned_to
+        if found.incomplete:
+            answer.headers[INCOMPLETE] = "the store cannot be read now"
         return answer
 
     async def _request(self, request: web.Request) -> web.Response:

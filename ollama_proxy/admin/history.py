@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from ollama_proxy.admin.query import is_id
 from ollama_proxy.exchange import Call, State, iso
 from ollama_proxy.filters import matches
@@ -38,6 +40,9 @@ class Reader(Protocol):
 
     async def marks(self, wanted: Filter) -> list[Mark]: ...
 
+    def interrupt(self) -> None:
+        """Give up what is being read."""
+
 
 class Unreadable(Exception):
     """The store does not answer now."""
@@ -55,12 +60,16 @@ class History:
         """One page of running, just ended and stored calls, newest first.
 
         It may be shorter than its limit although more follow: see `storage.base.page` and `Found`.
-        While the store does not answer, it is of what memory knows.
+        While the store does not answer, it is of what memory knows, and incomplete; where memory
+        knows of nothing it raises Unreadable.
         """
         try:
             return await self.search_all(wanted)
         except Unreadable:
-            return self._with_live(Found([]), wanted)
+            found = self._with_live(Found([]), wanted)
+            if not found.calls:
+                raise
+            return msgspec.structs.replace(found, incomplete=True)
 
     async def search_all(self, wanted: Filter) -> Found:
         """The same, but raises Unreadable."""
@@ -124,6 +133,8 @@ class History:
             async with asyncio.timeout(READ_SECONDS):
                 found = await reading
         except Exception as error:
+            if isinstance(error, TimeoutError):
+                self._reader.interrupt()  # else whoever reads next waits for it
             self._note_failure(error)
             raise Unreadable from error
         if self.error is not None:

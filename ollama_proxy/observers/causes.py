@@ -18,7 +18,7 @@ _CONTEXT = re.compile(
     r"request \(\d+ tokens\) exceeds the available context size"
     r"|(?:the )?input length exceeds (?:the |maximum )?context length"
     r"|input (?:after truncation )?exceeds maximum context length"
-    r"|(?:the )?prompt is too long"
+    r"|(?:the )?prompt is (?:too long|longer than the context length)"
 )
 _RUNNER = re.compile(
     r"(?:llama runner|llama-server|model runner)\b(?:.{0,20})"

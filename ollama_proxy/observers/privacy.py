@@ -14,6 +14,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -198,9 +199,18 @@ class Privacy(msgspec.Struct, frozen=True):
                 break
         return text if end >= len(text) else f"{text[:end]} {NOT_KEPT}".lstrip()
 
+    def named(self, text: str | None) -> str | None:
+        """A model's name or a path, without what the patterns match: either may be anything."""
+        return _without(text, self.finders) if text and self.finders else text
+
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""
         return any(finder.search(text) for finder in self.finders)
+
+
+@lru_cache(maxsize=512)
+def _without(text: str, finders: tuple[Finder, ...]) -> str:
+    return redacted(text, finders, len(text))
 
 
 class Held:

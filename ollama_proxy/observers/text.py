@@ -58,8 +58,8 @@ class TextObserver(LineObserver):
         if self.status != 200:
             return
         is_stream = self.content_type == self.stream_type
-        if self.observation.streamed is None:
-            self.observation.streamed = is_stream
+        # Loading a model, say, is answered by one object, whatever was asked for.
+        self.observation.streamed = is_stream
         if is_stream:
             self.observation.output_chunks = 0
 
@@ -169,7 +169,7 @@ class TextObserver(LineObserver):
 
     def _know_model(self, model: object) -> None:
         if self.observation.model is None:
-            self.observation.model = name(model)
+            self.observation.model = self._name(model)
 
     def _break(self, error: object) -> None:
         """An error, though the answer's status was 200."""

@@ -15,6 +15,8 @@ from typing import NamedTuple, Protocol
 
 import psutil
 
+from ollama_proxy.sensors.procfs import read
+
 _LISTENING = b"0A"  # Linux, include/net/tcp_states.h
 
 
@@ -84,21 +86,29 @@ class ThisMachine:
 
     def listener(self, port: int, name: str) -> int:
         unseen: list[psutil.Process] = []
-        for pid in map(int, psutil.pids()):
+        for pid in self._named(name):
             try:
                 process = psutil.Process(pid)
-                if process.name() != name:
-                    continue
-            except psutil.Error:
-                continue
-            try:
                 if _listens(process, port):
                     return pid
             except psutil.NoSuchProcess:
                 continue
             except psutil.AccessDenied:
                 unseen.append(process)
+        if not unseen:
+            raise Unknown(f"nothing that is called {name} is seen to listen on port {port}")
         return self._only_one(unseen, port)
+
+    def _named(self, name: str) -> Iterator[int]:
+        """The processes of this name. On Linux by a small file each: psutil takes ten times as
+        long, and this is done again and again where Ollama is called something else."""
+        for pid in map(int, psutil.pids()):
+            comm = read(f"{self._proc}/{pid}/comm")
+            try:
+                if (comm.rstrip("\n") or psutil.Process(pid).name()) == name:
+                    yield pid
+            except psutil.Error:
+                continue
 
     def _only_one(self, unseen: list[psutil.Process], port: int) -> int:
         """Another user's sockets are not seen, but whose they are: which process can it be?"""

@@ -30,8 +30,9 @@ class Reading(msgspec.Struct, kw_only=True, frozen=True):
     """One look at the machine: Ollama's part as a sample, and the rest as it stands.
 
     `host_cpu_percent` is that of all cores since the look before. `host_memory_used` is what no
-    program could get. `proxy_cpu_seconds` counts from the proxy's start. `here` is False where
-    Ollama is on another machine: then nothing more will be known of it.
+    program could get. `proxy_cpu_seconds` counts from the proxy's start, `ollama_cpu_seconds` from
+    that of each of the processes that now run. `here` is False where Ollama is on another machine:
+    then nothing more will be known of it.
     """
 
     sample: Sample
@@ -45,6 +46,7 @@ class Reading(msgspec.Struct, kw_only=True, frozen=True):
     proxy_memory_bytes: int
     gpu: GpuReading | None
     gpu_status: str
+    ollama_cpu_seconds: float | None = None
 
 
 class Spent:
@@ -136,6 +138,7 @@ class ResourceSensor:
             proxy_memory_bytes=self._machine.process(os.getpid()).memory,
             gpu=gpu,
             gpu_status=self._gpus.status,
+            ollama_cpu_seconds=sum(one.cpu for one in processes) if processes else None,
         )
 
     def _sample(self, at: float, processes: list[Process], gpu: GpuReading | None) -> Sample:

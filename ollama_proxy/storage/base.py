@@ -122,10 +122,11 @@ class StoreError(Exception):
 
 class Found(msgspec.Struct, frozen=True):
     """A page of calls, newest first. `scanned_to`: the search ended at this id for lack of time,
-    and there may be more below it."""
+    and there may be more below it. `incomplete`: the store did not answer, there may be others."""
 
     calls: list[Call]
     scanned_to: str | None = None
+    incomplete: bool = False
 
 
 class Store(Protocol):

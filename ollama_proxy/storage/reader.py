@@ -43,6 +43,9 @@ class StoreReader:
     async def marks(self, wanted: Filter) -> list[Mark]:
         return await self._read(self.store.marks, wanted)
 
+    def interrupt(self) -> None:
+        self.store.interrupt()
+
     def _capture(self, id: str) -> Capture | None:
         return self.writer.capture(id) or self.store.capture(id)
 

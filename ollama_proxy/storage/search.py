@@ -1,9 +1,9 @@
 """One page of stored calls, found by what a `Filter` says: the SQL, and how long it may take.
 
 All that a filter asks for but the text is in one index: a scan of it takes 40 ms for 200,000 calls,
-whatever is asked. Texts are looked through from the newest on, in portions; where that takes long
-the page ends there, and says so. Not here: who reads (`sqlite.py`), what a filter means
-(`filters.py`, a test compares the two).
+whatever is asked, but seconds from a cold disk. Calls are looked through from the newest on, in
+portions; where that takes long the page ends there, and says so. Not here: who reads (`sqlite.py`),
+what a filter means (`filters.py`, a test compares the two).
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from ollama_proxy.storage.base import COLUMNS, Found, from_row, page
 INDEX = "calls_to_search"
 SEARCH_SECONDS = 0.06
 """How long a page may look through texts."""
-PORTION, LARGEST_PORTION = 64, 4096
+INDEX_SECONDS = 0.5
+"""How long it may look through the index."""
+PORTION, LARGEST_PORTION, LARGEST_OF_INDEX = 64, 512, 65536
 """Rows looked at before the clock is, at first and later: they may be 2 MB each, or on a cold disk
-that takes ten times as long for them as the cache did for the last ones."""
+that takes a hundred times as long for them as the cache did for the last ones."""
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls INDEXED BY {INDEX}"
 _PLACE = "SELECT id FROM calls {} ORDER BY id DESC LIMIT 1 OFFSET ?"
@@ -63,7 +65,10 @@ class _Scan:
         ends = [end for end in (wanted.before, wanted.until) if end is not None]
         self._before = min(ends, default=None)
         self._terms = terms(wanted)
-        self._in_portions = wanted.text is not None
+        self._in_portions = bool(self._terms)
+        self._seconds, self._largest = INDEX_SECONDS, LARGEST_OF_INDEX
+        if wanted.text is not None:
+            self._seconds, self._largest = SEARCH_SECONDS, LARGEST_PORTION
 
     def calls(self) -> Generator[Call]:
         began, looked, portion, before = self._clock(), 0, PORTION, self._before
@@ -74,11 +79,11 @@ class _Scan:
                 return
             before, looked = last, looked + portion
             spent = max(self._clock() - began, 1e-6)
-            if spent >= SEARCH_SECONDS:
+            if spent >= self._seconds:
                 self.stopped_at = last
                 return
-            left = int(looked / spent * (SEARCH_SECONDS - spent))
-            portion = max(PORTION, min(left, 4 * looked, LARGEST_PORTION))
+            left = int(looked / spent * (self._seconds - spent))
+            portion = max(PORTION, min(left, 4 * looked, self._largest))
 
     def _place(self, before: str | None, rows: int) -> str | None:
         """The id of so many rows on from `before`; None if there are no more than that."""

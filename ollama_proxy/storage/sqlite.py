@@ -158,6 +158,12 @@ class SqliteStore:
         except (msgspec.MsgspecError, TypeError) as error:
             raise StoreError(f"{self.path} {BROKEN} (captures: {error})") from error
 
+    def interrupt(self) -> None:
+        """What is being read raises StoreError; without a lock, for that one is held."""
+        reader = self._reader
+        if reader is not None:
+            reader.interrupt()
+
     def holdings(self) -> Holdings:
         with self._read() as connection:
             row = connection.execute(_HOLDINGS).fetchone()

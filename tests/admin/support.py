@@ -49,6 +49,7 @@ class Stored:
     broken: bool = False
     hung: bool = False
     refusal: str | None = None
+    interrupted: int = 0
 
     async def search(self, wanted: Filter) -> Found:
         self.asked.append(wanted)
@@ -70,6 +71,9 @@ class Stored:
         self.asked.append(wanted)
         await self._answer()
         return self.changes[: wanted.limit]
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
     async def _answer(self) -> None:
         if self.broken:

@@ -526,6 +526,20 @@ async def test_a_broken_store_leaves_the_recent_calls(caplog: pytest.LogCaptureF
     assert "hunter2" not in caplog.text
 
 
+async def test_what_memory_alone_knew_is_marked_so() -> None:
+    """A script could else take it for all there is."""
+    world = World()
+    recent = world.ended()
+    async with served(world) as client:
+        for broken in (False, True):
+            world.stored.broken = broken
+            async with client.get("/api/requests") as answer:
+                assert ids(await answer.json()) == [recent]
+                assert ("X-Ollama-Proxy-Incomplete" in answer.headers) is broken
+        error = await got(client, "/api/requests?client=nobody", 503)
+    assert error == {"error": "the store cannot be read now"}
+
+
 async def test_why_the_store_cannot_be_read_is_told_until_it_can(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -552,7 +566,7 @@ async def test_of_another_error_the_status_tells_its_kind_only() -> None:
     world = World()
     world.stored.broken = True
     async with served(world) as client:
-        await got(client, "/api/requests")
+        await got(client, "/api/requests", 503)  # nobody can know whether there are any
     assert storage_error(world)[0] == "the store cannot be read (OSError): see the log"
 
 
@@ -565,6 +579,7 @@ async def test_a_store_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         assert ids(await got(client, "/api/requests")) == [recent]
         await got(client, f"/api/requests/{new_id(NOON)}", 503)
     assert "TimeoutError" in storage_error(world)[0]
+    assert world.stored.interrupted == 2
 
 
 async def test_recent_calls_for_a_page_have_ended() -> None:

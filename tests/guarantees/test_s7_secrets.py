@@ -41,6 +41,45 @@ async def test_no_key_in_a_target_is_kept(target: str, path: str, tmp_path: Path
     assert CANARY.encode() not in everything_in(tmp_path)
 
 
+KEY = "sk-canary-5f1e-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/api/{KEY}", ""),
+        ("POST", "/api/chat", json.dumps({"model": KEY, "messages": []})),
+        ("POST", "/api/show", json.dumps({"model": KEY})),
+        ("POST", "/v1/chat/completions", json.dumps({"model": KEY, "messages": []})),
+        ("POST", "/v1/messages", json.dumps({"model": KEY, "messages": []})),
+        ("POST", "/api/embed", json.dumps({"model": KEY, "input": "a"})),
+    ],
+)
+async def test_a_key_in_the_place_of_a_name_is_not_kept(
+    method: str, path: str, body: str, tmp_path: Path
+) -> None:
+    answer = b'{"error": "model \'%b\' not found"}' % KEY.encode()
+
+    async def script(upstream: Connection) -> None:
+        head, sent = await upstream.read_message()
+        assert KEY.encode() in head + sent
+        await upstream.send(
+            b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(answer), answer)
+        )
+
+    async with between(script, tmp_path) as proxy:
+        client = await proxy.client()
+        head = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+        await client.send(head_bytes(f"{method} {path} HTTP/1.1", head) + body.encode())
+        await client.read_message()
+        (call,) = await proxy.calls(1)
+        told = json.dumps([call, await proxy.get("models"), await proxy.get("stats")])
+    assert "[redacted]" in (call["path"] if method == "GET" else call["model"])
+    assert KEY not in told
+    assert KEY.encode() not in everything_in(tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["none", "truncate", "hash", "full"])
 async def test_no_key_and_no_text_past_the_mode_is_kept(mode: str, tmp_path: Path) -> None:
     prompt = "beginning " + "x" * 400 + SECRET_END

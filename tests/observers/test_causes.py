@@ -23,6 +23,11 @@ STOPPED = (
             "context_exceeded",
         ),
         ("the input length exceeds the context length", "context_exceeded"),
+        (
+            "the prompt is longer than the context length currently available to the model; "
+            "shorten it or set a larger num_ctx",
+            "context_exceeded",
+        ),
         ("input after truncation exceeds maximum context length", "context_exceeded"),
         ("model requires more system memory (5.5 GiB) than is available (3 GiB)", "out_of_memory"),
         (f"{STOPPED}: CUDA error: out of memory", "out_of_memory"),

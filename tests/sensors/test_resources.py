@@ -172,7 +172,7 @@ def test_a_server_that_is_gone_is_looked_for_again_and_the_new_one_found(server:
     assert gone.processes is None
     assert gone.status == f"process {server.process.pid}, which was Ollama, is gone"
     now = SEARCH_SECONDS
-    assert sensor.read(2.0).status.startswith("nothing is seen to listen on port")
+    assert sensor.read(2.0).status.startswith("nothing that is called ollama is seen to")
 
 
 def test_of_two_ollamas_the_one_on_the_port_is_meant(server: Server, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_another_programs_port_is_not_ollamas() -> None:
         port = listener.getsockname()[1]
         reading = ResourceSensor("127.0.0.1", port, gpus=no_gpus()).read(0.0)
     assert reading.sample.held.memory_bytes is None
-    assert reading.status == f"what listens on port {port} of this machine is not seen to be Ollama"
+    assert reading.status == f"nothing that is called ollama is seen to listen on port {port}"
 
 
 def test_another_machines_ollama_is_unknown() -> None:
@@ -235,7 +235,7 @@ def test_another_users_server_is_found_by_whose_socket_it_is(tmp_path: Path) -> 
         # The only process of that name and of the socket's user; what it holds is not seen.
         assert as_nobody(port, name).startswith(f"{server.process.pid}: ")
         assert as_nobody(port, "ollama-other") == (
-            f"what listens on port {port} of this machine is not seen to be Ollama"
+            f"nothing that is called ollama-other is seen to listen on port {port}"
         )
     other = Server(tmp_path / "other", name)
     assert as_nobody(server.port, name) == (

@@ -16,7 +16,7 @@ from hypothesis import strategies as some
 from ollama_proxy.exchange import Call, first_id
 from ollama_proxy.filters import matches
 from ollama_proxy.records import Filter
-from ollama_proxy.storage.base import following
+from ollama_proxy.storage.base import StoreError, following
 from ollama_proxy.storage.search import PORTION
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import NOON, make_call
@@ -222,6 +222,31 @@ def test_a_search_that_takes_long_tells_where_it_stopped_and_goes_on_there(
     assert pages[-1].scanned_to is None
     expected = [call for call in calls[::-1] if text in (call.prompt or "")]
     assert [call for page in pages for call in page.calls] == expected
+    store.close()
+
+
+def test_another_filter_has_longer_but_not_for_ever(path: Path) -> None:
+    """A cold disk may take seconds for what the cache has in milliseconds."""
+    calls = [make_call(client="a" if n else "b") for n in range(3 * PORTION + 10)]
+    for seconds, stops in ((0.01, None), (1.0, calls[-PORTION].id)):
+        store = hurried(path.with_name(f"{seconds}.sqlite3"), seconds)
+        store.write(calls)
+        found = store.search(Filter(client="b"))
+        assert found.scanned_to == stops
+        assert found.calls == ([] if stops else [calls[0]])
+        store.close()
+
+
+def test_what_is_read_can_be_given_up(path: Path) -> None:
+    store = hurried(path, 0.0)
+    store.write([make_call(prompt="a" * 1000) for _ in range(2000)])
+    connection = store._reader
+    assert connection is not None
+    connection.set_progress_handler(store.interrupt, 100)
+    with pytest.raises(StoreError, match="interrupted"):
+        store.search(Filter(text="nowhere"))
+    connection.set_progress_handler(None, 0)
+    assert len(store.search(Filter(limit=5)).calls) == 5
     store.close()
 
 
