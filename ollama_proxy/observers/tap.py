@@ -17,7 +17,9 @@ from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
 from ollama_proxy.observers.ruled import Ruled
 
-BLOCK = 64 * 1024
+BLOCK = 16 * 1024
+"""Bytes that are observed at once: for less the cost a line rises. Streams that began together are
+looked at together: with 64 KiB, 500 of them held each other up for 40 ms every nine seconds."""
 LONG_LOOK = 0.005
 """Seconds. A look at a block takes less than 1 ms, but for an answer made to take long."""
 _NOTHING = (b"",)
