@@ -9,7 +9,7 @@ import pytest
 from ollama_proxy.exchange import Exchange
 from ollama_proxy.headers import response_head
 from ollama_proxy.observers import REQUEST_LIMIT, Privacy, observer_for
-from ollama_proxy.observers.tap import LONG_LOOK, Tap
+from ollama_proxy.observers.tap import BLOCK, LONG_LOOK, Tap
 from ollama_proxy.simulator.script import Piece
 from tests.observers.spoken import (
     ALL,
