@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -246,6 +247,7 @@ class Exchange:
         "response_bytes",
         "observation",
         "runs_model",
+        "shown",
     )
 
     def __init__(
@@ -283,6 +285,7 @@ class Exchange:
         self.response_bytes = 0
         self.observation = Observation()
         self.runs_model = ran_model(path)
+        self.shown: Callable[[str], str] = str  # a model's name, a path, as they may be recorded
 
     @classmethod
     def begin(cls, method: str, path: str, client: str | None, *, named: bool = False) -> Exchange:
@@ -360,7 +363,7 @@ class Exchange:
             return Call(
                 id=self.id,
                 method=self.method,
-                path=self.path,
+                path=self.shown(self.path),
                 state=self.state.value,
                 reason=None if self.reason is None else self.reason.value,
                 status_code=self.status_code,
@@ -377,8 +380,8 @@ class Exchange:
         return Call(
             id=self.id,
             method=self.method,
-            path=self.path,
-            model=seen.model,
+            path=self.shown(self.path),
+            model=seen.model and self.shown(seen.model),
             state=self.state.value,
             reason=None if self.reason is None else self.reason.value,
             status_code=self.status_code,

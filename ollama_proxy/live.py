@@ -393,7 +393,7 @@ def _progress(exchange: Exchange) -> dict[str, Any]:
     seen = exchange.observation
     return {
         "id": exchange.id,
-        "model": seen.model,
+        "model": seen.model and exchange.shown(seen.model),
         "duration": exchange.duration,
         "output_chunks": seen.output_chunks,
         "response_bytes": exchange.response_bytes,

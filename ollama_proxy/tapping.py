@@ -26,8 +26,7 @@ def make_tap(parts: Parts, exchange: Exchange, head: RequestHead) -> Tap | Plain
     privacy = policy.usual if said is None else policy.asked(said)
     # By the path as it is recorded, which an absolute target has too.
     kind = parts.observe(exchange.method, exchange.path)
-    if kind is Observer:
-        exchange.path = privacy.named(exchange.path) or exchange.path  # it may be anything
+    exchange.shown = privacy.named
     settled = said is not None or not policy.has_rules
     if settled and kind is Observer:
         return PlainTap(exchange, partial(kind, exchange.observation, privacy))

@@ -16,7 +16,7 @@ from ollama_proxy.observers.causes import cause_of
 from ollama_proxy.observers.errors import error_text
 from ollama_proxy.observers.inflate import Inflate, Plain, Refused, opener
 from ollama_proxy.observers.privacy import Privacy
-from ollama_proxy.observers.reading import Form, name
+from ollama_proxy.observers.reading import Form
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -114,10 +114,6 @@ class Observer:
             self._fail(message)
         else:
             self._end(complete, deaf)
-
-    def _name(self, value: object) -> str | None:
-        """A model's name as it may be recorded."""
-        return self.privacy.named(name(value))
 
     def _fail(self, message: str | None) -> None:
         # The first error counts: what follows it in a stream follows from it.

@@ -15,6 +15,7 @@ from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.lines import LINE_LIMIT
 from ollama_proxy.observers.options import asked_v1
 from ollama_proxy.observers.privacy import Privacy
+from ollama_proxy.observers.reading import name
 from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
@@ -54,7 +55,7 @@ class EventObserver(TextObserver):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
-        self.observation.model = self._name(request.model) or self.observation.model
+        self.observation.model = name(request.model) or self.observation.model
         self.observation.options = asked_v1(request, sure, self.privacy)
         self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)
         keep_images(images(request), sure, self.observation)

@@ -13,7 +13,6 @@ from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.errors import message_of
 from ollama_proxy.observers.lines import LineObserver
-from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.reading import Form, decode, flag, name
 
 
@@ -36,12 +35,9 @@ _REQUEST = Form(Request)
 _FAILURE = msgspec.json.Decoder(Failure)
 
 
-def keep_request(
-    request: Request, sure: bool, observation: Observation, privacy: Privacy, default: bool
-) -> None:
+def keep_request(request: Request, sure: bool, observation: Observation, default: bool) -> None:
     """Model, and whether a stream was asked for; `default` is what an absent `stream` means."""
-    named = name(request.model) or name(request.name) or name(request.source)
-    observation.model = privacy.named(named)
+    observation.model = name(request.model) or name(request.name) or name(request.source)
     observation.streamed = flag(request.stream)
     if request.stream is msgspec.UNSET and sure:
         observation.streamed = default
@@ -54,7 +50,7 @@ class ModelObserver(Observer):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(_REQUEST, body, whole)
-        keep_request(request, sure, self.observation, self.privacy, default=False)
+        keep_request(request, sure, self.observation, default=False)
 
 
 class ManagingObserver(ModelObserver):
@@ -70,7 +66,7 @@ class ProgressObserver(LineObserver):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(_REQUEST, body, whole)
-        keep_request(request, sure, self.observation, self.privacy, default=True)
+        keep_request(request, sure, self.observation, default=True)
 
     def _line(self, line: bytes) -> bool:
         failure = decode(_FAILURE, line)

@@ -204,7 +204,7 @@ class EmbedObserver(Observer):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
-        self.observation.model = self._name(request.model) or self.observation.model
+        self.observation.model = name(request.model) or self.observation.model
         self.observation.options = self._options(request, sure)
         self.observation.streamed = False
         keep_prompt(first_text(request.prompt, request.input), self.observation, self.privacy)
@@ -231,7 +231,7 @@ def after_numbers(tail: bytes) -> bytes:
 
 def keep_request(request: Request, observation: Observation, privacy: Privacy) -> None:
     """Model and options, which all these routes have."""
-    observation.model = privacy.named(name(request.model)) or observation.model
+    observation.model = name(request.model) or observation.model
     observation.options = native_options(request, privacy)
 
 

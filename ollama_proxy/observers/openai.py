@@ -209,7 +209,7 @@ class TranscriptionObserver(ChatCompletionObserver):
 
     def _request(self, body: bytes, whole: bool) -> None:
         self.observation.streamed = False
-        self.observation.model = self._name(form_field(body, b"model"))
+        self.observation.model = form_field(body, b"model")
 
     def _object(self, body: bytes) -> None:
         answer = self._understood(body) if body.startswith(b"{") else None

@@ -199,9 +199,12 @@ class Privacy(msgspec.Struct, frozen=True):
                 break
         return text if end >= len(text) else f"{text[:end]} {NOT_KEPT}".lstrip()
 
-    def named(self, text: str | None) -> str | None:
-        """A model's name or a path, without what the patterns match: either may be anything."""
-        return _without(text, self.finders) if text and self.finders else text
+    def named(self, text: str) -> str:
+        """A model's name or a path, without what the patterns match: either may be anything.
+
+        What follows a colon is a tag: `secret:latest` gives no secret away.
+        """
+        return _without(text, self.finders) if self.finders else text
 
     def hits(self, text: str) -> bool:
         """Whether one of the patterns matches somewhere in `text`."""
@@ -210,7 +213,9 @@ class Privacy(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=512)
 def _without(text: str, finders: tuple[Finder, ...]) -> str:
-    return redacted(text, finders, len(text))
+    plain = text.replace(":", " ")
+    found = redacted(plain, finders, len(plain))
+    return text if found == plain else found
 
 
 class Held:

@@ -169,7 +169,7 @@ class TextObserver(LineObserver):
 
     def _know_model(self, model: object) -> None:
         if self.observation.model is None:
-            self.observation.model = self._name(model)
+            self.observation.model = name(model)
 
     def _break(self, error: object) -> None:
         """An error, though the answer's status was 200."""
