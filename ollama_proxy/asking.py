@@ -20,6 +20,7 @@ from ollama_proxy.upstream import Client, Upstream
 from ollama_proxy.usage import BODY_LIMIT, Chunks, asking, chunk
 
 ROUTES = (b"/v1/chat/completions", b"/v1/completions")
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 def may_ask(head: RequestHead) -> bool:
@@ -36,7 +37,7 @@ def may_ask(head: RequestHead) -> bool:
 class AskingCall(ForwardedCall):
     """A call that may ask for its usage."""
 
-    __slots__ = ("_asks", "_gathered")
+    __slots__ = ("_asks", "_gathers", "_payload", "_raw")
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class AskingCall(ForwardedCall):
         on_end: Callable[[ForwardedCall], None],
     ) -> None:
         super().__init__(parts, client, head, look=look, loop=loop, on_end=on_end)
-        self._gathered: list[Piece] | None = []  # until the request is sent
+        self._raw = bytearray()
+        self._payload = bytearray()
+        self._gathers = True
         self._asks = False
 
     def begin(self, piece: Piece) -> None:
@@ -57,41 +60,40 @@ class AskingCall(ForwardedCall):
 
     def more(self, piece: Piece) -> None:
         """Gather the request until it is whole, or longer than what is waited for."""
-        if self._gathered is None:
+        if not self._gathers:
             super().more(piece)
             return
         self._uploading = not piece.whole
         self._note(piece)
-        self._gathered.append(piece)
+        self._raw += piece.raw
+        self._payload += b"".join(piece.payload)
         if self._timer is not None:
             self._timer.cancel()
-        if piece.whole or sum(len(one.raw) for one in self._gathered) > BODY_LIMIT:
-            pieces, self._gathered = self._gathered, None
-            self._forward(*(self._edited(pieces) if piece.whole else pieces))
+        if piece.whole or len(self._raw) > BODY_LIMIT:
+            self._gathers = False
+            body = self._edited() if piece.whole else None
+            self._forward(Piece(body or bytes(self._raw), [], piece.whole))
         elif limit := self._parts.limits.upload:
             self._timer = self._loop.call_later(
                 limit, self._time_out, Reason.UPLOAD_TIMEOUT, limit
             )
 
-    def _edited(self, pieces: list[Piece]) -> list[Piece]:
-        """The request that asks, its body in one; or the same as it came."""
-        body = asking(b"".join([data for piece in pieces for data in piece.payload]))
-        if body is None:
-            return pieces
-        if self._head.chunked:
-            # Any trailers would have come behind the last chunk.
-            if not b"".join([piece.raw for piece in pieces]).endswith(b"\r\n0\r\n\r\n"):
-                return pieces
-            body = chunk(body) + b"0\r\n\r\n"
-        else:
-            self._head = self._head.resized(len(body))
+    def _edited(self) -> bytes | None:
+        """The body that asks, as it is sent; None where it stays as it came."""
+        body = asking(bytes(self._payload))
+        # What comes behind the last chunk is a trailer.
+        if body is None or (self._head.chunked and not self._raw.endswith(_LAST_CHUNK)):
+            return None
         self._asks = True
-        return [Piece(body, [], True)]
+        if self._head.chunked:
+            return chunk(body) + b"0\r\n\r\n"
+        self._head = self._head.resized(len(body))
+        return body
 
     def _send(self, upstream: Upstream, *pieces: Piece) -> None:
         super()._send(upstream, *pieces)
         if self._asks:
-            upstream.edit = edited
+            upstream.edit = without_usage
 
 
 class EditedAnswer:
@@ -116,7 +118,7 @@ class EditedAnswer:
             self._client.write(held)
 
 
-def edited(head: ResponseHead, client: Client) -> EditedAnswer | None:
+def without_usage(head: ResponseHead, client: Client) -> EditedAnswer | None:
     """What writes an answer's body to `client`; None if this answer is none to be edited."""
     streams = (
         head.status == 200

@@ -164,7 +164,7 @@ class Upstream(asyncio.Protocol):
         *,
         method: str,
         http_10: bool,
-        client: asyncio.Transport,
+        client: Client,
         keep_alive: bool,
         tap: Tap,
     ) -> None:
