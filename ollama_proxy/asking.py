@@ -14,6 +14,7 @@ from ollama_proxy.downstream import Downstream, Piece
 from ollama_proxy.exchange import Look, Reason
 from ollama_proxy.framing import Chunked
 from ollama_proxy.headers import ResponseHead
+from ollama_proxy.observers.capturing import CapturingTap
 from ollama_proxy.parts import Parts
 from ollama_proxy.request_head import RequestHead
 from ollama_proxy.upstream import Client, Upstream
@@ -93,7 +94,13 @@ class AskingCall(ForwardedCall):
     def _send(self, upstream: Upstream, *pieces: Piece) -> None:
         super()._send(upstream, *pieces)
         if self._asks:
-            upstream.edit = without_usage
+            upstream.edit = self._edit
+
+    def _edit(self, head: ResponseHead, client: Client) -> EditedAnswer | None:
+        answer = without_usage(head, client)
+        if answer is not None and isinstance(self._tap, CapturingTap):
+            self._tap.usage_taken_out = True
+        return answer
 
 
 class EditedAnswer:
