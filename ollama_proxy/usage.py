@@ -138,15 +138,17 @@ class Events:
         self._strange = False
 
     def feed(self, data: bytes) -> bytes:
+        if self._strange:
+            return data
         if not self._held and data.endswith(b"\n\n") and b'"usage"' not in data:
             self._inside = False
             return data
+        if (at := data.find(b"\r")) >= 0:
+            # Neither Ollama's lines nor JSON have this byte: where events end is not known here.
+            before = self.feed(data[:at]) + self.end()
+            self._strange = True
+            return before + data[at:]
         data = self._held + data
-        if self._strange or b"\r" in data:
-            # Ollama ends its lines otherwise, and JSON has no such byte: where an event ends is
-            # not known here.
-            self._strange, self._held = True, b""
-            return data
         passed, at = [], 0
         while (end := data.find(b"\n\n", at)) >= 0:
             passed.append(self._edited(data[at : end + 2]))
@@ -175,7 +177,7 @@ class Events:
 
 
 def _is_extra(event: bytes) -> bool:
-    if not event.startswith(_BEGINNING):
+    if _stays(event):
         return False
     try:
         _EXTRA.decode(event[len(_BEGINNING) - 1 :])
