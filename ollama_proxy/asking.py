@@ -75,9 +75,7 @@ class AskingCall(ForwardedCall):
             body = self._edited() if piece.whole else None
             self._forward(Piece(body or bytes(self._raw), [], piece.whole))
         elif limit := self._parts.limits.upload:
-            self._timer = self._loop.call_later(
-                limit, self._time_out, Reason.UPLOAD_TIMEOUT, limit
-            )
+            self._timer = self._loop.call_later(limit, self._time_out, Reason.UPLOAD_TIMEOUT, limit)
 
     def _edited(self) -> bytes | None:
         """The body that asks, as it is sent; None where it stays as it came."""

@@ -124,9 +124,7 @@ async def test_a_completion_loses_the_zeros_too(size: int, tmp_path: Path) -> No
     stop, extra, done, _ = last.split("\n\n")
     assert '"choices":[]' in extra
     chunks[-1][1] = f"{stop}\n\n{done}\n\n"
-    expected = recorded_response(
-        exchange | {"response": exchange["response"] | {"chunks": chunks}}
-    )
+    expected = recorded_response(exchange | {"response": exchange["response"] | {"chunks": chunks}})
     upstream = Upstream(recorded_response(exchange), size)
     body = b'{"model":"m","prompt":"x","stream":true}'
     async with between(upstream, tmp_path, **ON) as proxy:
