@@ -72,8 +72,9 @@ class AskingCall(ForwardedCall):
             self._timer.cancel()
         if piece.whole or len(self._raw) > BODY_LIMIT:
             self._gathers = False
-            body = self._edited() if piece.whole else None
-            self._forward(Piece(body or bytes(self._raw), [], piece.whole))
+            body = (self._edited() if piece.whole else None) or bytes(self._raw)
+            self._raw, self._payload = bytearray(), bytearray()
+            self._forward(Piece(body, [], piece.whole))
         elif limit := self._parts.limits.upload:
             self._timer = self._loop.call_later(limit, self._time_out, Reason.UPLOAD_TIMEOUT, limit)
 

@@ -280,10 +280,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", FOLDER, "", "The database's folder; if empty, the user's data folder."),
     Setting("models_interval", INTERVAL, 10, "Seconds between two looks at Ollama's models."),
     Setting(
-        "inject_usage",
-        SWITCH,
-        False,
-        "Edits /v1 streams: asks for their usage, and takes it out again.",
+        "inject_usage", SWITCH, False, "Edits /v1 streams: asks for usage, takes it out again."
     ),
     Setting("timeouts.connect", SECONDS, 10, "Seconds to connect to Ollama. 0: no limit."),
     Setting("timeouts.first_byte", SECONDS, 0, "Seconds to the answer's first byte. 0: no limit."),

@@ -30,12 +30,12 @@ sends a chunk at once; of a longer one each part that comes is passed on as a ch
 
 
 def asking(body: bytes) -> bytes | None:
-    """The same body with `include_usage` put in, nothing else changed; None where it stays as it is.
+    """The body with `include_usage` put in, nothing else changed; None where it stays as it is.
 
-    That is unless all is clear: JSON that says `"stream": true` once, and of `stream_options` an
+    That is unless all is clear: no more than BODY_LIMIT of JSON that says `"stream": true` once, and of `stream_options` an
     object or nothing. Go takes names in any case (encoding/json), so another case is not clear.
     """
-    if b'"stream"' not in body:
+    if len(body) > BODY_LIMIT or b'"stream"' not in body:
         return None
     try:
         text = body.decode()

@@ -1,4 +1,4 @@
-"""What `inject_usage` edits, as bytes: fed whole, then byte by byte, then in chunks cut anywhere."""
+"""What `inject_usage` edits, as bytes: fed whole, byte by byte, and in chunks cut anywhere."""
 
 from __future__ import annotations
 
