@@ -26,8 +26,8 @@ class Parts:
     `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
     A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
     `observe` chooses who looks at a call; `naming` says which names of clients are believed;
-    `captures` what of a call is kept so that it can be made again. `inject_usage`: streams are asked
-    for their usage (`usage.py`).
+    `captures` what of a call is kept so that it can be made again. `inject_usage`: streams are
+    asked for their usage (`usage.py`).
     """
 
     target: Target
