@@ -33,7 +33,8 @@ def asking(body: bytes) -> bytes | None:
     """The body with `include_usage` put in, nothing else changed; None where it stays as it is.
 
     That is unless all is clear: no more than BODY_LIMIT of JSON that says `"stream": true` once,
-    and of `stream_options` an object without it, or nothing. Go takes names in any case (encoding/json), so another case is not clear.
+    and of `stream_options` an object without it, or nothing. Go takes names in any case
+    (encoding/json), so another case is not clear.
     """
     if len(body) > BODY_LIMIT or b'"stream"' not in body:
         return None
