@@ -150,11 +150,12 @@ class Events:
             self._strange = True
             return before + data[at:]
         data = self._held + data
-        passed, at = [], 0
+        passed: list[bytes] = []
+        at = 0 if self._inside else _skip(data, 0, passed)
         while (end := data.find(b"\n\n", at)) >= 0:
             passed.append(self._edited(data[at : end + 2]))
             self._inside = False
-            at = end + 2
+            at = _skip(data, end + 2, passed)
         rest = data[at:]
         size = _settled(rest) if self._inside or _stays(rest) else 0
         self._inside |= size > 0
@@ -175,6 +176,15 @@ class Events:
         if not self._inside and _is_extra(event):
             return b""
         return event[:at] + _END if event[at:] in _ADDED else event
+
+
+def _skip(data: bytes, at: int, passed: list[bytes]) -> int:
+    """Pass on empty lines between two events; returns where the next one begins."""
+    start = at
+    while data[at : at + 1] == b"\n":
+        at += 1
+    passed.append(data[start:at])
+    return at
 
 
 def _is_extra(event: bytes) -> bool:

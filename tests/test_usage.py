@@ -253,7 +253,7 @@ class TestEvents:
         assert len(events.feed(b"data: {" + b"x" * EVENT_LIMIT)) == EVENT_LIMIT + 7
 
     @given(
-        st.lists(st.sampled_from([HI, USAGE, DONE, b"\n", b"data: {", b',"usage":', b"x"])),
+        st.lists(st.sampled_from([HI, USAGE, DONE, b"\n", b"\r", b"data: {", b',"usage":', b"x"])),
         st.integers(1, 50),
     )
     def test_the_size_of_the_pieces_does_not_matter(self, parts: list[bytes], size: int) -> None:
