@@ -141,14 +141,14 @@ class Events:
     def feed(self, data: bytes) -> bytes:
         if self._strange:
             return data
-        if not self._held and data.endswith(b"\n\n") and b'"usage"' not in data:
-            self._inside = False
-            return data
         if (at := data.find(b"\r")) >= 0:
             # Neither Ollama's lines nor JSON have this byte: where events end is not known here.
             before = self.feed(data[:at]) + self.end()
             self._strange = True
             return before + data[at:]
+        if not self._held and data.endswith(b"\n\n") and b'"usage"' not in data:
+            self._inside = False
+            return data
         data = self._held + data
         passed: list[bytes] = []
         at = 0 if self._inside else _skip(data, 0, passed)
