@@ -131,11 +131,12 @@ class Events:
     choices begin; of the others only what may be the beginning of an added end.
     """
 
-    __slots__ = ("_held", "_inside", "_strange")
+    __slots__ = ("_held", "_inside", "_line_ended", "_strange")
 
     def __init__(self) -> None:
         self._held = b""
         self._inside = False  # the beginning of the event that goes on has been passed on
+        self._line_ended = False  # and the last of it was a line's end
         self._strange = False
 
     def feed(self, data: bytes) -> bytes:
@@ -150,6 +151,8 @@ class Events:
             self._inside = False
             return data
         data = self._held + data
+        if self._line_ended and data.startswith(b"\n"):
+            self._inside = False
         passed: list[bytes] = []
         at = 0 if self._inside else _skip(data, 0, passed)
         while (end := data.find(b"\n\n", at)) >= 0:
@@ -159,6 +162,7 @@ class Events:
         rest = data[at:]
         size = _settled(rest) if self._inside or _stays(rest) else 0
         self._inside |= size > 0
+        self._line_ended = self._inside and data.endswith(b"\n") and size == len(rest)
         self._held = rest[size:]
         passed.append(rest[:size])
         return b"".join(passed)
@@ -214,7 +218,7 @@ def _settled(part: bytes) -> int:
     for size in range(len(_MEMBER) - 1, 0, -1):
         if part.endswith(_MEMBER[:size]):
             return len(part) - size
-    return len(part) - part.endswith(b"\n")
+    return len(part)
 
 
 class Chunks:
