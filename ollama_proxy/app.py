@@ -304,6 +304,7 @@ class App:
                 policy=Policy.of(config.privacy),
                 naming=Naming(header=config.clients.header, keys=config.clients.keys),
                 captures=self._captures,
+                inject_usage=config.inject_usage,
                 instance=self._instance,
                 health=lambda: self._sensor.health,
                 on_surprise=self._sensor.poke,

@@ -90,17 +90,20 @@ class ForwardedCall:
     # -- the request ------------------------------------------------------------------------
 
     def begin(self, piece: Piece) -> None:
-        """Send the request on, as far as it is here; or answer it."""
         self._uploading = not piece.whole
         self._note(piece)
+        self._forward(piece)
+
+    def _forward(self, *pieces: Piece) -> None:
+        """Send the request on, as far as it is here; or answer it."""
         try:
             admit(self._head, self._client, self._parts)
             upstream = self._parts.pool.take_idle()
             if upstream is None:
-                self._early.append(piece)
+                self._early.extend(pieces)
                 self._connect()
             else:
-                self._send(upstream, piece)
+                self._send(upstream, *pieces)
         except Refusal as refusal:
             self._refuse(refusal)
 

@@ -81,6 +81,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     admin_path: str
     data_dir: Path
     models_interval: float
+    inject_usage: bool
     timeouts: Timeouts
     privacy: PrivacyRules
     clients: ClientRules

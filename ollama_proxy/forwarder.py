@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from ollama_proxy.answers import Refusal, refusal_answer
+from ollama_proxy.asking import AskingCall, may_ask
 from ollama_proxy.call import ForwardedCall
 from ollama_proxy.downstream import Downstream
 from ollama_proxy.exchange import Look, Reason, State
@@ -102,7 +103,8 @@ class Forwarder:
             # Not before: whoever asks for the admin's pages is of no interest.
             client.greeted = True
             client.look = self._greet(client.peer, client.local)
-        call = ForwardedCall(
+        asks = self._parts.inject_usage and may_ask(head)
+        call = (AskingCall if asks else ForwardedCall)(
             self._parts, client, head, look=client.look, loop=self._loop, on_end=self._ended
         )
         self._running.add(call)

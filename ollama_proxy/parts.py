@@ -26,7 +26,8 @@ class Parts:
     `on_surprise` is called when a connection contradicts what `health` last said of the upstream.
     A request that carries `instance` in PROBE_HEADER is this proxy's own, come back: a loop.
     `observe` chooses who looks at a call; `naming` says which names of clients are believed;
-    `captures` what of a call is kept so that it can be made again.
+    `captures` what of a call is kept so that it can be made again. `inject_usage`: streams are
+    asked for their usage (`usage.py`).
     """
 
     target: Target
@@ -40,3 +41,4 @@ class Parts:
     observe: Observing = kind_for
     naming: Naming = field(default_factory=Naming)
     captures: Captures = field(default_factory=Captures)
+    inject_usage: bool = False

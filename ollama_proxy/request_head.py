@@ -8,6 +8,7 @@ Not here: sockets, bodies, who may ask (`admission.py`).
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import cached_property
 
@@ -23,6 +24,7 @@ _HEAD = re.compile(
 _OTHER_VERSION = re.compile(rb"[%b]+ [^\0- \x7f]+ HTTP/\d(?:\.\d)?\r\n" % TOKEN)
 _BEGINNING = re.compile(rb"[%b]" % TOKEN)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_LENGTH = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]+", re.IGNORECASE)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _ONCE = (b"host", b"content-length", b"transfer-encoding")
 
@@ -152,6 +154,13 @@ class RequestHead:
         lines = self.raw.split(b"\r\n")[1:-2]
         parts = (line.partition(b":") for line in lines)
         return [(name, value.strip(b" \t")) for name, _, value in parts]
+
+    def resized(self, length: int) -> RequestHead:
+        """The same for a body of another length: only these digits differ."""
+        other = copy.copy(self)
+        other.length = length
+        other.upstream = _LENGTH.sub(rb"\g<1>%d" % length, self.upstream, count=1)
+        return other
 
     def scanner(self) -> Scanner | None:
         """One that finds the body's end, or None where there is no body."""

@@ -279,6 +279,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("admin_path", ADMIN_PATH, "/admin", "The pages on the clients' port; not forwarded."),
     Setting("data_dir", FOLDER, "", "The database's folder; if empty, the user's data folder."),
     Setting("models_interval", INTERVAL, 10, "Seconds between two looks at Ollama's models."),
+    Setting("inject_usage", SWITCH, False, "Edit /v1 streams: ask for usage, take it out again."),
     Setting("timeouts.connect", SECONDS, 10, "Seconds to connect to Ollama. 0: no limit."),
     Setting("timeouts.first_byte", SECONDS, 0, "Seconds to the answer's first byte. 0: no limit."),
     Setting("timeouts.idle", SECONDS, 0, "Seconds between two pieces of an answer. 0: no limit."),

@@ -62,6 +62,24 @@ class Blind:
         return False
 
 
+class Client(Protocol):
+    """Where an answer goes."""
+
+    def is_closing(self) -> bool: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+class Editor(Client, Protocol):
+    """Writes an answer's body, framing included, to the client as it is to be there."""
+
+    def end(self) -> None:
+        """The answer is over: write what was held back."""
+
+
+Edit = Callable[[ResponseHead, Client], Editor | None]
+
+
 class Call(Protocol):
     """What a connection tells the call that it serves."""
 
@@ -79,6 +97,7 @@ class Upstream(asyncio.Protocol):
         "_buffer",
         "_call",
         "_client",
+        "_editor",
         "_http_10",
         "_keep_alive",
         "_loop",
@@ -90,6 +109,7 @@ class Upstream(asyncio.Protocol):
         "_surplus",
         "_tap",
         "client_kept",
+        "edit",
         "ends",
         "head",
         "idle_since",
@@ -117,7 +137,9 @@ class Upstream(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._call: Call | None = None
-        self._client: asyncio.Transport | None = None
+        self._client: Client | None = None
+        self._editor: Editor | None = None
+        self.edit: Edit | None = None
         self._tap: Tap | None = None
         self._method = ""
         self._keep_alive = False
@@ -142,7 +164,7 @@ class Upstream(asyncio.Protocol):
         *,
         method: str,
         http_10: bool,
-        client: asyncio.Transport,
+        client: Client,
         keep_alive: bool,
         tap: Tap,
     ) -> None:
@@ -203,6 +225,8 @@ class Upstream(asyncio.Protocol):
         """Say so to the call, once."""
         if self._call is not None and self._signal is None:
             self._signal = signal
+            if self._editor is not None:
+                self._editor.end()
             self._call.answered(signal)
 
     # -- bytes ------------------------------------------------------------------------------
@@ -269,6 +293,10 @@ class Upstream(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - guard: what records never breaks a call
             self._go_blind(error)
         first = head.for_client(self.client_kept)
+        if self.edit is not None and (editor := self.edit(head, self._client)) is not None:
+            self._write(first)
+            first = b""
+            self._client = self._editor = editor
         if scanner is None:
             self._write(first)
             self._finish(rest)
@@ -318,7 +346,7 @@ class Upstream(asyncio.Protocol):
         self.transport.pause_reading()
         self._loop.call_soon(self._read_on, self._client)
 
-    def _read_on(self, client: asyncio.Transport | None) -> None:
+    def _read_on(self, client: Client | None) -> None:
         if self._client is client and not self.paused and self.usable:
             self.transport.resume_reading()
 

@@ -40,6 +40,7 @@ PURE = (
     "derived",
     "prefill",
     "gaps",
+    "usage",
 )
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 

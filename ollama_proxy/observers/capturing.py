@@ -25,6 +25,7 @@ from ollama_proxy.observers.secrets import Finder
 from ollama_proxy.observers.tap import Tap
 from ollama_proxy.recording import Framing, Headers
 from ollama_proxy.replay import PIECE_BYTES, Capture
+from ollama_proxy.usage import Events
 
 ANSWER_LIMIT = 1 << 20
 PIECES_LIMIT = 10_000
@@ -105,6 +106,7 @@ class CapturingTap(Tap):
         "_headers",
         "_noted",
         "_sent",
+        "usage_taken_out",
     )
 
     def __init__(
@@ -126,6 +128,7 @@ class CapturingTap(Tap):
         self._bytes = 0
         self._noted = 0  # of `pending`
         self._cut = False
+        self.usage_taken_out = False
 
     def request_end(self) -> None:
         if self._request is not None:
@@ -171,6 +174,8 @@ class CapturingTap(Tap):
         super().close(complete)
         if not was_sent or len(self._body or b"") < self._exchange.request_bytes:
             self._forget_body()
+        if self.usage_taken_out:
+            self._take_usage_out()
         capture = self._made(complete)
         privacy = self._observer.privacy
         if privacy.keeps_all and not self._exchange.observation.images:
@@ -183,6 +188,15 @@ class CapturingTap(Tap):
         self._cut_off()
         self._captures.release(len(self._body or b""))
         self._body = None
+
+    def _take_usage_out(self) -> None:
+        """Leave what the client got: made again, its request brings no usage."""
+        events, before = Events(), self._bytes + PIECE_BYTES * len(self._answer)
+        edited = [(seconds, events.feed(data)) for seconds, data in self._answer]
+        edited.append((edited[-1][0] if edited else 0.0, events.end()))
+        self._answer = [(seconds, data) for seconds, data in edited if data]
+        self._bytes = sum(len(data) for _, data in self._answer)
+        self._captures.release(before - self._bytes - PIECE_BYTES * len(self._answer))
 
     def _made(self, complete: bool) -> Capture:
         exchange = self._exchange
