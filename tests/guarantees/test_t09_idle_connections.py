@@ -90,7 +90,7 @@ class Caller:
 
 
 async def idle_connection(
-    pool: Pool, server: socket.socket, uploading: bool = False
+    pool: Pool, server: socket.socket, uploading: bool = False, unread: int = 0
 ) -> tuple[socket.socket, Upstream]:
     """A connection given back after one call, and the server's end of it."""
     ours, theirs = socket.socketpair()
@@ -102,6 +102,7 @@ async def idle_connection(
         Caller(over), method="GET", http_10=False, client=client, keep_alive=True, tap=NoTap()
     )
     upstream.uploading = uploading
+    upstream.transport.write(bytes(unread))
     accepted.sendall(OK)
     await asyncio.wait_for(over.wait(), PATIENCE)
     pool.give_back(upstream)
@@ -140,6 +141,16 @@ async def test_a_connection_whose_request_was_not_sent_whole_is_not_used() -> No
     with socket.create_server(("127.0.0.1", 0)) as server:
         pool = Pool("127.0.0.1", server.getsockname()[1])
         accepted, _ = await idle_connection(pool, server, uploading=True)
+        assert pool.take_idle() is None
+        accepted.close()
+        pool.close()
+
+
+async def test_a_connection_whose_request_has_not_left_is_not_used() -> None:
+    """The upstream answered without reading; another upload would have nobody to hold it back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        pool = Pool("127.0.0.1", server.getsockname()[1])
+        accepted, _ = await idle_connection(pool, server, unread=64 << 20)
         assert pool.take_idle() is None
         accepted.close()
         pool.close()
