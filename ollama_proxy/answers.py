@@ -23,6 +23,7 @@ class Refusal(Exception):
 
 
 def refusal_answer(refusal: Refusal, body: bytes, *, keep_alive: bool, head_only: bool) -> bytes:
+    """The whole answer as it goes over the wire; `body` is the sentence in the client's dialect."""
     return own_answer(
         refusal.status,
         refusal.reason.value if refusal.message else None,

@@ -61,7 +61,7 @@ class Process:
         return "Python"
 
     def cmdline(self) -> list[str]:
-        return ["Python", "/work/job.py", "--key", "s3cret"]
+        return ["Python", "/srv/job.py", "--key", "s3cret"]
 
     def cwd(self) -> str:
         raise OSError
