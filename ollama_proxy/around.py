@@ -69,10 +69,11 @@ class Around(Sink):
         self._looks = []
         # The look's own connections are closed by then.
         await asyncio.sleep(self._delay)
+        ours = set(self._ours())
         seen = await asyncio.to_thread(self._connections)
         self.available = seen is not None
-        # Ours after theirs: one that was opened meanwhile is then in both.
-        for client, server in self.bypass.new(seen or (), self._ours()):
+        # Before and after: some are opened meanwhile, and some closed.
+        for client, server in self.bypass.new(seen or (), ours | set(self._ours())):
             self._looks.append(self._look(client, server))
 
     def view(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -28,6 +27,7 @@ from ollama_proxy.disclosing import asked_of_running, by_config
 from ollama_proxy.disclosure import told
 from ollama_proxy.export import FORMATS
 from ollama_proxy.exporting import export, opened
+from ollama_proxy.garbage import Garbage
 from ollama_proxy.listening import StartError, allow_many_files
 from ollama_proxy.logs import OneLine, where
 from ollama_proxy.records import UpstreamHealth
@@ -256,9 +256,7 @@ async def _served(
         await app.start()
     except (StartError, StoreError) as error:
         return refuse(str(error), 1)
-    # What is there by now stays: looking through it held the loop 14 to 21 ms each full collection.
-    gc.collect()
-    gc.freeze()
+    Garbage(lambda: app.running).start()
     looking, leaving = asyncio.create_task(app.first_look()), asyncio.create_task(stop.wait())
     await asyncio.wait((looking, leaving), return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()

@@ -100,3 +100,17 @@ async def test_what_was_loaded_before_the_first_look_is_nobodys() -> None:
     around = World().around()
     await looked(around, UpstreamHealth(), health("1"))
     assert around.view()["models"] == []
+
+
+async def test_a_connection_of_ours_that_closes_while_they_are_listed_is_not_anothers() -> None:
+    world = World(ours={("127.0.0.1", 50_000)})
+    around = world.around()
+
+    def listed() -> list[Ends]:
+        world.ours = set()
+        return [(("127.0.0.1", 50_000), OLLAMA)]
+
+    around._connections = listed
+    await looked(around)
+    await looked(around)
+    assert around.view()["programs"] == []

@@ -20,8 +20,9 @@ import msgspec
 from ollama_proxy.sensors import procfs
 from ollama_proxy.sensors.cgroups import container_of, service_of
 from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, program_name, script_name
+from ollama_proxy.sensors.inet_diag import open_netlink
 from ollama_proxy.sensors.pace import Pace
-from ollama_proxy.sensors.sockets import End, Owner, Sockets, open_netlink
+from ollama_proxy.sensors.sockets import End, Owner, Sockets
 
 FOLDER_CHARACTERS = 160
 KNOWN_PROCESSES = 4

@@ -1,39 +1,22 @@
 """Whose a TCP connection's end on this machine is: its inode and its user, as the kernel tells.
 
-Asked is the kernel's own table, by netlink (inet_diag, some 0.01 ms), or where that is refused
+Asked is the kernel's own table, by netlink (`inet_diag.py`, some 0.01 ms), or where that is refused
 `/proc/net/tcp`. Not here: which process holds the inode (`callers.py`).
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from ollama_proxy.sensors import inet_diag
+from ollama_proxy.sensors.inet_diag import open_netlink
 
 End = tuple[Any, ...]
 """Host and port, and whatever else getpeername gives for IPv6."""
 
-NETLINK_SOCK_DIAG = 4
-ANSWER_SECONDS = 1.0  # the kernel answers before send returns; this is for one that does not
-
-_SOCK_DIAG_BY_FAMILY, _NLMSG_ERROR = 20, 2
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
-_LISTEN = 10
-_ALL_STATES, _NO_STATE = 0xFFFFFFFF, 0
-_NO_COOKIE = (0xFFFFFFFF, 0xFFFFFFFF)
-# linux/netlink.h nlmsghdr; linux/inet_diag.h inet_diag_req_v2, inet_diag_sockid, inet_diag_msg
-_HEADER = struct.Struct("=IHHII")
-_REQUEST = struct.Struct("=BBBBI")
-_PORTS = struct.Struct("!HH")
-_REST_OF_ID = struct.Struct("=16s16sIII")
-_MESSAGE = struct.Struct("=BBBB 48x IIIII")
-_ERROR = struct.Struct("=i")
-
-_ANY = (bytes(4), 0)
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
@@ -42,15 +25,6 @@ class Owner(NamedTuple):
 
     inode: int
     uid: int
-
-
-def open_netlink() -> socket.socket:
-    """Raises OSError where there is none, or none is allowed."""
-    if sys.platform != "linux":
-        raise OSError(errno.EPROTONOSUPPORT, "netlink is Linux's")
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG)
-    opened.settimeout(ANSWER_SECONDS)
-    return opened
 
 
 class Sockets:
@@ -89,30 +63,16 @@ class Sockets:
         """By netlink. Raises OSError if that is refused."""
         if self._netlink is None:
             self._netlink = self._open_netlink()
-            # A kernel without inet_diag says "not found" to all that follows, but to this too.
-            if self._told(_ANY, _ANY, _NO_STATE, _NLM_F_REQUEST | _NLM_F_DUMP) is None:
-                raise OSError(errno.EPROTONOSUPPORT, "no inet_diag")
-        answer = self._told((local, port), (remote, other_port), _ALL_STATES, _NLM_F_REQUEST)
-        if answer is None:
-            return None
-        _, state, _, _, _, _, _, uid, inode = _MESSAGE.unpack_from(answer)
+            inet_diag.check(self._netlink, self._next())
+        told = inet_diag.ask(self._netlink, self._next(), (local, port), (remote, other_port))
         # Where no connection is found the kernel tells who listens on its port.
-        return None if state == _LISTEN else Owner(inode, uid)
+        if told is None or told.state == inet_diag.LISTEN:
+            return None
+        return Owner(told.inode, told.uid)
 
-    def _told(
-        self, local: tuple[bytes, int], remote: tuple[bytes, int], states: int, flags: int
-    ) -> bytes | None:
-        """The answer's body, None if it is "not found". Raises OSError if it is another error."""
-        assert self._netlink is not None
+    def _next(self) -> int:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        family = socket.AF_INET if len(local[0]) == 4 else socket.AF_INET6
-        body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states)
-        body += _PORTS.pack(local[1], remote[1])
-        body += _REST_OF_ID.pack(local[0], remote[0], 0, *_NO_COOKIE)
-        size = _HEADER.size + len(body)
-        header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, flags, self._sequence, 0)
-        self._netlink.send(header + body)
-        return _body(self._netlink.recv(8192), self._sequence)
+        return self._sequence
 
     def _listed(self, local: bytes, port: int, remote: bytes, other_port: int) -> Owner | None:
         """By `/proc/net/tcp`; a program may use an IPv6 socket for a connection over IPv4."""
@@ -154,19 +114,6 @@ def address(host: str) -> bytes:
     if ":" not in host:
         return socket.inet_pton(socket.AF_INET, host)
     return socket.inet_pton(socket.AF_INET6, host).removeprefix(_MAPPED)
-
-
-def _body(answer: bytes, sequence: int) -> bytes | None:
-    _, kind, _, answered, _ = _HEADER.unpack_from(answer)
-    if answered != sequence:
-        raise OSError(errno.EPROTO, "not the answer to this question")
-    body = answer[_HEADER.size :]
-    if kind == _NLMSG_ERROR:
-        code = -_ERROR.unpack_from(body)[0]
-        if code == errno.ENOENT:
-            return None
-        raise OSError(code, os.strerror(code))
-    return body
 
 
 def _contents(path: str) -> bytes:

@@ -134,7 +134,7 @@ def test_long_thinking_is_read_in_blocks(path: str, mode: str) -> None:
         watched.pending.append(written)
         watched.piece(len(written))
         most = max(most, sum(map(len, watched.pending)))
-    assert 0.9 * BLOCK < most < 1.1 * BLOCK
+    assert 0.45 * BLOCK < most < 1.1 * BLOCK
 
 
 def test_an_answer_without_thinking_begins_with_its_first_token() -> None:

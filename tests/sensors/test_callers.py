@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from ollama_proxy.sensors.callers import Caller, Connection, LinuxFinder
-from ollama_proxy.sensors.sockets import open_netlink
+from ollama_proxy.sensors.inet_diag import open_netlink
 from tests.harness import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux's own tables")
