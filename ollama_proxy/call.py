@@ -1,7 +1,7 @@
 """One call, straight through: from the client's request to its end, as a sequence of events.
 
 Nothing here waits, but for a new connection: the client's bytes are written on in the call that
-brings them, and the record is closed in the loop's next turn, when they have left. Not here: how
+brings them, and the record is closed when they have left (`live.py`). Not here: how
 requests are cut (`downstream.py`), how answers are relayed (`upstream.py`), what is edited in a
 head (`request_head.py`, `headers.py`).
 """
@@ -30,6 +30,8 @@ from ollama_proxy.upstream import Signal, Upstream
 
 log = logging.getLogger(__name__)
 
+HELD_BYTES = 16 * 1024
+"""A longer request is read at once, not held until somebody looks."""
 FAULT = "the proxy failed: see its log"
 
 
@@ -50,6 +52,7 @@ class ForwardedCall:
         "_upstream",
         "_uploading",
         "_watchdog",
+        "_whole",
         "exchange",
     )
 
@@ -76,6 +79,7 @@ class ForwardedCall:
         self._uploading = False
         self._watchdog: Watchdog | None = None
         self._answer_over = False
+        self._whole = False
         named = head.app or parts.naming.name_of(head.header)
         address = client.peer[0] if client.peer else ""
         self.exchange = Exchange.begin(
@@ -200,18 +204,20 @@ class ForwardedCall:
             self._watchdog = Watchdog(self._parts.limits, upstream, self._time_out)
 
     def _note(self, piece: Piece) -> None:
-        """Show the tap what came of the request; it is read when its bytes have left."""
+        """Show the tap what came of the request; it is read when somebody looks, or at the end."""
         tap = self._tap
         enough = piece.whole
         for data in piece.payload:
             enough |= tap.request_piece(data)
         if enough and tap.awaits_request:
-            self._loop.call_soon(self._understand)
+            tap.request_end()
+            self._parts.live.describe(self)
+            if self.exchange.request_bytes > HELD_BYTES:
+                self._loop.call_soon(tap.understand)
 
-    def _understand(self) -> None:
-        """The request is here, or all of it that is looked at: its record can say more."""
-        self._tap.request_end()
-        self._parts.live.describe(self)
+    def understand(self) -> None:
+        """Read the request, if it is here."""
+        self._tap.understand()
 
     def upstream_slow(self, slow: bool) -> None:
         self._client.hold(slow and self._uploading)
@@ -245,7 +251,7 @@ class ForwardedCall:
             self._refuse(Refusal(502, State.FAILED, Reason.UPSTREAM_ABORTED, text))
 
     def _over(self, keep: bool, whole: bool = False) -> None:
-        """Give everything back; the record is closed when what was written has left."""
+        """Give everything back; the record is closed when what was written has left, or later."""
         if self._answer_over:
             return
         self._answer_over = True
@@ -256,7 +262,9 @@ class ForwardedCall:
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None  # it knows this call: a cycle
-        self._loop.call_soon(self._close, whole)
+        self._whole = whole
+        self._on_end(self)
+        self._parts.live.finish(self.exchange, self._close)
         linger = not (self._uploading and self._told_not_to_send)
         if self._upstream is not None:
             self._parts.pool.give_back(self._upstream)
@@ -271,16 +279,14 @@ class ForwardedCall:
         waits = self._head.has(b"expect") and not self.exchange.request_bytes
         return waits and upstream is not None and not upstream.interims
 
-    def _close(self, whole: bool) -> None:
+    def _close(self) -> None:
         """Close the record: the last thing that is done for a call."""
         try:
-            self._tap.close(whole)
-            if whole:
+            self._tap.close(self._whole)
+            if self._whole:
                 self._end_of_answer()
         finally:
-            self._on_end(self)
             self.exchange.end(State.FAILED, Reason.INTERNAL_ERROR, FAULT)
-            self._parts.live.finish(self.exchange)
 
     def _end_of_answer(self) -> None:
         """The answer came whole: what does it say of the call?"""

@@ -1,15 +1,16 @@
 """The gaps between the pieces of one stream: the longest, and percentiles. Pure, bounded, cheap.
 
-`add` runs once a piece on the relay's way, so it only counts, in buckets that grow by a fifth.
+Counted in buckets that grow by a fifth, many at a time.
 Not here: statistics of many calls (`stats.py`).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
+from math import ceil, floor, log
 
 _GROWTH = 1.2
-_PER_LOG = 1 / math.log(_GROWTH)
+_PER_LOG = 1 / log(_GROWTH)
 _SMALLEST = 1e-6
 
 
@@ -25,15 +26,20 @@ class Gaps:
         self._count = 0
         self._buckets: dict[int, int] = {}
 
-    def add(self, moment: float) -> None:
-        """One more piece, at this moment."""
-        gap = moment - self._last
-        self._last = moment
-        if gap > self._longest:
-            self._longest = gap
-        self._count += 1
-        index = math.floor(math.log(gap) * _PER_LOG) if gap > _SMALLEST else _LOWEST
-        self._buckets[index] = self._buckets.get(index, 0) + 1
+    def add(self, moments: Iterable[float]) -> None:
+        """More pieces, at these moments."""
+        last, longest, buckets = self._last, self._longest, self._buckets
+        count = 0
+        for moment in moments:
+            gap = moment - last
+            last = moment
+            if gap > longest:
+                longest = gap
+            count += 1
+            index = floor(log(gap) * _PER_LOG) if gap > _SMALLEST else _LOWEST
+            buckets[index] = buckets.get(index, 0) + 1
+        self._last, self._longest = last, longest
+        self._count += count
 
     @property
     def longest(self) -> float | None:
@@ -51,7 +57,7 @@ class Gaps:
 
     def percentile(self, share: float) -> float | None:
         """What `share` (0 to 1) of all gaps do not pass, by nearest rank."""
-        rank = max(1, math.ceil(share * self._count))
+        rank = max(1, ceil(share * self._count))
         for index, count in sorted(self._buckets.items()):
             rank -= count
             if rank <= 0:
@@ -59,4 +65,4 @@ class Gaps:
         return None
 
 
-_LOWEST = math.floor(math.log(_SMALLEST) * _PER_LOG)
+_LOWEST = floor(log(_SMALLEST) * _PER_LOG)

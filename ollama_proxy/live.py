@@ -8,6 +8,7 @@ Not here: HTTP, storage, totals.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
 # Ended calls that are recorded in one go, at the most, and starts that are told: about 1 ms' work,
-# for a chat takes 50 us. More starts are told a moment later.
-SETTLE_AT = 25
+# for a chat takes 100 us. More of them come a moment later.
+SETTLE_AT = 10
 TOLD_AT_ONCE = 50
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
@@ -64,11 +65,14 @@ class Meter(Protocol):
 
 
 class Running(Protocol):
-    """A call on its way. `refresh` brings `exchange.observation` up to what has passed."""
+    """A call on its way. `refresh` brings `exchange.observation` up to what has passed,
+    `understand` up to what its request says."""
 
     exchange: Exchange
 
     def cancel(self) -> None: ...
+
+    def understand(self) -> None: ...
 
     def refresh(self) -> None: ...
 
@@ -121,7 +125,7 @@ class Live:
         self._running: dict[str, Running] = {}
         self._untold: dict[str, Running] = {}
         self._announced: set[str] = set()
-        self._ended: list[Exchange] = []
+        self._ended: list[tuple[Exchange, Callable[[], None] | None]] = []
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(), loaded
         self._prefills = Prefills()
@@ -158,29 +162,42 @@ class Live:
             self._untold[call.exchange.id] = call
             self._ticker.wake()
 
-    def finish(self, exchange: Exchange) -> None:
-        """The call's end: its record is made once, whatever calls this again."""
+    def finish(self, exchange: Exchange, close: Callable[[], None] | None = None) -> None:
+        """The call's end: its record is made once, whatever calls this again, and later.
+
+        `close` is called before that: what is to be known of the call can be worked out then.
+        """
         id = exchange.id
         if self._running.pop(id, None) is None:
             return
         self._untold.pop(id, None)
         self._announced.discard(id)
         self._looked.pop(id, None)
-        exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # for a caller that forgot to
         self.last_busy = self._clock()
         if self._meter is not None and exchange.runs_model:
             self._meter.ended(id)
-        self._ended.append(exchange)
-        if len(self._ended) >= SETTLE_AT:
-            self.settle()
+        self._ended.append((exchange, close))
+        if len(self._ended) == SETTLE_AT:
+            self._settle_soon()
         self._ticker.wake()
+
+    def _settle_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._settle_some)
+
+    def _settle_some(self) -> None:
+        self._settle(SETTLE_AT)
+        if len(self._ended) >= SETTLE_AT:
+            self._settle_soon()
 
     def settle(self) -> None:
         """Record what has ended, and tell the sinks: what they know is then complete."""
-        ended, self._ended = self._ended, []
+        self._settle(len(self._ended))
+
+    def _settle(self, most: int) -> None:
+        ended, self._ended = self._ended[:most], self._ended[most:]
         if not ended:
             return
-        calls = [call for exchange in ended for call in self._recorded(exchange)]
+        calls = [call for exchange, close in ended for call in self._recorded(exchange, close)]
         failed = sum(call.state in _FAILED for call in calls)
         self._endings.add(len(calls), failed)
         for sink in self._finished:
@@ -191,8 +208,11 @@ class Live:
             self._unannounced.clear()
             self.bus.lose()
 
-    def _recorded(self, exchange: Exchange) -> list[Call]:
+    def _recorded(self, exchange: Exchange, close: Callable[[], None] | None) -> list[Call]:
         """Its record; none, if one cannot be made."""
+        if close is not None:
+            self._guarded(close)
+        exchange.end(State.FAILED, Reason.INTERNAL_ERROR)  # where nobody else said what became
         if exchange.runs_model:
             if self._meter is not None:
                 self._guarded(self._measure, self._meter, exchange)
@@ -255,15 +275,21 @@ class Live:
         Asked each few seconds, so no call's answer is looked at for it: that of hundreds of streams
         would take a tenth of a second.
         """
+        self._understand()
         running = [call.exchange for call in self._running.values()]
         if any(exchange.path in TRANSFERS for exchange in running):
             return True
         phases = self._phases.of(running, self._loaded(), time.monotonic())
         return any(phase.name == "loading" for phase in phases.values())
 
+    def _understand(self) -> None:
+        for running in self._untold.values():
+            self._guarded(running.understand)
+
     @property
     def models(self) -> set[str]:
         """The models that running calls named, as far as that was read; see `moving_models`."""
+        self._understand()
         named = (call.exchange.observation.model for call in self._running.values())
         return {model for model in named if model}
 
@@ -330,6 +356,7 @@ class Live:
         """To sinks each time that more is known, to the bus once."""
         id = running.exchange.id
         del self._untold[id]
+        self._guarded(running.understand)
         call = running.exchange.record()
         for sink in self._started:
             self._guarded(sink.started, call)

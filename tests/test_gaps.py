@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -12,9 +13,10 @@ from ollama_proxy.gaps import Gaps
 def gaps_of(*seconds: float) -> Gaps:
     moment = 100.0
     gaps = Gaps(moment)
-    for gap in seconds:
-        moment += gap
-        gaps.add(moment)
+    moments = list(itertools.accumulate(seconds, initial=moment))[1:]
+    # As they come: some at a time.
+    for begin in range(0, len(moments), 3):
+        gaps.add(moments[begin : begin + 3])
     return gaps
 
 

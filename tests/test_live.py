@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,6 +71,7 @@ class Arrived:
     exchange: Exchange
     cancel: Callable[[], None] = nothing
     refresh: Callable[[], None] = nothing
+    understand: Callable[[], None] = nothing
 
 
 def arrived(
@@ -286,9 +288,47 @@ async def test_after_its_close_nothing_ticks() -> None:
 async def test_a_flood_of_ends_is_recorded_in_portions() -> None:
     sink = OnlyEnds()
     live = Live(sinks=[sink])
-    for _ in range(SETTLE_AT):
+    for _ in range(2 * SETTLE_AT + 1):
         ended_call(live)
-    assert len(sink.calls) == SETTLE_AT
+    # First what was written for them is to leave.
+    told = [len(sink.calls)]
+    for _ in range(4):
+        await asyncio.sleep(0)
+        told.append(len(sink.calls))
+    assert told == [0, SETTLE_AT, 2 * SETTLE_AT, 2 * SETTLE_AT, 2 * SETTLE_AT]
+    assert len(live.recent_calls()) == len(sink.calls) == 2 * SETTLE_AT + 1
+
+
+async def test_what_is_known_at_the_end_is_worked_out_when_the_record_is_made() -> None:
+    sink = OnlyEnds()
+    live = Live(sinks=[sink])
+    exchange = begin(live)
+
+    def close() -> None:
+        exchange.observation.output_tokens = 7
+        exchange.end(State.COMPLETED)
+
+    live.finish(exchange, close)
+    live.finish(exchange, close)
+    assert (exchange.state, live.running) == (State.RUNNING, 0)
+    live.settle()
+    assert [(call.state, call.output_tokens) for call in sink.calls] == [("completed", 7)]
+
+
+async def test_an_end_that_cannot_be_worked_out_is_a_failure_and_harms_no_other() -> None:
+    live = Live()
+    broken, good = begin(live), begin(live)
+
+    def close() -> None:
+        raise ValueError("no idea")
+
+    live.finish(broken, close)
+    live.finish(good, partial(end, live, good))
+    assert [(call.state, call.reason) for call in live.recent_calls()] == [
+        ("completed", None),
+        ("failed", "internal_error"),
+    ]
+    assert live.sink_errors == 1
 
 
 async def test_many_starts_at_once_are_told_in_portions() -> None:

@@ -131,7 +131,7 @@ class CapturingTap(Tap):
         self.usage_taken_out = False
 
     def request_end(self) -> None:
-        if self._request is not None:
+        if self._request is not None and not self._here:
             self._sent = self._clock()
             body = b"".join(self._request)
             self._request = [body]
@@ -170,7 +170,7 @@ class CapturingTap(Tap):
     def close(self, complete: bool) -> None:
         if self._closed:
             return
-        was_sent = self._request is None
+        was_sent = self._here
         super().close(complete)
         if not was_sent or len(self._body or b"") < self._exchange.request_bytes:
             self._forget_body()

@@ -1,9 +1,9 @@
-"""Between the relay and an observer: counts what passes, and hands it on later, in blocks.
+"""Between the relay and an observer: notes what passes, and hands it on later, in blocks.
 
-`piece` runs once for each piece of an answer, on the relay's way, so it only counts: the relay's
-own scanner has put the body's bytes into `pending`, framing removed. They are observed when a block
-is full, when somebody looks, or at the end; only until the first text was seen is each piece
-observed at once, to know its time, and again where thinking may have become an answer.
+`piece` runs once for each piece of an answer, on the relay's way, so it only notes its moment: the
+relay's own scanner has put the body's bytes into `pending`, framing removed. Request and answer are
+observed when a block is full, when somebody looks, or when the record is made: together, for what a
+short call needs costs three times as much a piece at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ share of it, from a half up: 500 streams that had begun together were looked at 
 each other up for 14 ms each second."""
 LONG_LOOK = 0.005
 """Seconds. A look at a block takes less than 1 ms, but for an answer made to take long."""
-_NOTHING = (b"",)
 
 
 class PlainTap:
@@ -54,6 +53,8 @@ class PlainTap:
 
     def request_end(self) -> None:
         """There is nothing to read."""
+
+    understand = request_end
 
     def head(self, head: ResponseHead) -> None:
         self._exchange.status_code = head.status
@@ -88,17 +89,22 @@ class Tap:
     """One call's tap: fills `exchange` with what its observer makes of the bytes."""
 
     __slots__ = (
+        "_answer_head",
         "_block",
         "_clock",
         "_closed",
-        "_eager",
         "_exchange",
         "_gaps",
+        "_here",
+        "_looks_for_text",
+        "_marks",
+        "_moments",
         "_observer",
         "_reads",
         "_request",
         "_ruled",
         "_size",
+        "_timed",
         "pending",
     )
 
@@ -114,10 +120,14 @@ class Tap:
         self._observer = observer
         self._ruled = ruled
         self._reads = observer.reads_all
-        self._eager = observer.waits_for_text
         self._gaps: Gaps | None = None
         self._request: list[bytes] | None = [] if self._reads else None
+        self._here = False
+        self._answer_head: ResponseHead | None = None
         self.pending: list[bytes] = []
+        self._looks_for_text = self._timed = observer.waits_for_text
+        self._moments: list[float] = []  # of the pieces in `pending`, where they are timed
+        self._marks: list[int] = []  # where each of them ends in it, until the text has begun
         self._block = BLOCK * (1 + random.random()) / 2
         self._size = 0
         self._closed = False
@@ -133,12 +143,16 @@ class Tap:
 
     @property
     def awaits_request(self) -> bool:
-        """Whether the request's body is yet to be read."""
-        return self._request is not None
+        """Whether more of the request's body is yet to come and be read."""
+        return self._request is not None and not self._here
 
     def request_end(self) -> None:
-        """The request is here, or all of it that is looked at: read it, once."""
-        if self._request is None:
+        """The request is here, or all of it that is looked at."""
+        self._here = True
+
+    def understand(self) -> None:
+        """Read the request once it is here, if that was not done before."""
+        if self._request is None or not self._here:
             return
         body = b"".join(self._request)
         self._request = None
@@ -150,10 +164,7 @@ class Tap:
         self._exchange.first_byte = self._clock()
         self._reads = self._reads or head.status >= 400
         self._ask_rules()
-        if self._reads:
-            self._observer.response(
-                head.status, head.header(b"content-type"), head.header(b"content-encoding")
-            )
+        self._answer_head = head
 
     def piece(self, size: int) -> bool:
         """`size` bytes have passed, and what they hold of the body is in `pending`.
@@ -161,58 +172,96 @@ class Tap:
         True: looking at them took long; let the loop do something else before the next piece.
         """
         self._size += size
-        if self._gaps is not None:
-            self._gaps.add(self._clock())
-        if self._size >= self._block or (self._eager and not self._only_thinks()):
+        if self._timed:
+            self._moments.append(self._clock())
+            if self._looks_for_text:
+                self._marks.append(len(self.pending))
+        if self._size >= self._block:
             began = self._clock()
             self.digest()
             return self._clock() - began > LONG_LOOK
         return False
 
-    def _only_thinks(self) -> bool:
-        """Whether the last line of the last piece is one of a model that thinks."""
-        mark, last = self._observer.thinking_mark, (self.pending or _NOTHING)[-1]
-        found = last.rfind(mark) if self._observer.text_seen else -1
-        return found >= 0 and found > last.rstrip(b"\r\n").rfind(b"\n")
-
     def digest(self) -> None:
         """Observe what is pending; brings `exchange.observation` up to date."""
+        self.understand()
+        self._tell_head()
         pending = self.pending
         if not pending:
             return
-        now = self._clock()
         self._exchange.response_bytes += sum(map(len, pending))
-        if self._reads:
-            self._observer.feed(pending[0] if len(pending) == 1 else b"".join(pending))
+        if self._looks_for_text:
+            self._look_for_text()
+        else:
+            self._feed(pending)
+            if self._gaps is not None:
+                self._gaps.add(self._moments)
         pending.clear()
+        self._moments.clear()
+        self._marks.clear()
         self._size = 0
         self._ask_rules()
-        if self._eager and self._observer.text_seen:
-            self._text_came(now)
+
+    def _tell_head(self) -> None:
+        """Not before the request, which says what is to be expected, if that was here first."""
+        head, self._answer_head = self._answer_head, None
+        if head is not None and self._reads:
+            self._observer.response(
+                head.status, head.header(b"content-type"), head.header(b"content-encoding")
+            )
+
+    def _feed(self, pieces: list[bytes]) -> None:
+        if self._reads and pieces:
+            self._observer.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _look_for_text(self) -> None:
+        """Observe piece by piece, to know in which the model began to write, and then to answer."""
+        pending, marks, moments = self.pending, self._marks, self._moments
+        begun = counted = 0
+        for index, end in enumerate(marks):
+            if index + 1 < len(marks) and self._only_thinks(pending[end - 1] if end else b""):
+                continue  # it is observed with the next one
+            self._feed(pending[begun:end])
+            begun = end
+            if self._observer.text_seen:
+                if self._gaps is None:
+                    counted = index + 1
+                self._text_came(moments[index])
+                if not self._looks_for_text:
+                    break
+        self._feed(pending[begun:])
+        if self._gaps is not None:
+            self._gaps.add(moments[counted:])
+
+    def _only_thinks(self, piece: bytes) -> bool:
+        """Whether the last line of this piece, and so all before, is one of a model that thinks."""
+        found = piece.rfind(self._observer.thinking_mark) if self._observer.text_seen else -1
+        return found >= 0 and found > piece.rstrip(b"\r\n").rfind(b"\n")
+
+    def _text_came(self, moment: float) -> None:
+        """Note when the model began to write, and when thinking became an answer."""
+        observer, exchange = self._observer, self._exchange
+        self._looks_for_text = bool(observer.thinking_mark) and not observer.answer_seen
+        if not exchange.observation.streamed:
+            self._timed = False
+            return
+        if self._gaps is None:
+            self._gaps = exchange.gaps = Gaps(moment)
+            exchange.first_token = moment
+        if observer.answer_seen:
+            exchange.first_answer = moment
 
     def _ask_rules(self) -> None:
         if self._ruled is not None:
             self._ruled.look_again()
-
-    def _text_came(self, now: float) -> None:
-        """Note when the model began to write, and when thinking became an answer."""
-        observer, exchange = self._observer, self._exchange
-        self._eager = bool(observer.thinking_mark) and not observer.answer_seen
-        if not exchange.observation.streamed:
-            return
-        if self._gaps is None:
-            self._gaps = exchange.gaps = Gaps(now)
-            exchange.first_token = now
-        if observer.answer_seen:
-            exchange.first_answer = now
 
     def close(self, complete: bool) -> None:
         """The answer is over, whole or broken off; what is said of it first holds."""
         if self._closed:
             return
         self._closed = True
-        self.digest()
         self.request_end()
+        self.digest()
         self._ask_rules()
         if self._reads:
             self._observer.close(complete)

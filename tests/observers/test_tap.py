@@ -37,6 +37,7 @@ def test_a_request_is_there_to_be_read_once() -> None:
     piece = bytes(REQUEST_LIMIT // 2)
     assert [read.request_piece(piece) for _ in range(2)] == [False, True]
     read.request_end()
+    read.understand()
     assert [read.request_piece(piece) for _ in range(3)] == [False] * 3
     assert exchange.request_bytes == 5 * len(piece)
 
@@ -183,10 +184,10 @@ def test_an_answer_in_the_same_piece_as_thinking_is_noticed() -> None:
 def test_a_look_that_takes_long_asks_for_a_pause() -> None:
     exchange = Exchange.begin("POST", "/api/chat", None)
     observer = observer_for("POST", "/api/chat", exchange.observation, Privacy())
-    slow = iter([0.0, 1.0, 1.0, 1.0 + 2 * LONG_LOOK, *[9.0] * 9])
+    slow = iter([0.0, 0.9, 1.0, 1.0 + 2 * LONG_LOOK, *[9.0] * 9])
     watched = Tap(exchange, observer, clock=slow.__next__)
     watched.head(response_head(HEAD, "POST"))
     watched.pending.append(piece("a").encode())
-    assert watched.piece(100)
+    assert watched.piece(BLOCK)
     watched.pending.append(piece("b").encode())
-    assert not watched.piece(100)
+    assert not watched.piece(BLOCK)
