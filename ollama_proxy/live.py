@@ -27,9 +27,10 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-# Ended calls that are recorded in one go, at the most, and starts that are told: about 1 ms' work,
-# for a chat takes 100 us. More of them come a moment later.
+# So many ended calls are recorded in one go, and more where that takes no longer than this. What is
+# left comes in the loop's next turn, as do starts to be told: a chat takes 100 us, a GET 10.
 SETTLE_AT = 10
+SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
@@ -185,7 +186,10 @@ class Live:
         asyncio.get_running_loop().call_soon(self._settle_some)
 
     def _settle_some(self) -> None:
+        until = time.monotonic() + SETTLE_SECONDS
         self._settle(SETTLE_AT)
+        while self._ended and time.monotonic() < until:
+            self._settle(SETTLE_AT)
         if len(self._ended) >= SETTLE_AT:
             self._settle_soon()
 

@@ -18,7 +18,7 @@ from ollama_proxy.storage.base import BEYOND_64_BITS, COLUMNS, storable
 # Rows stored by one statement. SQLite works without Python's lock, but takes it again after each
 # statement: where the event loop is busy all the time that takes long, and by single rows two of
 # three calls were lost (11,000 a second, on two cores).
-TOGETHER = 32
+TOGETHER = 58
 MOST_VALUES = 999
 """Bound in one statement: all that an SQLite before 3.32 takes."""
 # Python keeps a statement, and with it the values of its last use: those may not be many.
