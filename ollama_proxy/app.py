@@ -12,6 +12,7 @@ import logging
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
 from ollama_proxy.admin.serving import mounted_at, runner_for
@@ -32,6 +34,7 @@ from ollama_proxy.config import Config
 from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason, model_key, ran_model
 from ollama_proxy.forwarder import Forwarder
+from ollama_proxy.insights.judging import Judging, Running
 from ollama_proxy.limits import Limits
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import Live, Sink
@@ -49,7 +52,7 @@ from ollama_proxy.sensors.models import ModelSensor
 from ollama_proxy.sensors.resources import ResourceSensor
 from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
-from ollama_proxy.stats import Statistics
+from ollama_proxy.stats import COLD_SECONDS, Statistics
 from ollama_proxy.storage.base import MAX_LIMIT
 from ollama_proxy.storage.reader import StorageStatus, StoreReader
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -83,7 +86,7 @@ class Recorder(Sink):
 @dataclass
 class ModelChanges(Sink):
     """Has a fresh look taken at the models when a call has ended that may have changed them, and
-    when one begins for a model that is not in memory: it may be loading now."""
+    when one begins for a model that was not seen in memory, or has loaded it."""
 
     look: Callable[[], None]
     loaded: Callable[[], Loaded]
@@ -91,14 +94,20 @@ class ModelChanges(Sink):
     reasons = frozenset({"load", "unload"})
 
     def started(self, call: Call) -> None:
-        if call.model is not None and ran_model(call.path):
-            loaded = self.loaded()
-            if loaded.names is not None and not loaded.holds(model_key(call.model)):
-                self.look()
+        if self._unseen(call):
+            self.look()
 
     def finished(self, call: Call) -> None:
-        if call.path in self.paths or call.done_reason in self.reasons:
+        loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
+        if call.path in self.paths or call.done_reason in self.reasons or loaded:
             self.look()
+
+    def _unseen(self, call: Call) -> bool:
+        """Whether the call runs a model that no look has seen in memory."""
+        if call.model is None or not ran_model(call.path):
+            return False
+        loaded = self.loaded()
+        return loaded.names is not None and not loaded.holds(model_key(call.model))
 
 
 class App:
@@ -192,6 +201,11 @@ class App:
             self._reader, by_running, self.config, self._store
         )
 
+    def _in_service(self) -> list[Running]:
+        """The running calls of which a model is known."""
+        running = ((one.observation, one.started) for one in self._live.exchanges)
+        return [Running(seen.model, seen.options, at) for seen, at in running if seen.model]
+
     def _running_models(self) -> set[str]:
         self._live.settle()
         return self._live.models
@@ -216,6 +230,7 @@ class App:
         )
         self._writer.start()
         self._captures = Captures()
+        self._judging = Judging(running=self._in_service, note=self._writer.note)
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._live = Live(
             recent=retention.recent,
@@ -226,6 +241,7 @@ class App:
             ],
             loaded=lambda: self._sensor.loaded,
             meter=self._sampler,
+            judge=self._judging,
         )
         self._started.callback(self._live.settle)
 
@@ -250,6 +266,7 @@ class App:
 
     def _looked(self, before: UpstreamHealth, after: UpstreamHealth) -> None:
         self._around.looked(before, after)
+        self._judging.looked(after.models, self._sensor.loaded.at)
         self._marking.looked(after)
 
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
@@ -272,10 +289,11 @@ class App:
             ),
         )
         pages = Pages(api)
-        mounted = mounted_at(config.admin_path, _admin_app(api, pages))
+        insights = Insights(api.history, pages.words, time.time)
+        mounted = mounted_at(config.admin_path, _admin_app(api, pages, insights))
         behind = await self._runner(mounted)
         if listener is not None:
-            runner = await self._runner(_admin_app(api, pages))
+            runner = await self._runner(_admin_app(api, pages, insights))
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
@@ -351,9 +369,10 @@ class App:
             log.error("not all calls could be stored: %s", self._writer.error or "time ran out")
 
 
-def _admin_app(api: Api, pages: Pages) -> web.Application:
+def _admin_app(api: Api, pages: Pages, insights: Insights) -> web.Application:
     app = web.Application()
     secure(app)
     api.add_routes(app)
+    insights.add_routes(app)
     pages.add_routes(app)
     return app

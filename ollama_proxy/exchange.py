@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_proxy.gaps import Gaps
+from ollama_proxy.sketch import Sketch
 
 
 class State(StrEnum):
@@ -112,6 +113,8 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     error_in_stream: bool = False
     incomplete: bool = False
     not_understood: int = 0
+    sketch: Sketch | None = None
+    listed_tokens: int | None = None
 
     @property
     def queue(self) -> float | None:
@@ -192,6 +195,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     resources: dict[str, Any] | None = None
     time_per_output_token: float | None = None
     prefill_cached: bool | None = None
+    insights: dict[str, Any] | None = None
 
 
 def text_size(call: Call) -> int:
@@ -463,6 +467,14 @@ def new_id(now: float) -> str:
 def first_id(moment: float) -> str:
     """The least id that a call can have that began then, in seconds since 1970."""
     return _characters(int(moment * 1000), 10) + ID_ALPHABET[0] * 16
+
+
+def moment_of(id: str) -> float:
+    """When the call of this id began, in seconds since 1970: its first ten characters tell."""
+    milliseconds = 0
+    for character in id[:10]:
+        milliseconds = milliseconds * 32 + ID_ALPHABET.index(character)
+    return milliseconds / 1000
 
 
 def _characters(value: int, count: int) -> str:

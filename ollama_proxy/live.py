@@ -16,6 +16,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from ollama_proxy.bus import EventBus, Subscription, unspoken
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
 from ollama_proxy.logs import where
@@ -27,8 +29,8 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-# So many ended calls are recorded in one go, and more where that takes no longer than this. What is
-# left comes in the loop's next turn, as do starts to be told: a chat takes 100 us, a GET 10.
+# Where so many calls have ended they are recorded, for so long in one turn of the loop, and on in
+# the next ones. Starts are told in portions, too: a chat takes 100 us, where caches are cold 300.
 SETTLE_AT = 10
 SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50
@@ -63,6 +65,12 @@ class Meter(Protocol):
 
     def take(self, id: str) -> dict[str, Any] | None:
         """What an ended call cost, once, as far as it is known."""
+
+
+class Judge(Protocol):
+    """Says what an ended call's figures mean, or None; `exchange` is what its record is made of."""
+
+    def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None: ...
 
 
 class Running(Protocol):
@@ -116,6 +124,7 @@ class Live:
         progress_interval: float = REFRESH_SECONDS,
         loaded: Callable[[], Loaded] = Loaded,
         meter: Meter | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.bus = EventBus() if bus is None else bus
         self.sink_errors = 0
@@ -131,6 +140,7 @@ class Live:
         self._phases, self._loaded = Phases(), loaded
         self._prefills = Prefills()
         self._meter = meter
+        self._judge = judge
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
         self._recent: OrderedDict[str, Call] = OrderedDict()
         self._recent_text = 0
@@ -186,11 +196,11 @@ class Live:
         asyncio.get_running_loop().call_soon(self._settle_some)
 
     def _settle_some(self) -> None:
-        until = time.monotonic() + SETTLE_SECONDS
-        self._settle(SETTLE_AT)
-        while self._ended and time.monotonic() < until:
-            self._settle(SETTLE_AT)
-        if len(self._ended) >= SETTLE_AT:
+        until = self._clock() + SETTLE_SECONDS
+        self._settle(1)
+        while self._ended and self._clock() < until:
+            self._settle(1)
+        if self._ended:
             self._settle_soon()
 
     def settle(self) -> None:
@@ -227,6 +237,8 @@ class Live:
         except Exception as error:  # noqa: BLE001 - guard: the others are recorded all the same
             self._failed(exchange.record, error)
             return []
+        if exchange.runs_model and self._judge is not None:
+            self._guarded(self._find, self._judge, call, exchange)
         self._remember(call)
         return [call]
 
@@ -240,6 +252,12 @@ class Live:
 
     def _measure(self, meter: Meter, exchange: Exchange) -> None:
         exchange.resources = meter.take(exchange.id)
+
+    def _find(self, judge: Judge, call: Call, exchange: Exchange) -> None:
+        found = judge(call, exchange)
+        if found:
+            # Nobody has seen the record yet.
+            msgspec.structs.force_setattr(call, "insights", found)
 
     def _compare(self, exchange: Exchange) -> None:
         seen = exchange.observation
@@ -293,9 +311,14 @@ class Live:
     @property
     def models(self) -> set[str]:
         """The models that running calls named, as far as that was read; see `moving_models`."""
-        self._understand()
-        named = (call.exchange.observation.model for call in self._running.values())
+        named = (exchange.observation.model for exchange in self.exchanges)
         return {model for model in named if model}
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Of the running calls, each with its request read if that is here; see `moving_models`."""
+        self._understand()
+        return [call.exchange for call in self._running.values()]
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""

@@ -79,6 +79,58 @@ class Mark(msgspec.Struct, kw_only=True, frozen=True):
     new: str
 
 
+class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
+    """What one call adds to a finding of this kind: the tokens and seconds that it cost.
+
+    `other` is the client on the other side, where there is one; `detail` a name or a value that a
+    finding is about. `needed`: tokens of context that the call would have needed. None: not known.
+    """
+
+    kind: str
+    other: str | None = None
+    detail: str | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+    needed: int | None = None
+    estimated: bool = False
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """A call, by its id, its model and its client, and what it is an occurrence of."""
+
+    call: str
+    model: str | None
+    client: str | None
+    occurrences: list[Occurrence]
+
+
+class Finding(msgspec.Struct, kw_only=True, frozen=True):
+    """What was found of a model's calls from one client, within a span of time.
+
+    It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
+    what comes later is another one. `count` of its calls are occurrences, of `of` that the client
+    sent the model meanwhile. `tokens` and `seconds` are what they cost together, `needed` is the
+    most that one needed; None is not known. `calls`: their ids, the newest first, not all of them.
+    """
+
+    id: str
+    kind: str
+    model: str | None
+    client: str | None
+    other: str | None
+    detail: str | None
+    opened_at: str
+    last_at: str
+    over: bool
+    count: int
+    of: int
+    tokens: int | None
+    seconds: float | None
+    needed: int | None
+    estimated: bool
+    calls: list[str]
+
+
 class UpstreamHealth(msgspec.Struct, kw_only=True):
     """What the last look at Ollama said. `up` None: not looked yet. `latency` in seconds."""
 

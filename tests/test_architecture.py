@@ -41,6 +41,8 @@ PURE = (
     "prefill",
     "gaps",
     "usage",
+    "sketch",
+    "insights",
 )
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -16,7 +17,15 @@ import pytest
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import SETTLE_AT, TOLD_AT_ONCE, TRANSFERS, Endings, Live, Sink
+from ollama_proxy.live import (
+    SETTLE_AT,
+    SETTLE_SECONDS,
+    TOLD_AT_ONCE,
+    TRANSFERS,
+    Endings,
+    Live,
+    Sink,
+)
 from ollama_proxy.phases import Loaded
 from ollama_proxy.ticker import Ticker
 
@@ -285,18 +294,26 @@ async def test_after_its_close_nothing_ticks() -> None:
     assert len(live.recent_calls()) == 1
 
 
-async def test_a_flood_of_ends_is_recorded_in_portions() -> None:
-    sink = OnlyEnds()
-    live = Live(sinks=[sink])
-    for _ in range(2 * SETTLE_AT + 1):
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, [0, SETTLE_AT, SETTLE_AT, SETTLE_AT]),
+        (SETTLE_SECONDS, [0, 1, 2, 3]),
+    ],
+    ids=["quick", "slow"],
+)
+async def test_a_flood_of_ends_is_recorded_in_portions(seconds: float, expected: list[int]) -> None:
+    sink, passed = OnlyEnds(), itertools.count()
+    live = Live(sinks=[sink], clock=lambda: seconds * next(passed))
+    for _ in range(SETTLE_AT):
         ended_call(live)
     # First what was written for them is to leave.
     told = [len(sink.calls)]
-    for _ in range(4):
+    for _ in range(3):
         await asyncio.sleep(0)
         told.append(len(sink.calls))
-    assert told == [0, SETTLE_AT, 2 * SETTLE_AT, 2 * SETTLE_AT, 2 * SETTLE_AT]
-    assert len(live.recent_calls()) == len(sink.calls) == 2 * SETTLE_AT + 1
+    assert told == expected
+    assert len(live.recent_calls()) == len(sink.calls) == SETTLE_AT
 
 
 async def test_what_is_known_at_the_end_is_worked_out_when_the_record_is_made() -> None:

@@ -5,6 +5,7 @@ import { endOf, estimated, excused, noteOf, phases, who } from "./calls.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
 import { t } from "./i18n.js";
+import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
 
 const SHOWN = 64 * 1024;
@@ -135,7 +136,7 @@ export class Detail {
 
   /** Numbers that not every call has: those without one are not shown. */
   more(call) {
-    const known = moreOf(call);
+    const known = { ...moreOf(call), ...insightsOf(call) };
     for (const line of this.body.querySelectorAll("[data-more]")) {
       const text = known[line.dataset.more] ?? "";
       show(line, text !== "");

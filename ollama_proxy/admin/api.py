@@ -95,9 +95,9 @@ class Api:
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
-        self._history = History(live, reader, now)
-        self._calls = Calls(self._history, facts.own_url, now)
-        self.exports = Export(self._history.search_all, now)
+        self.history = History(live, reader, now)
+        self._calls = Calls(self.history, facts.own_url, now)
+        self.exports = Export(self.history.search_all, now)
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval
         )
@@ -155,8 +155,8 @@ class Api:
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
             "sink_errors": self._live.sink_errors,
-            "storage_error": unsaved or self._history.error,
-            "storage_error_since": storage.error_since if unsaved else self._history.error_since,
+            "storage_error": unsaved or self.history.error,
+            "storage_error_since": storage.error_since if unsaved else self.history.error_since,
             "database_bytes": storage.size_bytes,
         }
 
@@ -222,7 +222,7 @@ class Api:
 
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
-        return await self._history.recent(limit)
+        return await self.history.recent(limit)
 
     # -- where it comes from ----------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class Api:
         return found
 
     async def _prepare(self) -> Snapshot:
-        history = self._history
+        history = self.history
         stored = await history.stored_recent(SNAPSHOT_RECENT)
         return lambda: {
             "status": self.status(),

@@ -18,7 +18,7 @@ from ollama_proxy.exchange import Call, State, iso
 from ollama_proxy.filters import matches
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
-from ollama_proxy.records import Filter, Mark
+from ollama_proxy.records import Filter, Finding, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import MAX_LIMIT, Found, StoreError, page
 
@@ -39,6 +39,10 @@ class Reader(Protocol):
     async def capture(self, id: str) -> Capture | None: ...
 
     async def marks(self, wanted: Filter) -> list[Mark]: ...
+
+    async def findings(self, wanted: Filter) -> list[Finding]: ...
+
+    async def finding(self, id: str) -> Finding | None: ...
 
     def interrupt(self) -> None:
         """Give up what is being read."""
@@ -115,6 +119,14 @@ class History:
     async def marks(self, wanted: Filter) -> list[Mark]:
         """What changed in Ollama, newest first. Raises Unreadable."""
         return await self._read(self._reader.marks(wanted))
+
+    async def findings(self, wanted: Filter) -> list[Finding]:
+        """What was found of stored calls, what cost most first. Raises Unreadable."""
+        return await self._read(self._reader.findings(wanted))
+
+    async def finding(self, id: str) -> Finding | None:
+        """Raises Unreadable."""
+        return await self._read(self._reader.finding(id))
 
     def _with_live(self, stored: Found, wanted: Filter) -> Found:
         oldest = self._live.oldest()

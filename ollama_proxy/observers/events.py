@@ -19,9 +19,11 @@ from ollama_proxy.observers.reading import name
 from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
+    Turn,
     images,
     keep_images,
     keep_turns,
+    sketch_of,
     turns,
 )
 from ollama_proxy.observers.text import TextObserver
@@ -53,6 +55,10 @@ class EventObserver(TextObserver):
     def _prompt(self, request: Request, whole: bool) -> None:
         keep_turns(turns(request), whole, self.observation, self.privacy)
 
+    def _turns(self, request: Request) -> list[Turn]:
+        """Hook: all that the prompt is made of."""
+        return turns(request)
+
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
         self.observation.model = name(request.model) or self.observation.model
@@ -60,6 +66,8 @@ class EventObserver(TextObserver):
         self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)
         keep_images(images(request), sure, self.observation)
         self._prompt(request, sure)
+        seen = self.observation
+        seen.sketch = sketch_of(request, self._turns(request), sure, seen.images)
 
     def _answer(self, data: bytes) -> None:
         if self.content_type == self.stream_type:

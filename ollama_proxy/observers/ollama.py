@@ -19,12 +19,14 @@ from ollama_proxy.observers.reading import count, decode, name, seconds, text, u
 from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
+    Turn,
     first_text,
     keep_images,
     keep_prompt,
     keep_turns,
     native_images,
     native_turns,
+    sketch_of,
 )
 from ollama_proxy.observers.text import TextObserver
 
@@ -89,6 +91,7 @@ _USUAL = msgspec.json.Decoder(UsualLine)
 _ANSWER = msgspec.json.Decoder(Answer)
 _PLAIN = msgspec.json.Decoder(PlainLine)
 _NO_MESSAGE = PlainMessage()
+_CONTEXT = b'"context":['
 
 
 def keep_facts(answer: Answer, observation: Observation) -> None:
@@ -107,6 +110,18 @@ def keep_facts(answer: Answer, observation: Observation) -> None:
             setattr(observation, key, value)
 
 
+def listed(line: bytes) -> int | None:
+    """How many tokens the `context` of an answer of /api/generate has; None if it has none.
+
+    Within a JSON text the quotes would be escaped.
+    """
+    begin = line.find(_CONTEXT)
+    end = line.find(b"]", begin)
+    if begin < 0 or end < 0:
+        return None
+    return line.count(b",", begin, end) + 1 if end > begin + len(_CONTEXT) else 0
+
+
 class AnswerObserver(TextObserver):
     """An answer in lines. Not used itself: see `GenerateObserver`."""
 
@@ -121,12 +136,18 @@ class AnswerObserver(TextObserver):
         """Hook: keep the prompt."""
         raise NotImplementedError
 
+    def _turns(self, request: Request) -> list[Turn]:
+        """Hook: all that the prompt is made of."""
+        raise NotImplementedError
+
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
         keep_request(request, self.observation, self.privacy)
         self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)
         keep_images(native_images(request), sure, self.observation)
         self._prompt(request, sure)
+        seen = self.observation
+        seen.sketch = sketch_of(request, self._turns(request), sure, seen.images)
 
     def _line(self, line: bytes) -> bool:
         answer = decode(_ANSWER, line) or usual(line, _USUAL, Answer)
@@ -140,6 +161,7 @@ class AnswerObserver(TextObserver):
         self._text(answer)
         if answer.done is True:
             keep_facts(answer, self.observation)
+            self.observation.listed_tokens = listed(line)
         # `_debug_render_only` answers are whole, though they say `done: false`.
         last = answer.done is True or answer.debug is not None
         self._ended = self._ended or last
@@ -171,12 +193,20 @@ class GenerateObserver(AnswerObserver):
     def _prompt(self, request: Request, whole: bool) -> None:
         keep_prompt(request.prompt, self.observation, self.privacy)
 
+    def _turns(self, request: Request) -> list[Turn]:
+        system = text(request.system)
+        first: list[Turn] = [("system", system)] if system else []
+        return [*first, ("user", text(request.prompt))]
+
 
 class ChatObserver(AnswerObserver):
     """/api/chat. The prompt is the last user message, or the conversation in `full` and `hash`."""
 
     def _prompt(self, request: Request, whole: bool) -> None:
         keep_turns(native_turns(request), whole, self.observation, self.privacy)
+
+    def _turns(self, request: Request) -> list[Turn]:
+        return native_turns(request)
 
 
 class EmbedObserver(Observer):

@@ -16,7 +16,7 @@ from ollama_proxy.observers.ollama import EmbedObserver
 from ollama_proxy.observers.options import asked_v1
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.reading import NAME_LIMIT, count, decode, name, text, usual
-from ollama_proxy.observers.requests import Request, first_text, keep_prompt
+from ollama_proxy.observers.requests import Request, Turn, first_text, keep_prompt
 from ollama_proxy.observers.text import CALLS_LIMIT
 
 DONE = b"[DONE]"
@@ -180,6 +180,9 @@ class CompletionObserver(ChatCompletionObserver):
 
     def _prompt(self, request: Request, whole: bool) -> None:
         keep_prompt(first_text(request.prompt), self.observation, self.privacy)
+
+    def _turns(self, request: Request) -> list[Turn]:
+        return [("user", text(first_text(request.prompt)))]
 
 
 class EmbeddingsObserver(EmbedObserver):

@@ -15,6 +15,7 @@ import msgspec
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.privacy import Mode, Privacy
 from ollama_proxy.observers.reading import CutText, Form, text
+from ollama_proxy.sketch import Sketch, sketch
 
 Turn = tuple[str, str | None]
 """Who speaks, and what: None where it is no text at all."""
@@ -57,6 +58,12 @@ class Request(msgspec.Struct):
     presence_penalty: Any = None
     stream_options: Any = None
     dimensions: Any = None
+    tools: Any = None
+    truncate: Any = None
+    raw: Any = None
+    template: Any = None
+    suffix: Any = None
+    context: Any = None
 
 
 REQUEST = Form(Request)
@@ -111,6 +118,14 @@ def first_text(*values: object) -> object:
     """The first of these that is a text, or the text that a list of them begins with."""
     firsts = (value[0] if isinstance(value, list) and value else value for value in values)
     return next((value for value in firsts if isinstance(value, str)), None)
+
+
+def sketch_of(request: Request, turns: list[Turn], sure: bool, images: int | None) -> Sketch:
+    """What is known of the prompt without its text. `sure`: all of the request was understood."""
+    own = (request.tools, request.raw, request.template, request.suffix, request.context)
+    called = any(message.get("tool_calls") for message in _items(request))
+    plain = sure and not (images or called or any(own))
+    return sketch(turns, plain, request.truncate is not False)
 
 
 def keep_images(sizes: list[int | None], sure: bool, observation: Observation) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ollama_proxy.exchange import Call, text_size
-from ollama_proxy.records import Filter, Holdings, Mark
+from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 
@@ -23,7 +23,7 @@ COLUMNS: tuple[str, ...] = Call.__struct_fields__
 MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
 BEYOND_64_BITS = 2**63
-_AS_JSON = ("options", "tool_names", "caller", "resources")
+_AS_JSON = ("options", "tool_names", "caller", "resources", "insights")
 _TRUTHS = ("streamed", "prefill_cached")
 
 Migrations = Mapping[int, Sequence[str]]
@@ -113,6 +113,18 @@ MIGRATIONS: Migrations = {
         "CREATE TABLE known (kind TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL,"
         " PRIMARY KEY (kind, subject))",
     ],
+    4: [
+        "ALTER TABLE calls ADD COLUMN insights TEXT",
+        "CREATE TABLE findings (id TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, model TEXT,"
+        " client TEXT, other TEXT, detail TEXT, last TEXT NOT NULL)",
+        "CREATE INDEX findings_by_subject ON findings (kind, model, client, other, detail, last)",
+        "CREATE TABLE occurrences (call TEXT NOT NULL, finding TEXT NOT NULL, tokens INTEGER,"
+        " seconds REAL, needed INTEGER, estimated INTEGER NOT NULL, PRIMARY KEY (call, finding))"
+        " WITHOUT ROWID",
+        "CREATE INDEX occurrences_by_finding ON occurrences (finding, call)",
+        "CREATE TRIGGER occurrences_forgotten AFTER DELETE ON calls"
+        " BEGIN DELETE FROM occurrences WHERE call = OLD.id; END",
+    ],
 }
 
 
@@ -139,10 +151,16 @@ class Store(Protocol):
     def open(self) -> None:
         """Get ready: migrate, and turn calls found running into `interrupted`, reason `crash`."""
 
-    def write(self, calls: Sequence[Call], captures: Sequence[Capture] = ()) -> None:
+    def write(
+        self,
+        calls: Sequence[Call],
+        captures: Sequence[Capture] = (),
+        noted: Sequence[Noted] = (),
+    ) -> None:
         """Store all or none. A finished row stays as it is, and is counted in the totals once.
 
-        `captures` are of these calls, and are forgotten with them.
+        `captures` are of these calls, and are forgotten with them. `noted` is what was found out
+        about calls that were stored before; twice is as once.
         """
 
     def statistics(self) -> Statistics:
@@ -166,6 +184,12 @@ class Store(Protocol):
 
     def marks(self, wanted: Filter) -> list[Mark]:
         """Changes in Ollama, newest first, by the filter's ids and its limit."""
+
+    def findings(self, wanted: Filter) -> list[Finding]:
+        """Those with calls in the span of the filter, of its client and model, if it names them;
+        those that cost most first."""
+
+    def finding(self, id: str) -> Finding | None: ...
 
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None

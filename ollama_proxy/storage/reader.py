@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import Filter, Mark
+from ollama_proxy.records import Filter, Finding, Mark
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Found
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -42,6 +42,12 @@ class StoreReader:
 
     async def marks(self, wanted: Filter) -> list[Mark]:
         return await self._read(self.store.marks, wanted)
+
+    async def findings(self, wanted: Filter) -> list[Finding]:
+        return await self._read(self.store.findings, wanted)
+
+    async def finding(self, id: str) -> Finding | None:
+        return await self._read(self.store.finding, id)
 
     def interrupt(self) -> None:
         self.store.interrupt()

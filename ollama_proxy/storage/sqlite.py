@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.exchange import Call, Reason, State, iso
-from ollama_proxy.records import Filter, Holdings, Mark
+from ollama_proxy.insights.occurring import occurrences
+from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics, Summary
-from ollama_proxy.storage import folder, marks
+from ollama_proxy.storage import findings, folder, marks
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
@@ -129,12 +130,17 @@ class SqliteStore:
             finally:
                 self._writing.release()
 
-    def write(self, calls: Sequence[Call], captures: Sequence[Capture] = ()) -> None:
+    def write(
+        self,
+        calls: Sequence[Call],
+        captures: Sequence[Capture] = (),
+        noted: Sequence[Noted] = (),
+    ) -> None:
         """Looks after the commit whether the files are still there: then it was not in vain."""
         try:
-            self._store(calls, captures)
+            self._store(calls, captures, noted)
         except StoredBefore:
-            self._store(calls, captures, singly=True)
+            self._store(calls, captures, noted, singly=True)
         folder.check(self.path, self._files)
 
     def statistics(self) -> Statistics:
@@ -181,6 +187,14 @@ class SqliteStore:
         with self._read() as connection:
             return marks.search(connection, wanted)
 
+    def findings(self, wanted: Filter) -> list[Finding]:
+        with self._read() as connection:
+            return findings.search(connection, wanted, self._clock())
+
+    def finding(self, id: str) -> Finding | None:
+        with self._read() as connection:
+            return findings.one(connection, id, self._clock())
+
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
     ) -> bool:
@@ -191,6 +205,7 @@ class SqliteStore:
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
             with self._transaction() as connection:
                 marks.forget(connection, cutoff)
+                findings.forget(connection)
         if not removed and max_rows is not None:
             removed = self._forget(self._rows_above(max_rows))
         if not removed and max_bytes is not None:
@@ -226,17 +241,27 @@ class SqliteStore:
             self._claimed = None
 
     def _store(
-        self, calls: Sequence[Call], captures: Sequence[Capture] = (), *, singly: bool = False
+        self,
+        calls: Sequence[Call],
+        captures: Sequence[Capture] = (),
+        noted: Sequence[Noted] = (),
+        *,
+        singly: bool = False,
     ) -> None:
         """Raises StoredBefore, having done nothing."""
         batch = Statistics()
         with self._transaction() as connection:
             for call in insert(connection, calls, singly=singly):
                 batch.add(call)
+                if call.insights:
+                    found = list(occurrences(call))
+                    findings.note(connection, Noted(call.id, call.model, call.client, found))
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",
                 ((capture.id, capture.to_bytes()) for capture in captures),
             )
+            for one in noted:
+                findings.note(connection, one)
             _add_totals(connection, self.path, batch)
 
     def _recover(self) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ollama_proxy.exchange import Call, State, iso, text_size
+from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Store, StoreError
 
@@ -80,6 +82,7 @@ class Writer:
         self._finished: dict[str, Call] = {}
         self._captures: dict[str, Captured] = {}  # of calls in `_finished`
         self._held = 0  # characters and bytes of all three
+        self._noted: deque[Noted] = deque(maxlen=capacity)
         self._asked = 0
         self._answered = 0
         self._stopping = False
@@ -98,6 +101,10 @@ class Writer:
                 self._put_capture(call, captured)
             if self.pending in (1, BATCH):
                 self._changed.notify_all()
+
+    def note(self, noted: Noted) -> None:
+        """What was found out later about a call; written with the next calls."""
+        self._noted.append(noted)
 
     def flush(self, timeout: float) -> bool:
         """Write now what was put so far, and wait for it. False: it failed, or time ran out."""
@@ -228,13 +235,18 @@ class Writer:
         with self._changed:
             waiting = [self._captures[call.id] for call in calls if call.id in self._captures]
         captures = self._looked_through(waiting)
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
         try:
-            if calls:
-                self._store.write(calls, captures)
+            if calls or noted:
+                self._store.write(calls, captures, noted)
         except StoreError:
+            self._noted.extendleft(reversed(noted))
             raise
         except Exception:
-            if len(calls) > 1:
+            if not calls:
+                log.exception("what was found out about %d calls cannot be stored", len(noted))
+            elif len(calls) > 1:
+                self._noted.extendleft(reversed(noted))
                 for call in calls:
                     self._write([call])
             elif calls[0].state != State.RUNNING:  # else the row that counts is yet to come

@@ -18,7 +18,7 @@ from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
 from ollama_proxy.live import Live, Sink
-from ollama_proxy.records import Filter, Mark, UpstreamHealth
+from ollama_proxy.records import Filter, Finding, Mark, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import Found, StoreError, page
@@ -44,6 +44,7 @@ class Stored:
     rows: list[Call] = field(default_factory=list)
     captures: dict[str, Capture] = field(default_factory=dict)
     changes: list[Mark] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
     scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
@@ -71,6 +72,15 @@ class Stored:
         self.asked.append(wanted)
         await self._answer()
         return self.changes[: wanted.limit]
+
+    async def findings(self, wanted: Filter) -> list[Finding]:
+        self.asked.append(wanted)
+        await self._answer()
+        return self.found[: wanted.limit]
+
+    async def finding(self, id: str) -> Finding | None:
+        await self._answer()
+        return next((one for one in self.found if one.id == id), None)
 
     def interrupt(self) -> None:
         self.interrupted += 1

@@ -63,6 +63,7 @@ CALL = [
     "resources",
     "time_per_output_token",
     "prefill_cached",
+    "insights",
     "prefill_tokens_per_second",
     "rest",
     "output_tokens_estimated",

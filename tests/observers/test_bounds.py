@@ -241,6 +241,7 @@ class TestLongDocuments:
         context = b"12345," * MANY_VALUES * 2
         end = FINAL.replace(b'"total', b'"context":[%b1],"total' % context)
         plain = Call(answer=stream("a", "b"), privacy=privacy).facts()
+        plain.listed_tokens = 2 * MANY_VALUES + 1
         assert Call(answer=stream("a", "b", end=end), privacy=privacy).facts() == plain
 
     def test_long_probabilities_cost_no_fact(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import Filter
+from ollama_proxy.records import Filter, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -37,12 +37,17 @@ class ScriptedStore(SqliteStore):
         self.prunes: list[tuple[float | None, int | None, int | None]] = []
         self.left_to_prune = 0
 
-    def write(self, calls: Sequence[Call], captures: Sequence[Capture] = ()) -> None:
+    def write(
+        self,
+        calls: Sequence[Call],
+        captures: Sequence[Capture] = (),
+        noted: Sequence[Noted] = (),
+    ) -> None:
         self.busy.set()
         assert self.free.wait(SOON), "whoever should set this waits for it"
         if self.failure is not None:
             raise self.failure
-        super().write(calls, captures)
+        super().write(calls, captures, noted)
         self.batches.append(list(calls))
 
     def prune(
@@ -100,6 +105,19 @@ def test_what_was_put_is_stored(make_writer: Callable[..., Writer], store: Scrip
     assert writer.flush(SOON)
     assert store.search(Filter()).calls == calls[::-1]
     assert (writer.pending, writer.dropped, writer.error) == (0, 0, None)
+
+
+def test_what_is_noted_later_of_a_call_is_stored_too_also_where_the_store_failed_first(
+    make_writer: Callable[..., Writer], store: ScriptedStore
+) -> None:
+    writer, call = make_writer(), make_call()
+    writer.put(call)
+    writer.note(Noted(call.id, call.model, "a.py", [Occurrence(kind="waited", seconds=2.0)]))
+    store.failure = StoreError("the disk is full")
+    assert not writer.flush(SOON)
+    store.failure = None
+    assert writer.flush(SOON)
+    assert [(one.kind, one.calls) for one in store.findings(Filter())] == [("waited", [call.id])]
 
 
 def test_a_batch_is_written_when_the_interval_is_over(

@@ -1,0 +1,40 @@
+// What a call's figures mean: was its prompt cut, did it outgrow its context, why was its model loaded.
+
+import { n, number, visible } from "./format.js";
+import { t } from "./i18n.js";
+
+/** In words, by key; what was not asked of this call is left out. */
+export function insightsOf(call) {
+  const { prompt_cut: cut, overrun, reload } = call.insights ?? {};
+  const told = {};
+  if (cut) told.prompt_cut = cutOf(cut);
+  if (overrun) told.overrun = overrunOf(overrun);
+  if (reload) told.reload = reloadOf(reload);
+  return told;
+}
+
+function cutOf(cut) {
+  if (cut.cut === null) return t("call.cut.unknown");
+  if (!cut.cut) return t("call.cut.no");
+  if (cut.tokens_lost === null) return t("call.cut.yes");
+  const lost = number(cut.tokens_lost);
+  return n("call.cut.lost", cut.tokens_lost, { lost: cut.estimated ? t("estimate", { s: lost }) : lost });
+}
+
+function overrunOf(overrun) {
+  const parts = [
+    overrun.shifts && n("call.overrun.shifts", overrun.shifts),
+    overrun.ended && t(`call.overrun.${overrun.ended}`),
+  ];
+  return parts.filter(Boolean).join(" \u00b7 ");
+}
+
+function reloadOf(reload) {
+  const by = visible(reload.by ?? t("finding.client.unknown"));
+  const changed = Object.entries(reload.changed).map(([name, [old, now]]) => `${name} ${valueOf(old)} \u2192 ${valueOf(now)}`);
+  return t(`call.reload.${reload.cause}`, { by, changed: visible(changed.join(", ")) });
+}
+
+function valueOf(value) {
+  return value === null ? "\u2013" : String(value);
+}

@@ -1,0 +1,71 @@
+"""Which findings a judged call is an occurrence of, and what each cost. Pure.
+
+Not here: the judging (`judging.py`), findings as sums of their occurrences (`storage/findings.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ollama_proxy.exchange import Call
+from ollama_proxy.records import Occurrence
+
+NOT_NAMED = "\u2013"
+RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+KINDS = (
+    "prompt_cut",
+    "context_overrun",
+    "context_full",
+    "ceiling",
+    "waited",
+    *(f"reload_{cause}" for cause in RELOADS),
+)
+
+
+def occurrences(call: Call) -> Iterator[Occurrence]:
+    """Those of a finished call, by its `insights`; at most one of a kind. Of waits nothing is there
+    yet: who was waited for is known when others have ended, too."""
+    found = call.insights or {}
+    cut, over, reload = found.get("prompt_cut"), found.get("overrun"), found.get("reload")
+    if cut and cut["cut"]:
+        yield Occurrence(
+            kind="prompt_cut",
+            tokens=cut["tokens_lost"],
+            needed=(call.input_tokens or 0) + (cut["tokens_lost"] or 0) or None,
+            estimated=cut["estimated"],
+        )
+    if over:
+        needed = (call.input_tokens or 0) + (call.output_tokens or 0)
+        if over["shifts"]:
+            lost = max(0, needed - over["context"])
+            yield Occurrence(kind="context_overrun", tokens=lost, needed=needed)
+        if over["ended"] == "context":
+            yield Occurrence(kind="context_full", needed=needed)
+        elif over["ended"] == "ceiling":
+            yield Occurrence(kind="ceiling", tokens=call.output_tokens, seconds=call.decode)
+    if reload and reload["cause"] in RELOADS:
+        yield _reload(reload)
+
+
+def _reload(reload: dict[str, Any]) -> Occurrence:
+    cause, by, detail = reload["cause"], reload["by"], None
+    if cause == "evicted":
+        by, detail = None, by
+    elif cause == "options":
+        detail = ", ".join(
+            f"{name} {_value(old)} → {_value(new)}"
+            for name, (old, new) in reload["changed"].items()
+        )
+    return Occurrence(kind=f"reload_{cause}", other=by, detail=detail, seconds=reload["seconds"])
+
+
+def _value(value: object) -> str:
+    """As JSON writes it; an option that was not named is a dash."""
+    return (
+        NOT_NAMED
+        if value is None
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )

@@ -1,0 +1,157 @@
+"""Why a call had to wait for its model to be loaded: told by what came before it. Pure, bounded.
+
+Ollama loads a model anew where a call's options differ from those it is loaded with, if they are
+of those that matter (server/sched.go of 0.33, `needsReload`; each was tried on a real server):
+`num_ctx` as it takes effect, `num_batch`, `num_thread`, `main_gpu`, `use_mmap`,
+`draft_num_predict`, `shift`, and `num_gpu` where the new call names one. What is sticky stays as
+the last call set it. All else (sampling, `num_keep`, formats, the route) reloads nothing. Not here:
+what of a load was waiting for calls of the old one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Any
+
+import msgspec
+
+SHORTEST = 0.1
+"""Seconds. A model that is loaded takes 1 to 6 ms, under load 38; a reload at least 500."""
+TIMES_WARM = 10
+REMEMBERED = 32
+MAX_MODELS = 500
+
+_COMPARED = ("num_batch", "num_thread", "main_gpu", "use_mmap", "draft_num_predict", "shift")
+_DEFAULTS: dict[str, Any] = {"num_batch": 512}
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that ended. `context` is the context length it ran with, `load` Ollama's load seconds;
+    None is not known. `arrived` and `ended` are seconds of one clock.
+
+    `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left.
+    """
+
+    model: str
+    client: str | None
+    options: dict[str, Any] | None
+    context: int | None
+    load: float | None
+    arrived: float
+    ended: float
+    unloads: bool = False
+    failure: str | None = None
+
+
+class Reload(msgspec.Struct, frozen=True):
+    """`cause`: options, unloaded, runner_died, load_aborted, expired, evicted, or unknown.
+
+    `changed`: the options that differ, each with its old value and its new one; None is Ollama's
+    default. `by`: the client, or for `evicted` the model, that caused it, if it is known.
+    """
+
+    cause: str
+    seconds: float
+    changed: dict[str, tuple[Any, Any]] = {}
+    by: str | None = None
+
+
+class _Last(msgspec.Struct):
+    """What is known of a model's last load and call."""
+
+    options: dict[str, Any]
+    context: int | None
+    client: str | None
+    ended: float
+    gone: tuple[str, str | None] | None = None
+    expires: float | None = None
+
+
+class Reloads:
+    """Told of calls as they end, and of when a look said that a model will be unloaded."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Last] = {}
+        self._warm: dict[str, deque[float]] = {}
+        self._loaded: deque[tuple[float, str]] = deque(maxlen=REMEMBERED)  # when, and which
+
+    def looked(self, expires: dict[str, float]) -> None:
+        """When each loaded model is unloaded if no call comes, by the clock of the calls."""
+        for model, moment in expires.items():
+            last = self._last.get(model)
+            if last is not None:
+                last.expires = moment
+
+    def ended(self, call: Ended) -> Reload | None:
+        """Why this call loaded its model; None if it did not, or nothing is known of before."""
+        last = self._last.get(call.model)
+        if call.load is None:
+            self._note_failure(call, last)
+            return None
+        warm = self._warm.setdefault(call.model, deque(maxlen=REMEMBERED))
+        limit = max(SHORTEST, TIMES_WARM * median(warm)) if warm else SHORTEST
+        found = None
+        if call.load >= limit:
+            found = None if last is None else self._explained(call, last)
+            self._loaded.append((call.ended, call.model))
+        else:
+            warm.append(call.load)
+        self._remember(call, last, loaded=call.load >= limit)
+        return found
+
+    def _note_failure(self, call: Ended, last: _Last | None) -> None:
+        if last is not None and (call.failure or call.unloads):
+            cause = {"left": "load_aborted"}.get(call.failure or "", call.failure) or "unloaded"
+            last.gone = cause, call.client
+
+    def _remember(self, call: Ended, last: _Last | None, *, loaded: bool) -> None:
+        if last is None and len(self._last) >= MAX_MODELS:
+            return
+        options = dict(call.options or {})
+        if last is not None and not loaded:
+            # What a model is loaded with stays, whatever else the call leaves out.
+            options["num_gpu"] = last.options.get("num_gpu")
+        gone = ("unloaded", call.client) if call.unloads else None
+        self._last[call.model] = _Last(options, call.context, call.client, call.ended, gone)
+
+    def _explained(self, call: Ended, last: _Last) -> Reload:
+        seconds = call.load or 0.0
+        changed = _changed(call, last)
+        # Who left before its answer may have left at any time, while the model was loaded or not.
+        if changed and (last.gone is None or last.gone[0] == "load_aborted"):
+            return Reload("options", seconds, changed, by=last.client)
+        if last.gone is not None:
+            cause, by = last.gone
+            return Reload(cause, seconds, by=by)
+        others = [
+            model
+            for moment, model in self._loaded
+            if model != call.model and last.ended < moment <= call.ended
+        ]
+        if last.expires is not None and last.expires <= call.arrived:
+            return Reload("expired", seconds)
+        if others:
+            return Reload("evicted", seconds, by=others[-1])
+        return Reload("unknown", seconds)
+
+
+def _changed(call: Ended, last: _Last) -> dict[str, tuple[Any, Any]]:
+    old, new = last.options, call.options or {}
+    pairs = {
+        name: (old.get(name, _DEFAULTS.get(name)), new.get(name, _DEFAULTS.get(name)))
+        for name in _COMPARED
+    }
+    pairs["num_ctx"] = (last.context, call.context)
+    if None in pairs["num_ctx"]:
+        pairs["num_ctx"] = (old.get("num_ctx"), new.get("num_ctx"))
+    wanted = new.get("num_gpu")
+    if type(wanted) is int and wanted >= 0:
+        pairs["num_gpu"] = (old.get("num_gpu"), wanted)
+    # `shift` is on unless it is turned off; a truth value is never a number.
+    pairs["shift"] = (pairs["shift"][0] is not False, pairs["shift"][1] is not False)
+    return {name: pair for name, pair in pairs.items() if _differ(*pair)}
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return type(one) is not type(other) or one != other

@@ -1,0 +1,115 @@
+"""What was found of calls, as tables: findings, and which call is an occurrence of which.
+
+A finding has the id of its first call. Of a call that is forgotten the occurrence is, too; a
+finding without any is not told any more. Not here: transactions and locks (`sqlite.py`), what
+counts as an occurrence (`insights/occurring.py`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from ollama_proxy.exchange import first_id, iso, model_key, moment_of
+from ollama_proxy.records import Filter, Finding, Noted
+
+QUIET_SECONDS = 6 * 3600.0
+"""A finding without a new call for so long is over."""
+EVIDENCE = 20
+"""Calls that are named of each."""
+
+_SUBJECT = "kind = ? AND model IS ? AND client IS ? AND other IS ? AND detail IS ?"
+_OPEN = f"SELECT id, last FROM findings WHERE {_SUBJECT} ORDER BY last DESC LIMIT 1"
+_SUMS = """
+    SELECT f.id, f.kind, f.model, f.client, f.other, f.detail, min(o.call), max(o.call), f.last,
+        count(*), sum(o.tokens), sum(o.seconds), max(o.needed), max(o.estimated)
+    FROM occurrences o JOIN findings f ON f.id = o.finding
+    WHERE o.call >= ? AND o.call < ?
+"""
+_CALLS = "SELECT call FROM occurrences WHERE finding = ? AND call >= ? AND call < ?"
+_OF = "SELECT count(*) FROM calls WHERE id >= ? AND id <= ? AND model IS ? AND client IS ?"
+_LAST_ID = "~"
+
+
+def note(connection: sqlite3.Connection, noted: Noted) -> None:
+    """Keep what a call is an occurrence of; twice is as once."""
+    id = noted.call
+    for number, one in enumerate(noted.occurrences):
+        subject = (one.kind, noted.model, noted.client, one.other, one.detail)
+        row = connection.execute(_OPEN, subject).fetchone()
+        if row is None or _over(row[1], id):
+            finding = f"{id}.{number}"
+            while connection.execute("SELECT 1 FROM findings WHERE id = ?", (finding,)).fetchone():
+                finding += "+"  # what was found out later
+            connection.execute(
+                "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)", (finding, *subject, id)
+            )
+        else:
+            finding = row[0]
+            later = max(row[1], id)
+            connection.execute("UPDATE findings SET last = ? WHERE id = ?", (later, finding))
+        connection.execute(
+            "INSERT OR IGNORE INTO occurrences VALUES (?, ?, ?, ?, ?, ?)",
+            (id, finding, one.tokens, one.seconds, one.needed, one.estimated),
+        )
+
+
+def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[Finding]:
+    """Those that cost most seconds, then tokens, then happened most often, first."""
+    since, until = wanted.since or "", wanted.until or _LAST_ID
+    sql, values = _SUMS, [since, until]
+    if wanted.client is not None:
+        sql += " AND f.client = ?"
+        values.append(wanted.client)
+    rows = connection.execute(f"{sql} GROUP BY f.id", values).fetchall()
+    if wanted.model is not None:
+        key = model_key(wanted.model)
+        rows = [row for row in rows if row[2] is not None and model_key(row[2]) == key]
+    rows.sort(key=lambda row: (row[11] or 0.0, row[10] or 0, row[9]), reverse=True)
+    return [_told(connection, row, since, until, now) for row in rows[: wanted.limit]]
+
+
+def one(connection: sqlite3.Connection, id: str, now: float) -> Finding | None:
+    row = connection.execute(f"{_SUMS} AND f.id = ? GROUP BY f.id", ("", _LAST_ID, id)).fetchone()
+    return None if row is None else _told(connection, row, "", _LAST_ID, now)
+
+
+def forget(connection: sqlite3.Connection) -> None:
+    """Findings of which no call is left."""
+    connection.execute("DELETE FROM occurrences WHERE call < (SELECT min(id) FROM calls)")
+    kept = "SELECT 1 FROM occurrences WHERE finding = findings.id"
+    connection.execute(f"DELETE FROM findings WHERE NOT EXISTS ({kept})")
+
+
+def _over(last: str, id: str) -> bool:
+    """Whether a call came so late after the last one; both by their ids, which tell the time."""
+    return id > last and moment_of(id) - moment_of(last) > QUIET_SECONDS
+
+
+def _told(
+    connection: sqlite3.Connection, row: tuple[Any, ...], since: str, until: str, now: float
+) -> Finding:
+    id, kind, model, client, other, detail, first, latest, last, *sums = row
+    count, tokens, seconds, needed, estimated = sums
+    calls = connection.execute(
+        f"{_CALLS} ORDER BY call DESC LIMIT {EVIDENCE}", (id, since, until)
+    ).fetchall()
+    of = connection.execute(_OF, (first, latest, model, client)).fetchone()[0]
+    return Finding(
+        id=id,
+        kind=kind,
+        model=model,
+        client=client,
+        other=other,
+        detail=detail,
+        opened_at=iso(moment_of(first)),
+        last_at=iso(moment_of(latest)),
+        over=first_id(now - QUIET_SECONDS) > last,
+        count=count,
+        of=max(of, count),
+        tokens=tokens,
+        seconds=seconds,
+        needed=needed,
+        estimated=bool(estimated),
+        calls=[call for (call,) in calls],
+    )

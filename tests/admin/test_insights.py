@@ -1,0 +1,79 @@
+"""Findings as REST tells them: numbers, and a sentence in each language."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_proxy.admin.insights import sentence
+from ollama_proxy.admin.pages import DASHBOARD
+from ollama_proxy.admin.words import LANGUAGES, Words
+from ollama_proxy.insights.occurring import KINDS
+from ollama_proxy.records import Finding
+
+WORDS = {
+    language: Words(language, json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text()))
+    for language in LANGUAGES
+}
+
+
+def finding(**fields: Any) -> Finding:
+    known: dict[str, Any] = {
+        "id": "01.0",
+        "kind": "prompt_cut",
+        "model": "llama3.2",
+        "client": "news.py",
+        "other": "nightly_embed.py",
+        "detail": "num_ctx 4096 → 8192",
+        "opened_at": "2026-11-28T10:00:00.000Z",
+        "last_at": "2026-11-28T11:00:00.000Z",
+        "over": False,
+        "count": 12,
+        "of": 40,
+        "tokens": 34_000,
+        "seconds": None,
+        "needed": 4700,
+        "estimated": True,
+        "calls": ["01"],
+    }
+    return Finding(**known | fields)
+
+
+def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() -> None:
+    assert sentence(finding(), WORDS["en"]) == (
+        "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2, 34,000 tokens in all. "
+        "A num_ctx of 5120 would have held them. The tokens are estimated."
+    )
+    assert sentence(finding(), WORDS["it"]) == (
+        "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2, 34.000 token in "
+        "tutto. Con num_ctx a 5120 ci sarebbero stati tutti. I token sono stimati."
+    )
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    bare = finding(tokens=None, needed=None, client=None)
+    assert sentence(bare, WORDS["en"]) == (
+        "Ollama cut the prompt of 12 of 40 calls of an unknown client to llama3.2. "
+        "A larger num_ctx would hold them."
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_sentence(kind: str, language: str) -> None:
+    said = sentence(finding(kind=kind), WORDS[language])
+    assert "news.py" in said and "{" not in said
+
+
+def test_who_waited_for_whom() -> None:
+    waited = finding(kind="waited", tokens=None, seconds=212.0, count=9, client="signals.py")
+    assert sentence(waited, WORDS["en"]).startswith(
+        "signals.py waited 3\xa0min\xa032\xa0s for nightly_embed.py at llama3.2, in 9 of 40 calls. "
+    )
+
+
+def test_a_hostile_name_stays_a_name() -> None:
+    said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"])
+    assert "x\\u202e{model}\\u000a to {tokens}," in said

@@ -1,0 +1,175 @@
+"""A call's insights, from its record and what an observer saw of its request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ollama_proxy.exchange import Call, Exchange
+from ollama_proxy.insights.judging import Judging, Running
+from ollama_proxy.insights.occurring import KINDS, occurrences
+from ollama_proxy.records import ModelInfo, Noted, Occurrence
+from ollama_proxy.sketch import sketch
+from tests.storage.calls import make_call
+
+LONG = "The quick brown fox jumps over the lazy dog near the river bank. " * 400
+
+
+def judged(
+    judging: Judging | None = None,
+    *,
+    prompt: str = LONG,
+    path: str = "/api/chat",
+    ended: float = 10.0,
+    **fields: Any,
+) -> tuple[Call, dict[str, Any]]:
+    """A call that ended at that second, and what is said of it."""
+    known: dict[str, Any] = {"model": "m", "input_tokens": 1026, "output_tokens": 5}
+    call = make_call(path=path, **known | fields)
+    exchange = Exchange.begin("POST", path, None)
+    exchange.started, exchange.ended = ended - (call.duration or 0.0), ended
+    exchange.observation.sketch = sketch([("user", prompt)], True)
+    return call, (judging or Judging())(call, exchange) or {}
+
+
+def test_a_cut_prompt_is_told_with_what_it_lost() -> None:
+    _, found = judged(options={"num_ctx": 2048})
+    cut = found["prompt_cut"]
+    assert (cut["cut"], cut["rule"], cut["estimated"], cut["context"]) == (True, "half", True, 2048)
+    assert 3000 < cut["tokens_lost"] < 6000
+
+
+def test_without_a_known_context_it_is_said_that_it_cannot_be_told() -> None:
+    _, found = judged()
+    assert found["prompt_cut"] == {
+        "cut": None,
+        "tokens_lost": None,
+        "estimated": False,
+        "rule": None,
+        "context": None,
+    }
+
+
+def test_the_context_of_a_call_that_names_none_comes_from_a_look() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    judged(judging, prompt="hello", input_tokens=10)
+    judging.looked([ModelInfo(name="m:latest", loaded=True, context_length=2048)], 2.0)
+    assert judged(judging)[1]["prompt_cut"]["cut"] is True
+    # /v1 cannot ask for one: what stands there is not Ollama's.
+    _, found = judged(judging, path="/v1/chat/completions", options={"num_ctx": 65_536})
+    assert found["prompt_cut"]["context"] == 2048
+
+
+def test_what_runs_no_prompt_has_no_insights() -> None:
+    assert judged(path="/api/embed")[1] == {}
+    assert judged(model=None)[1] == {}
+    assert judged(input_tokens=None)[1] == {}
+
+
+def test_an_overrun_counts_where_the_context_is_known() -> None:
+    options = {"num_ctx": 256}
+    _, found = judged(prompt="hi", input_tokens=30, output_tokens=400, options=options)
+    assert found["overrun"] == {"shifts": 2, "ended": None, "context": 256}
+    most = {"num_ctx": 256, "num_predict": 500}
+    _, found = judged(
+        prompt="hi", input_tokens=30, output_tokens=226, options=most, done_reason="length"
+    )
+    assert found["overrun"]["ended"] == "context"
+
+
+def occurred(insights: dict[str, Any] | None, **fields: Any) -> list[Occurrence]:
+    return list(occurrences(make_call(insights=insights, **fields)))
+
+
+def test_only_what_costs_something_is_an_occurrence() -> None:
+    cut = {"cut": False, "tokens_lost": None, "estimated": False, "rule": "half", "context": 2048}
+    assert occurred(None) == occurred({}) == occurred({"prompt_cut": cut}) == []
+    cut |= {"cut": True, "tokens_lost": 500, "estimated": True}
+    assert occurred({"prompt_cut": cut}, input_tokens=1026) == [
+        Occurrence(kind="prompt_cut", tokens=500, needed=1526, estimated=True)
+    ]
+    over = {"shifts": 2, "ended": "ceiling", "context": 256}
+    found = occurred({"overrun": over}, input_tokens=30, output_tokens=2560, decode=9.0)
+    assert [(one.kind, one.tokens, one.seconds) for one in found] == [
+        ("context_overrun", 2334, None),
+        ("ceiling", 2560, 9.0),
+    ]
+    full = occurred({"overrun": {"shifts": 0, "ended": "context", "context": 256}})
+    assert [one.kind for one in full] == ["context_full"]
+    assert {one.kind for one in [*found, *full]} < set(KINDS)
+
+
+def test_a_reload_is_told_with_its_cause_and_the_options_that_differ() -> None:
+    judging = Judging()
+    judged(judging, client="a.py", options={"num_ctx": 4096}, load=1.0)
+    _, found = judged(judging, client="b.py", options={"num_ctx": 8192}, load=1.5, ended=20.0)
+    assert found["reload"] == {
+        "cause": "options",
+        "seconds": 1.5,
+        "changed": {"num_ctx": [4096, 8192]},
+        "by": "a.py",
+    }
+    [one] = occurred({"reload": found["reload"]})
+    assert (one.kind, one.other, one.detail, one.seconds) == (
+        "reload_options",
+        "a.py",
+        "num_ctx 4096 → 8192",
+        1.5,
+    )
+
+
+def test_options_are_written_as_a_request_has_them() -> None:
+    changed = {"use_mmap": [None, False], "num_thread": [2, None]}
+    reload = {"cause": "options", "seconds": 1.0, "changed": changed, "by": None}
+    assert (
+        occurred({"reload": reload})[0].detail == "use_mmap \u2013 → false, num_thread 2 → \u2013"
+    )
+
+
+def test_a_model_that_another_one_put_out_is_named() -> None:
+    judging = Judging()
+    judged(judging, load=1.0)
+    judged(judging, model="other:1b", load=1.0, ended=20.0)
+    _, found = judged(judging, load=1.0, ended=30.0)
+    [one] = occurred({"reload": found["reload"]})
+    assert (one.kind, one.other, one.detail) == ("reload_evicted", None, "other:1b")
+
+
+def test_a_reload_whose_cause_is_not_known_is_no_finding() -> None:
+    judging = Judging()
+    judged(judging, load=1.0)
+    _, found = judged(judging, load=1.0, ended=20.0)
+    assert found["reload"]["cause"] == "unknown"
+    assert occurred({"reload": found["reload"]}) == []
+
+
+def test_who_was_waited_for_is_told_when_all_who_were_served_have_ended() -> None:
+    noted: list[Noted] = []
+    running = [Running("m:latest", None, 3.0)]
+    judging = Judging(lambda: running, noted.append, clock=lambda: 100.0)
+    spans: dict[str, Any] = {"prefill": 1.0, "decode": 4.0}
+    judged(judging, client="nightly_embed.py", ended=6.0, **spans)
+    waiter, _ = judged(judging, client="signals.py", queue=3.0, ended=11.0, **spans)
+    assert noted == []  # what came at 3 may have been served, too
+    running.clear()
+    judged(judging, client="late.py", ended=13.0, duration=10.0, queue=0.0, prefill=0.0, decode=1.5)
+    assert noted == [
+        Noted(
+            waiter.id,
+            waiter.model,
+            "signals.py",
+            [Occurrence(kind="waited", other="nightly_embed.py", seconds=3.0)],
+        )
+    ]
+
+
+def test_where_ollama_told_no_durations_the_time_in_service_is_estimated() -> None:
+    noted: list[Noted] = []
+    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    path = "/v1/chat/completions"
+    call = make_call(path=path, model="m", client="v1.py", duration=5.0, input_tokens=10)
+    exchange = Exchange.begin("POST", path, None)
+    exchange.started, exchange.first_byte, exchange.ended = 0.0, 1.0, 5.0
+    judging(call, exchange)
+    judged(judging, client="b.py", queue=4.0, prefill=1.0, decode=1.0, ended=7.0)
+    [told] = noted
+    assert [(one.other, one.seconds) for one in told.occurrences] == [("v1.py", 4.0)]

@@ -1,0 +1,112 @@
+"""Who waits for whom: shares that add up, once all who may have been in service have ended."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ollama_proxy.insights.waits import PATIENCE, REMEMBERED, SHORTEST, Span, Wait, Waits
+
+MODEL = "m:latest"
+
+
+def ended(
+    waits: Waits,
+    call: str,
+    *,
+    served: tuple[float, float],
+    came: float | None = None,
+    model: str = MODEL,
+    client: str | None = None,
+) -> None:
+    waited = None if came is None else Span(came, served[0])
+    waits.ended(model, call, client or f"{call}.py", served=Span(*served), waited=waited)
+
+
+def told(waits: Waits, oldest: float | None = None, now: float = 100.0) -> list[Wait]:
+    return list(waits.shared_out({} if oldest is None else {MODEL: oldest}, now))
+
+
+def test_a_wait_is_put_down_to_the_call_before() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10))
+    ended(waits, "b", came=2, served=(10, 12))
+    [wait] = told(waits)
+    assert (wait.call, wait.seconds, wait.blamed) == ("b", 8, {"a.py": 8})
+    assert told(waits) == []
+
+
+def test_two_that_are_served_at_once_share_it() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 6))
+    ended(waits, "c", came=1, served=(6, 9))
+    ended(waits, "b", served=(0, 10))
+    blamed = {wait.call: wait.blamed for wait in told(waits)}
+    assert blamed == {"c": pytest.approx({"a.py": 2.5, "b.py": 2.5})}
+
+
+def test_who_still_runs_may_have_been_in_service() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 6))
+    ended(waits, "c", came=1, served=(6, 9))
+    assert told(waits, oldest=0.5) == []
+    ended(waits, "b", served=(0.5, 20))
+    [wait] = told(waits, oldest=7.0)  # came after the wait
+    assert wait.blamed == pytest.approx({"a.py": 2.5, "b.py": 2.5})
+
+
+def test_a_call_that_never_ends_is_not_waited_for_forever() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 6))
+    ended(waits, "c", came=1, served=(6, 9))
+    assert told(waits, oldest=0.5, now=6 + PATIENCE - 1) == []
+    assert len(told(waits, oldest=0.5, now=6 + PATIENCE)) == 1
+
+
+def test_seconds_in_which_nobody_was_served_are_nobodys() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 4))
+    ended(waits, "b", came=2, served=(10, 12))
+    [wait] = told(waits)
+    assert (wait.seconds, wait.blamed) == (8, {"a.py": 2})
+
+
+def test_other_models_have_queues_of_their_own() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10), model="other")
+    ended(waits, "b", came=2, served=(10, 12))
+    [wait] = told(waits)
+    assert wait.blamed == {}
+
+
+def test_what_is_short_is_no_wait() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10))
+    ended(waits, "b", came=10 - SHORTEST / 2, served=(10, 12))
+    assert told(waits) == []
+
+
+def test_shares_add_up_to_the_wait_whatever_ran_beside() -> None:
+    drawn = random.Random(3)
+    waits, clock = Waits(), [0.0] * 3
+    for number in range(200):
+        slot = clock.index(min(clock))
+        came = max(0.0, clock[slot] - drawn.random() * 5)
+        begun = clock[slot]
+        clock[slot] = begun + drawn.random() * 4
+        ended(waits, str(number), came=came, served=(begun, clock[slot]), client=f"{slot}.py")
+    found = told(waits, now=1e6)
+    assert len(found) > 100
+    for wait in found:
+        assert sum(wait.blamed.values()) == pytest.approx(wait.seconds)
+
+
+def test_it_remembers_no_more_than_it_may() -> None:
+    waits = Waits()
+    for number in range(2 * REMEMBERED):
+        ended(waits, str(number), came=number - 1, served=(number, number + 1))
+    assert len(told(waits, oldest=-1.0, now=0.0)) == 0
+    assert len(told(waits, now=1e9)) == REMEMBERED
+    assert waits.previous_end(MODEL, 1e9) == 2 * REMEMBERED
+    assert waits.previous_end("other", 1e9) is None

@@ -1,0 +1,129 @@
+"""Findings in the store: sums of their calls, over after a quiet time, gone with their calls."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from ollama_proxy.exchange import Call, first_id, iso
+from ollama_proxy.records import Filter, Finding, Noted, Occurrence
+from ollama_proxy.storage.findings import EVIDENCE, QUIET_SECONDS
+from ollama_proxy.storage.sqlite import SECONDS_A_DAY, SqliteStore
+from tests.storage.calls import NOON, make_call
+
+_count = itertools.count()
+
+
+def begun(at: float, **fields: Any) -> Call:
+    """A call whose id tells this time, whatever other tests made before."""
+    return make_call(at=at, id=f"{first_id(at)[:20]}{next(_count):06}", **fields)
+
+
+def cut(at: float, lost: int | None = 500, **fields: Any) -> Call:
+    """A call whose prompt was cut."""
+    found = {"cut": True, "tokens_lost": lost, "estimated": lost is not None, "context": 2048}
+    fields = {"client": "news.py", "input_tokens": 1026} | fields
+    return begun(at, insights={"prompt_cut": found}, **fields)
+
+
+def opened(path: Path, now: float) -> SqliteStore:
+    store = SqliteStore(path, clock=lambda: now)
+    store.open()
+    return store
+
+
+def test_a_finding_is_the_sum_of_its_calls(path: Path) -> None:
+    store = opened(path, NOON + 100)
+    first, second = cut(NOON), cut(NOON + 50, lost=700)
+    others = [begun(NOON + 10 * n, client="news.py") for n in range(1, 4)]
+    beside = begun(NOON + 20, client="other.py")
+    store.write([first, *others, beside])
+    store.write([second])
+    assert store.findings(Filter()) == [
+        Finding(
+            id=f"{first.id}.0",
+            kind="prompt_cut",
+            model="llama3:8b",
+            client="news.py",
+            other=None,
+            detail=None,
+            opened_at=iso(NOON),
+            last_at=iso(NOON + 50),
+            over=False,
+            count=2,
+            of=5,
+            tokens=1200,
+            seconds=None,
+            needed=1726,
+            estimated=True,
+            calls=[second.id, first.id],
+        )
+    ]
+    store.close()
+
+
+def test_a_call_that_is_written_twice_counts_once(store: SqliteStore) -> None:
+    call = cut(NOON)
+    store.write([call])
+    store.write([call, make_call()])
+    assert [found.count for found in store.findings(Filter())] == [1]
+
+
+def test_each_client_and_model_has_its_own(store: SqliteStore) -> None:
+    store.write([cut(NOON), cut(NOON, client="b.py", lost=900), cut(NOON, model="m", lost=None)])
+    found = store.findings(Filter())
+    # What cost most comes first.
+    assert [one.client for one in found] == ["b.py", "news.py", "news.py"]
+    assert found[2].tokens is None and not found[2].estimated
+    assert [one.model for one in store.findings(Filter(model="m:latest"))] == ["m"]
+    assert [one.client for one in store.findings(Filter(client="b.py"))] == ["b.py"]
+
+
+def test_after_a_quiet_time_it_is_over_and_another_one_begins(path: Path) -> None:
+    later = NOON + QUIET_SECONDS + 100
+    store = opened(path, later)
+    store.write([cut(NOON), cut(NOON + 60), cut(later)])
+    newest, oldest = sorted(store.findings(Filter()), key=lambda one: one.opened_at, reverse=True)
+    assert (oldest.over, oldest.count, newest.over, newest.count) == (True, 2, False, 1)
+    store.close()
+
+
+def test_only_the_calls_of_the_span_count(store: SqliteStore) -> None:
+    calls = [cut(NOON + 10 * n) for n in range(EVIDENCE + 5)]
+    store.write(calls)
+    [every] = store.findings(Filter())
+    assert (every.count, len(every.calls)) == (EVIDENCE + 5, EVIDENCE)
+    assert every.calls[0] == calls[-1].id
+    span = Filter(since=first_id(NOON + 10), until=first_id(NOON + 40))
+    [some] = store.findings(span)
+    assert (some.id, some.count, some.tokens) == (every.id, 3, 1500)
+    assert store.finding(every.id) == every
+
+
+def test_it_is_forgotten_with_its_calls(path: Path) -> None:
+    now = NOON + 2 * SECONDS_A_DAY
+    store = opened(path, now)
+    store.write([cut(NOON), cut(NOON, client="b.py"), cut(now - 60, client="b.py")])
+    ids = [one.id for one in store.findings(Filter())]
+    store.prune(1, None)
+    assert [(one.client, one.count) for one in store.findings(Filter())] == [("b.py", 1)]
+    store.prune(1, None)
+    assert sum(store.finding(id) is not None for id in ids) == 1
+    store.close()
+
+
+def test_what_is_found_out_later_of_a_call_is_kept_with_it(store: SqliteStore) -> None:
+    call = cut(NOON)
+    store.write([call])
+    found = [Occurrence(kind="waited", other=other, seconds=3.0) for other in ("a.py", None)]
+    later = Noted(call.id, call.model, call.client, found)
+    store.write([], noted=[later])
+    store.write([], noted=[later])
+    kinds = [(one.kind, one.other, one.count, one.seconds) for one in store.findings(Filter())]
+    assert sorted(kinds, key=str) == [
+        ("prompt_cut", None, 1, None),
+        ("waited", "a.py", 1, 3.0),
+        ("waited", None, 1, 3.0),
+    ]
+    assert len({one.id for one in store.findings(Filter())}) == 3
