@@ -230,7 +230,9 @@ class App:
         )
         self._writer.start()
         self._captures = Captures()
-        self._judging = Judging(running=self._in_service, note=self._writer.note)
+        self._judging = Judging(
+            running=self._in_service, note=self._writer.note, look=lambda: self._sensor.poke()
+        )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._live = Live(
             recent=retention.recent,

@@ -61,8 +61,11 @@ def sentence(found: Finding, words: Words) -> str:
         remedy = words.t("finding.remedy.context", needed=enough)
     tokens = words.number(found.tokens or 0)
     lost = words.t("finding.prompt_cut.lost", tokens=tokens) if found.tokens else ""
+    key = f"finding.{found.kind}"
+    if found.other is not None and found.other == found.client and f"{key}.own" in words.catalogue:
+        key += ".own"
     said = words.t(
-        f"finding.{found.kind}",
+        key,
         n=words.number(found.count),
         of=words.number(found.of),
         client=visible(found.client or words.t("finding.client.unknown")),

@@ -8,6 +8,7 @@ over many calls.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ _GENERATES = (
     "/v1/messages",
 )
 _AT_ONCE = (0, "0", "0s")
+MOST_LOOKS = 20
+"""For each model: one that goes by two names may be listed by the other one only."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -45,16 +48,19 @@ class Running(NamedTuple):
 class Judging:
     """Told of looks at Ollama's models and of ended calls, in their order; remembers both.
 
-    `running` are the calls on their way; `note` takes what is found out of a call later.
+    `running` are the calls on their way; `note` takes what is found out of a call later; `look` has
+    a look taken soon.
     """
 
     def __init__(
         self,
         running: Callable[[], Iterable[Running]] = tuple,
         note: Callable[[Noted], None] = lambda noted: None,
+        look: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._running, self._note, self._clock = running, note, clock
+        self._running, self._note, self._look, self._clock = running, note, look, clock
+        self._looks: Counter[str] = Counter()
         self._contexts = Contexts()
         self._cuts = PromptCuts()
         self._reloads = Reloads()
@@ -74,6 +80,9 @@ class Judging:
         if call.input_tokens is not None:
             self._contexts.served(facts.model, facts.asked, self._clock())
             context = self._contexts.of(facts.model, facts.asked)
+            if context is None and self._looks[facts.model] < MOST_LOOKS:
+                self._looks[facts.model] += 1
+                self._look()
         found = {
             "prompt_cut": self._cut(call, exchange, facts, context),
             "overrun": _overrun(call, facts, context),

@@ -13,7 +13,10 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.insights import Insights
+from ollama_proxy.admin.pages import DASHBOARD
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
@@ -184,6 +187,7 @@ async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
     app = web.Application()
     secure(app)
     world.api.add_routes(app)
+    Insights(world.api.history, WORDS, lambda: NOW).add_routes(app)
     if prefix:
         outer = web.Application()
         outer.add_subapp(prefix, app)
@@ -200,6 +204,12 @@ async def got(client: Client, path: str, status: int = 200) -> Any:
         assert response.headers["Content-Type"] == "application/json"
         assert response.headers["Cache-Control"] == "no-store"
         return await response.json()
+
+
+WORDS = {
+    language: Words(language, json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text()))
+    for language in LANGUAGES
+}
 
 
 @dataclass

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from ollama_proxy.admin.insights import sentence
-from ollama_proxy.admin.pages import DASHBOARD
-from ollama_proxy.admin.words import LANGUAGES, Words
+from ollama_proxy.admin.words import LANGUAGES
 from ollama_proxy.insights.occurring import KINDS
 from ollama_proxy.records import Finding
-
-WORDS = {
-    language: Words(language, json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text()))
-    for language in LANGUAGES
-}
+from tests.admin.support import WORDS, World, got, served
 
 
 def finding(**fields: Any) -> Finding:
@@ -72,6 +66,25 @@ def test_who_waited_for_whom() -> None:
     assert sentence(waited, WORDS["en"]).startswith(
         "signals.py waited 3\xa0min\xa032\xa0s for nightly_embed.py at llama3.2, in 9 of 40 calls. "
     )
+
+
+@pytest.mark.parametrize("kind", ["waited", "reload_options"])
+def test_a_client_that_is_in_its_own_way_is_named_once(kind: str) -> None:
+    said = sentence(finding(kind=kind, other="news.py", seconds=9.0), WORDS["en"])
+    assert said.count("news.py") == 1
+
+
+async def test_they_are_told_over_rest() -> None:
+    world = World()
+    world.stored.found = [finding(), finding(id="02.0", client="b.py")]
+    async with served(world) as client:
+        found = await got(client, "/api/insights?since=1d&client=news.py&limit=1")
+        assert [one["id"] for one in found] == ["01.0"]
+        assert set(found[0]["text"]) == set(LANGUAGES)
+        assert world.stored.asked[-1].client == "news.py"
+        assert (await got(client, "/api/insights/02.0"))["client"] == "b.py"
+        assert (await client.get("/api/insights/03.0")).status == 404
+        assert (await client.get("/api/insights?state=failed")).status == 400
 
 
 def test_a_hostile_name_stays_a_name() -> None:

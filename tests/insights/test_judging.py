@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ollama_proxy.exchange import Call, Exchange
-from ollama_proxy.insights.judging import Judging, Running
+from ollama_proxy.insights.judging import MOST_LOOKS, Judging, Running
 from ollama_proxy.insights.occurring import KINDS, occurrences
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 from ollama_proxy.sketch import sketch
@@ -57,6 +57,16 @@ def test_the_context_of_a_call_that_names_none_comes_from_a_look() -> None:
     # /v1 cannot ask for one: what stands there is not Ollama's.
     _, found = judged(judging, path="/v1/chat/completions", options={"num_ctx": 65_536})
     assert found["prompt_cut"]["context"] == 2048
+
+
+def test_a_look_is_asked_for_while_the_context_is_not_known() -> None:
+    looks: list[int] = []
+    judging = Judging(look=lambda: looks.append(1))
+    judged(judging, options={"num_ctx": 2048})
+    assert looks == []
+    for _ in range(2 * MOST_LOOKS):
+        judged(judging)
+    assert len(looks) == MOST_LOOKS
 
 
 def test_what_runs_no_prompt_has_no_insights() -> None:
