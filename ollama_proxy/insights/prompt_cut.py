@@ -24,7 +24,7 @@ from collections import OrderedDict
 import msgspec
 
 from ollama_proxy.insights.tokens import Tokens, features
-from ollama_proxy.sketch import Part, Sketch
+from ollama_proxy.sketch import Sketch
 
 KEEP = 4
 """Tokens at a prompt's beginning that a half cut keeps, unless `num_keep` says otherwise."""
@@ -99,11 +99,12 @@ class PromptCuts:
             tokens = Tokens()
             if len(self._tokens) < MAX_MODELS:
                 self._tokens[prompt.model] = tokens
-        verdict = self._judge(prompt, tokens)
-        self._learn(prompt, verdict, tokens)
+        sums = features(prompt.sketch.parts)
+        verdict = self._judge(prompt, tokens, tokens.estimate(sums))
+        self._learn(prompt, verdict, tokens, sums)
         return verdict
 
-    def _judge(self, prompt: Prompt, tokens: Tokens) -> Verdict:
+    def _judge(self, prompt: Prompt, tokens: Tokens, whole: float) -> Verdict:
         if not prompt.may_cut:
             return Verdict(False, "asked")
         if prompt.listed is not None and prompt.output is not None:
@@ -112,7 +113,8 @@ class PromptCuts:
                 return Verdict(True, "context", missing)
             return Verdict(False, "context")
         parts = prompt.sketch.parts
-        grown = self._grown(prompt)
+        last = self._last(prompt)
+        grown = None if last is None else _grown(prompt, last[1])
         if grown is not None:
             return grown
         if prompt.context is None or not prompt.sketch.plain or prompt.tokens > prompt.context:
@@ -120,7 +122,7 @@ class PromptCuts:
         most = prompt.sketch.bytes + _A_MESSAGE * len(parts) + _A_PROMPT
         if prompt.tokens <= most < prompt.context:
             return Verdict(False, "bytes")
-        return _by_estimate(prompt, prompt.context, tokens, self._last(prompt))
+        return _by_estimate(prompt, prompt.context, tokens, whole, last)
 
     def _last(self, prompt: Prompt) -> tuple[int, _Said] | None:
         """The last call of this conversation, and how many of the messages it had."""
@@ -131,25 +133,14 @@ class PromptCuts:
                 return index + 1, said
         return None
 
-    def _grown(self, prompt: Prompt) -> Verdict | None:
-        last = self._last(prompt)
-        if last is None:
-            return None
-        said = last[1]
-        same = said.context is not None and said.context == prompt.context
-        if prompt.tokens < said.tokens or (said.cut and same):
-            lost = max(1, said.tokens - prompt.tokens) if prompt.tokens < said.tokens else None
-            return Verdict(True, "grown", lost, estimated=True)
-        return None
-
-    def _learn(self, prompt: Prompt, verdict: Verdict, tokens: Tokens) -> None:
+    def _learn(self, prompt: Prompt, verdict: Verdict, tokens: Tokens, sums: list[float]) -> None:
         sketch = prompt.sketch
         if not sketch.parts:
             return
         if verdict.cut is False and sketch.plain:
-            tokens.learn(features(sketch.parts), prompt.tokens)
+            tokens.learn(sums, prompt.tokens)
         elif verdict.rule == "context" and sketch.plain and verdict.lost:
-            tokens.learn(features(sketch.parts), prompt.tokens + verdict.lost)
+            tokens.learn(sums, prompt.tokens + verdict.lost)
         key = prompt.model, sketch.parts[-1].mark
         self._said.pop(key, None)
         self._said[key] = _Said(prompt.tokens, prompt.output or 0, verdict.cut, prompt.context)
@@ -157,11 +148,18 @@ class PromptCuts:
             self._said.popitem(last=False)
 
 
+def _grown(prompt: Prompt, said: _Said) -> Verdict | None:
+    """Of a conversation that goes on from another call; None if that tells nothing."""
+    same = said.context is not None and said.context == prompt.context
+    if prompt.tokens < said.tokens:
+        return Verdict(True, "grown", said.tokens - prompt.tokens, estimated=True)
+    return Verdict(True, "grown") if said.cut and same else None
+
+
 def _by_estimate(
-    prompt: Prompt, context: int, tokens: Tokens, last: tuple[int, _Said] | None
+    prompt: Prompt, context: int, tokens: Tokens, whole: float, last: tuple[int, _Said] | None
 ) -> Verdict:
     parts = prompt.sketch.parts
-    whole = tokens.estimate(features(parts))
     # One token more is kept by models that begin each prompt with one of their own.
     halves = {half_cut(context, prompt.keep), half_cut(context, prompt.keep + 1)}
     lost = max(1, round(whole) - prompt.tokens)
@@ -180,20 +178,13 @@ def _went_on(prompt: Prompt, context: int, tokens: Tokens, count: int, said: _Sa
     """Of a conversation whose beginning was whole: what was added is all that is estimated."""
     answer, added = prompt.sketch.parts[count : count + 1], prompt.sketch.parts[count + 1 :]
     # What a model thought is not in the conversation.
-    answered = min(said.output, 1.5 * _alone(tokens, answer) + 10) if answer else 0
-    expected = said.tokens + answered + 5 + _alone(tokens, added)
+    answered = min(said.output, 1.5 * tokens.of_message(answer[0]) + 10) if answer else 0
+    expected = said.tokens + answered + 5 + sum(map(tokens.of_message, added))
     doubt = 2 * (_LEAST_DOUBT + _DOUBT * (expected - said.tokens))
     missing = expected - prompt.tokens
     if missing > doubt and expected + doubt >= context:
         return Verdict(True, "went_on", max(1, round(missing)), estimated=True)
     return Verdict(False, "went_on")
-
-
-def _alone(tokens: Tokens, parts: list[Part]) -> float:
-    """Tokens of some messages within a prompt."""
-    sums = features(parts)
-    sums[-1] = 0.0
-    return tokens.estimate(sums)
 
 
 def _messages_dropped(prompt: Prompt, context: int, tokens: Tokens, whole: float) -> Verdict:
@@ -202,7 +193,7 @@ def _messages_dropped(prompt: Prompt, context: int, tokens: Tokens, whole: float
     left, fits = whole, []
     others = [part for part in prompt.sketch.parts if part.role != "system"]
     for part in others[:-1]:
-        left -= _alone(tokens, [part])
+        left -= tokens.of_message(part)
         fits.append(abs(left - count))
     best = min(fits)
     better = (abs(whole - count) - best) / count > _BETTER
