@@ -32,7 +32,7 @@ class Around(Sink):
         running: Callable[[], Collection[str]],
         look: Callable[[Any, Any], Look | None],
         now: Callable[[], float] = time.time,
-        delay: float = 0.5,
+        delay: float = 0.25,
     ) -> None:
         self.bypass = Bypass()
         self.available: bool | None = None
@@ -67,7 +67,7 @@ class Around(Sink):
             caller = None if look is None else look.caller
             self.bypass.connected(None if caller is None else caller.name, iso(self._now()))
         self._looks = []
-        # The look's own connections are closed by then.
+        # The look's own connections are closed by then, and the next look's not open yet.
         await asyncio.sleep(self._delay)
         ours = set(self._ours())
         seen = await asyncio.to_thread(self._connections)

@@ -172,7 +172,8 @@ def _toml(path: str, read_file: Callable[[str], bytes]) -> dict[str, Any]:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"config file {_line(path)}: line {line} is not UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"config file {_line(path)}: {_line(str(error))}") from error
+        hint = "; a text stands in quotes" if "Invalid value" in str(error) else ""
+        raise ConfigError(f"config file {_line(path)}: {_line(str(error))}{hint}") from error
 
 
 def _understood(setting: Setting, given: _Given) -> Any:
@@ -248,7 +249,8 @@ def _meant(host: str) -> str:
 
 
 def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, _SETTINGS, n=1)
+    ends = [known for known in _SETTINGS if known.endswith(f".{name}")]
+    near = ends[:1] or difflib.get_close_matches(name, _SETTINGS, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 

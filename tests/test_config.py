@@ -349,12 +349,17 @@ class TestMistakesInTheFile:
             ("listn = 'x'", "listn", "listen"),
             ("[timeouts]\nconect = 1", "timeouts.conect", "timeouts.connect"),
             ("[timeout]\nconnect = 1", "timeout.connect", "timeouts.connect"),
+            ("mode = 'full'", "mode", "privacy.mode"),
         ],
     )
     def test_misspelt_key_gets_the_nearest_name(self, text: str, wrong: str, near: str) -> None:
         assert refused(text=text) == (
             f"{wrong} (file proxy.toml): no such setting; did you mean {near}?"
         )
+
+    def test_a_text_without_quotes(self) -> None:
+        message = refused(text="[privacy]\nmode = full")
+        assert "line 2" in message and message.endswith("; a text stands in quotes")
 
     def test_key_like_no_other(self) -> None:
         assert refused(text="zzzz = 1") == "zzzz (file proxy.toml): no such setting"

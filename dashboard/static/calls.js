@@ -139,7 +139,7 @@ export function endedRow(call) {
 /** A percentile, or why there is none: below 5 calls, for p90 and p95 20, for p99 100. */
 export function percentile(spread, key, write) {
   const count = spread?.count ?? 0;
-  if (count === 0) return none(t("none_yet"));
+  if (count === 0) return none(t("none_measured"));
   const least = { p50: 5, p99: 100 }[key] ?? 20;
   return count < least ? none(n("few", count)) : write(spread[key]);
 }

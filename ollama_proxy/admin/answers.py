@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.query import ParameterError, single
+from ollama_proxy.admin.security import ELSEWHERE
 from ollama_proxy.bus import encode
 from ollama_proxy.logs import where
 
@@ -67,7 +68,7 @@ async def json_errors(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         text = error.text or ""
         if text == f"{error.status}: {error.reason}":  # aiohttp's own
-            text = f"{error.reason}: {request.method} {request.path[:200]}"
+            text = f"{error.reason}: {request.method} {request.path[:200]}; {ELSEWHERE}"
         answer = json_answer({"error": text}, error.status)
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]

@@ -13,6 +13,7 @@ from ollama_proxy.admin.answers import json_answer, told
 from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
+from ollama_proxy.exchange import Call
 from ollama_proxy.replay import FORMS, ReplayError, forms_of
 
 SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
@@ -51,10 +52,13 @@ class Calls:
 
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())
-        call = await told(self._history.call(request.match_info["id"]))
+        return json_answer(view(await self._known(request.match_info["id"])))
+
+    async def _known(self, id: str) -> Call:
+        call = await told(self._history.call(id))
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
-        return json_answer(view(call))
+        return call
 
     async def _replay(self, request: web.Request) -> web.Response:
         form = single(request.query.items(), ("as",)).get("as", "curl")
@@ -65,6 +69,7 @@ class Calls:
         if form == WHICH_FORMS:
             return json_answer(forms_of(capture, self._own_url) if capture else [])
         if capture is None:
+            await self._known(request.match_info["id"])
             raise web.HTTPNotFound(
                 text="what this call sent was not kept: only the privacy mode full keeps it, of a "
                 "call that runs a model, with at most 256 KiB, no image and nothing to be redacted"

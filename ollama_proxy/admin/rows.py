@@ -133,7 +133,7 @@ def percentile(w: Words, spread: dict[str, Any] | None, key: str) -> float | Sai
     """A percentile, or why there is none: below 5 calls, for p90 and p95 20, for p99 100."""
     count = int(spread["count"]) if spread else 0
     if count == 0:
-        return Said(NONE, w.t("none_yet"))
+        return Said(NONE, w.t("none_measured"))
     if spread is None or count < {"p50": 5, "p99": 100}.get(key, 20):
         return Said(NONE, w.n("few", count))
     return float(spread[key])

@@ -14,6 +14,9 @@ from aiohttp.typedefs import Handler
 from ollama_proxy.bus import encode
 from ollama_proxy.headers import host_allowed
 
+ELSEWHERE = "calls to Ollama go to the proxy's own port"
+"""For a program that was pointed at the admin's."""
+
 METHODS = ("GET", "HEAD")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -86,7 +89,7 @@ async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse
     if refused is not None:
         return _refused(403, refused)
     if request.method not in METHODS:
-        answer = _refused(405, "the admin only reads: use GET")
+        answer = _refused(405, f"the admin only reads: use GET; {ELSEWHERE}")
         answer.headers["Allow"] = ", ".join(METHODS)
         return answer
     return await handler(request)

@@ -321,6 +321,8 @@ def _cause(failure: Exception) -> str:
     """Why there was no answer, in one short line."""
     if isinstance(failure, TimeoutError):
         return "no answer in time"
+    if isinstance(failure, aiohttp.ClientConnectorSSLError):
+        return "it does not speak TLS as expected; is it http rather than https?"
     if isinstance(failure, aiohttp.ClientConnectorError):
         failure = failure.os_error
     if isinstance(failure, socket.gaierror):

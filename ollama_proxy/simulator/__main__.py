@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from .app import Simulator
 from .options import SimulatorOptions
@@ -24,21 +26,25 @@ stall-after, error=500, busy), or use a model named simulate-die-after-5."""
 
 def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
-        prog="python -m ollama_proxy.simulator", description=__doc__, epilog=_EPILOG
+        prog="python -m ollama_proxy.simulator",
+        description="An Ollama without a model, for trying and for tests: all it says is made up.",
+        epilog=_EPILOG,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    flags.add_argument("--listen", default="127.0.0.1:11434", metavar="HOST:PORT")
-    flags.add_argument("--models", default=",".join(_DEFAULTS.models), metavar="A,B")
-    flags.add_argument(
-        "--pace", type=float, default=_DEFAULTS.tokens_per_second, metavar="TOKENS/S"
-    )
-    flags.add_argument(
-        "--prefill", type=float, default=_DEFAULTS.prefill_tokens_per_second, metavar="TOKENS/S"
-    )
-    flags.add_argument("--load", type=float, default=_DEFAULTS.load_seconds, metavar="SECONDS")
-    flags.add_argument("--parallel", type=int, default=_DEFAULTS.parallel, metavar="N")
-    flags.add_argument("--answer", type=int, default=None, metavar="TOKENS", help="of every answer")
-    flags.add_argument("--context", type=int, default=_DEFAULTS.num_ctx, metavar="TOKENS")
-    flags.add_argument("--seed", type=int, default=_DEFAULTS.seed, metavar="N")
+
+    def flag(name: str, default: object, metavar: str, text: str, **more: Any) -> None:
+        flags.add_argument(name, default=default, metavar=metavar, help=text, **more)
+
+    known = _DEFAULTS
+    flag("--listen", _Listen("127.0.0.1", 11434), "HOST:PORT", "where it answers", type=_listen)
+    flag("--models", ",".join(known.models), "A,B", "the models it has")
+    flag("--pace", known.tokens_per_second, "TOKENS/S", "how fast it answers", type=float)
+    flag("--prefill", known.prefill_tokens_per_second, "TOKENS/S", "how fast it reads", type=float)
+    flag("--load", known.load_seconds, "SECONDS", "to load a model", type=float)
+    flag("--parallel", known.parallel, "N", "calls that a model serves at once", type=int)
+    flag("--answer", None, "TOKENS", "length of every answer; if not given, each its own", type=int)
+    flag("--context", known.num_ctx, "TOKENS", "a model's context, where no call asks", type=int)
+    flag("--seed", known.seed, "N", "what the made-up texts begin with", type=int)
     flags.add_argument(
         "--play",
         action="append",
@@ -51,15 +57,33 @@ def parser() -> argparse.ArgumentParser:
         type=_speed,
         default=1.0,
         metavar="FACTOR",
-        help="of recordings: 2 in half the time, 0 at once; default 1",
+        help="of recordings: 2 in half the time, 0 at once",
     )
     return flags
 
 
+class _Listen(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def _listen(text: str) -> _Listen:
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text}: expected HOST:PORT, as in 127.0.0.1:11434")
+    return _Listen(host.strip("[]") or "127.0.0.1", int(port))
+
+
 def _speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
     if not 0 <= speed < math.inf:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text}: expected a number, 0 or more")
     return speed
 
 
@@ -79,8 +103,7 @@ def options_of(flags: argparse.Namespace) -> SimulatorOptions:
 async def run(flags: argparse.Namespace, player: Player) -> None:
     """Serve until a signal."""
     simulator = Simulator(options_of(flags), player)
-    host, _, port = flags.listen.rpartition(":")
-    url = await simulator.start(host.strip("[]") or "127.0.0.1", int(port))
+    url = await simulator.start(*flags.listen)
     print(f"Simulated Ollama at {url}: no model, every text it says is made up.", flush=True)
     if len(player):
         print(f"It plays {len(player)} recorded answers to requests that equal theirs.", flush=True)
@@ -99,14 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser().parse_args(arguments)
     try:
         player = Player(load(flags.play), flags.speed)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(flags, player))
     except Unplayable as error:
-        sys.exit(_refused(error))
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run(flags, player))
+        sys.exit(_refused(str(error)))
+    except OSError as error:
+        cause = os.strerror(error.errno) if error.errno else str(error)
+        sys.exit(_refused(f"cannot listen on {flags.listen}: {cause}; choose another --listen"))
 
 
-def _refused(error: Unplayable) -> int:
-    print(f"error: {error}", file=sys.stderr)
+def _refused(text: str) -> int:
+    print(f"error: {text}", file=sys.stderr)
     return 2
 
 

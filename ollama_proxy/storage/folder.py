@@ -82,7 +82,7 @@ def check(database: Path, opened: Identities) -> None:
 def unwritable(database: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot write {database}: {error.strerror}: "
-        "give the user who runs the proxy access to this folder, or choose another data folder"
+        "give the user who runs the proxy access to this folder, or choose another with --data-dir"
     )
 
 
@@ -103,7 +103,7 @@ def _take(lock: int, database: Path) -> None:
         holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         raise StoreError(
             f"{database} is in use by another ollama-proxy (process {holder}): "
-            "stop that one, or give this one another data folder"
+            "stop that one, or give this one another folder with --data-dir"
         ) from error
     # Who holds it is only for the message above: a full disk must not stand in the way.
     with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin import history
 from ollama_proxy.admin.answers import json_errors
+from ollama_proxy.admin.security import ELSEWHERE
 from ollama_proxy.bus import encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, State, first_id, iso, new_id
@@ -656,7 +657,8 @@ async def test_what_takes_no_parameters_says_so(path: str) -> None:
 async def test_an_unknown_path_is_404(prefix: str) -> None:
     async with served(World(), prefix=prefix) as client:
         answer = await got(client, f"{prefix}/api/nothing", 404)
-        assert answer == {"error": f"Not Found: GET {prefix}/api/nothing"}
+        told = f"Not Found: GET {prefix}/api/nothing; calls to Ollama go to the proxy's own port"
+        assert answer == {"error": told}
 
 
 async def test_the_answers_are_the_same_below_a_path() -> None:
@@ -683,7 +685,7 @@ async def test_the_errors_of_the_router_are_json_with_their_headers() -> None:
     async with TestClient(TestServer(app)) as client, client.post("/here") as response:
         assert response.status == 405
         assert response.headers["Allow"] == "GET,HEAD"
-        assert await response.json() == {"error": "Method Not Allowed: POST /here"}
+        assert await response.json() == {"error": f"Method Not Allowed: POST /here; {ELSEWHERE}"}
 
 
 async def test_redirects_are_left_alone() -> None:

@@ -155,8 +155,11 @@ async def test_what_cannot_be_told_says_why() -> None:
         assert wrong == {"error": "as=wget: must be one of curl, python, recording, forms"}
         longer = await got(client, f"/api/requests/{id}/replay", 409)
         assert longer == {"error": "the request is longer than what is kept of one"}
+        world.stored.rows = [make_call()]
+        none = await got(client, f"/api/requests/{world.stored.rows[0].id}/replay", 404)
+        assert "only the privacy mode full" in none["error"]
         for unknown in (make_call().id, new_id(NOON), "nope"):
             none = await got(client, f"/api/requests/{unknown}/replay", 404)
-            assert "only the privacy mode full" in none["error"]
+            assert none["error"].startswith("no such call")
         world.stored.broken = True
         await got(client, f"/api/requests/{id}/replay", 503)

@@ -122,7 +122,9 @@ def test_phases_that_ollama_did_not_report_are_not_made_up() -> None:
 
 def test_few_calls_have_no_percentile() -> None:
     w = Pages(Fake()).words["en"]
-    assert percentile(w, None, "p50") == Said("\u2013", "No call yet.")
+    assert percentile(w, None, "p50") == Said(
+        "\u2013", "No call so far from which it could be measured."
+    )
     few = percentile(w, spread(4, 1, 2, 3, 4), "p50")
     assert isinstance(few, Said)
     assert few.full == "Too few calls for a percentile (4 calls)."

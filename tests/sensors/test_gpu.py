@@ -186,7 +186,10 @@ def test_without_the_extra_it_says_so() -> None:
 
     gpus = Gpus(missing)
     assert gpus.read(0.0, OLLAMA) is None
-    assert gpus.status == "GPUs are not looked at: the extra `gpu` is not installed"
+    assert (
+        gpus.status
+        == "GPUs are not looked at: the extra `gpu` (pip install nvidia-ml-py) is missing"
+    )
 
 
 def test_without_a_driver_it_says_so_and_tries_once() -> None:

@@ -548,3 +548,11 @@ async def test_no_connection_is_left_open() -> None:
             await sensor.look()
         transports = [request.transport for request in ollama.requests]
         await until(lambda: all(t is None or t.is_closing() for t in transports))
+
+
+async def test_https_where_http_is_spoken_is_told_as_that() -> None:
+    async with listening_at(web.Server(Ollama())) as address:
+        sensor = ModelSensor(address.replace("http://", "https://"), instance="me")
+        health = await sensor.look()
+        await sensor.stop()
+    assert health.error == "it does not speak TLS as expected; is it http rather than https?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,20 @@ def test_a_speed_that_is_none(speed: str, capsys: pytest.CaptureFixture[str]) ->
         main(["--speed", speed])
     assert exited.value.code == 2
     assert "--speed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("listen", ["foo", "127.0.0.1:99999", "127.0.0.1:x"])
+def test_an_address_that_is_none_is_told_in_one_line(
+    listen: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--listen", listen])
+    assert f"{listen}: expected HOST:PORT" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as ended:
+        main(["--listen", f"127.0.0.1:{taken.getsockname()[1]}"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: cannot listen on 127.0.0.1:") and error.count("\n") == 1

@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written(shut: Path) -> None:
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert "choose another data folder" in refusal(tmp_path / "data" / "calls.db")
+    assert "choose another with --data-dir" in refusal(tmp_path / "data" / "calls.db")
 
 
 def test_a_database_that_another_program_has_locked(stored: Path) -> None:
