@@ -83,12 +83,13 @@ class Judging:
             if context is None and self._looks[facts.model] < MOST_LOOKS:
                 self._looks[facts.model] += 1
                 self._look()
+        hidden = self._hidden(call, exchange, facts)
         found = {
             "prompt_cut": self._cut(call, exchange, facts, context),
             "overrun": _overrun(call, facts, context),
-            "reload": self._reload(call, exchange, facts, context),
+            "reload": self._reload(call, exchange, facts, context, hidden),
         }
-        self._wait(call, exchange, facts)
+        self._wait(call, exchange, facts, hidden)
         return {name: told for name, told in found.items() if told} or None
 
     def _cut(
@@ -117,16 +118,29 @@ class Judging:
             "context": context,
         }
 
+    def _hidden(self, call: Call, exchange: Exchange, facts: _Facts) -> Span | None:
+        """What of the call's load was a wait."""
+        if not call.load:
+            return None
+        begun = exchange.started
+        return self._waits.hidden_in_load(facts.model, Span(begun, begun + call.load))
+
     def _reload(
-        self, call: Call, exchange: Exchange, facts: _Facts, context: int | None
+        self,
+        call: Call,
+        exchange: Exchange,
+        facts: _Facts,
+        context: int | None,
+        hidden: Span | None,
     ) -> dict[str, Any] | None:
+        waited = 0.0 if hidden is None else hidden.ended - hidden.begun
         found = self._reloads.ended(
             Ended(
                 model=facts.model,
                 client=call.client,
                 options=facts.options,
                 context=context,
-                load=call.load,
+                load=None if call.load is None else call.load - waited,
                 arrived=exchange.started,
                 ended=exchange.ended or exchange.started,
                 unloads=call.done_reason == "unload"
@@ -136,11 +150,13 @@ class Judging:
         )
         return None if found is None else _told(found)
 
-    def _wait(self, call: Call, exchange: Exchange, facts: _Facts) -> None:
+    def _wait(self, call: Call, exchange: Exchange, facts: _Facts, hidden: Span | None) -> None:
         """Tell who was in service, and share out the waits that are known by now."""
         served = _served(call, exchange, facts, self._waits)
         if served is not None:
-            waited = Span(served.begun - call.queue, served.begun) if call.queue else None
+            waited = [] if hidden is None else [hidden]
+            if call.queue:
+                waited.append(Span(served.begun - call.queue, served.begun))
             self._waits.ended(facts.model, call.id, call.client, served=served, waited=waited)
             self._waiting[call.id] = call
             while len(self._waiting) > REMEMBERED:

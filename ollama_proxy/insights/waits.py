@@ -56,15 +56,25 @@ class Waits:
         self._open: deque[tuple[str, str, Span]] = deque(maxlen=REMEMBERED)
 
     def ended(
-        self, model: str, call: str, client: str | None, *, served: Span, waited: Span | None
+        self, model: str, call: str, client: str | None, *, served: Span, waited: Iterable[Span]
     ) -> None:
-        """A call has ended that was in service then, and waited before."""
+        """A call has ended that was in service then, and waited before, once or twice."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         spans.append(_Served(call, client, served))
-        if waited is not None and waited.ended - waited.begun >= SHORTEST:
-            self._open.append((model, call, waited))
+        for span in waited:
+            if span.ended - span.begun >= SHORTEST:
+                self._open.append((model, call, span))
+
+    def hidden_in_load(self, model: str, load: Span) -> Span | None:
+        """What of a load was waiting for calls of the model as it was loaded before.
+
+        Ollama loads a model anew when the last of them has ended, and counts that as load time.
+        """
+        ends = [one.span.ended for one in self._served.get(model, ())]
+        last = max((end for end in ends if load.begun < end <= load.ended), default=None)
+        return None if last is None else Span(load.begun, last)
 
     def previous_end(self, model: str, before: float) -> float | None:
         """When the model last ended a call before that moment: from then on another was served."""

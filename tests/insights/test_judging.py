@@ -172,6 +172,30 @@ def test_who_was_waited_for_is_told_when_all_who_were_served_have_ended() -> Non
     ]
 
 
+def test_the_wait_that_a_load_hides_is_a_wait() -> None:
+    noted: list[Noted] = []
+    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    first = {"num_ctx": 4096}
+    judged(judging, client="a.py", ended=1.0, load=0.9, options=first)
+    spans: dict[str, Any] = {"prefill": 1.0, "decode": 5.0, "duration": 6.0}
+    judged(judging, client="a.py", ended=10.0, load=0.002, options=first, **spans)
+    # It came at 5, and Ollama loaded from 10 to 11.5: it calls that a load of 6.5 seconds.
+    waiter, found = judged(
+        judging,
+        client="b.py",
+        ended=13.0,
+        duration=8.0,
+        load=6.5,
+        prefill=0.5,
+        decode=1.0,
+        options={"num_ctx": 8192},
+    )
+    assert (found["reload"]["cause"], found["reload"]["seconds"]) == ("options", 1.5)
+    assert [(one.call, one.occurrences[0].other, one.occurrences[0].seconds) for one in noted] == [
+        (waiter.id, "a.py", 5.0)
+    ]
+
+
 def test_where_ollama_told_no_durations_the_time_in_service_is_estimated() -> None:
     noted: list[Noted] = []
     judging = Judging(note=noted.append, clock=lambda: 100.0)

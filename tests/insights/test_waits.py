@@ -20,7 +20,7 @@ def ended(
     model: str = MODEL,
     client: str | None = None,
 ) -> None:
-    waited = None if came is None else Span(came, served[0])
+    waited = [] if came is None else [Span(came, served[0])]
     waits.ended(model, call, client or f"{call}.py", served=Span(*served), waited=waited)
 
 
@@ -70,6 +70,16 @@ def test_seconds_in_which_nobody_was_served_are_nobodys() -> None:
     ended(waits, "b", came=2, served=(10, 12))
     [wait] = told(waits)
     assert (wait.seconds, wait.blamed) == (8, {"a.py": 2})
+
+
+def test_a_load_that_waited_for_the_model_as_it_was_before() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10))
+    ended(waits, "b", served=(3, 30))
+    ended(waits, "c", served=(2, 8), model="other")
+    assert waits.hidden_in_load(MODEL, Span(4, 12)) == Span(4, 10)
+    assert waits.hidden_in_load(MODEL, Span(11, 13)) is None
+    assert waits.hidden_in_load("never", Span(4, 12)) is None
 
 
 def test_other_models_have_queues_of_their_own() -> None:
