@@ -18,7 +18,7 @@ from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
-from ollama_proxy.insights.reloads import Ended, Reload, Reloads
+from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads
 from ollama_proxy.insights.waits import REMEMBERED, Span, Wait, Waits
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 
@@ -157,7 +157,8 @@ class Judging:
             waited = [] if hidden is None else [hidden]
             if call.queue:
                 waited.append(Span(served.begun - call.queue, served.begun))
-            self._waits.ended(facts.model, call.id, call.client, served=served, waited=waited)
+            occupied = _with_load(call, exchange, served, hidden)
+            self._waits.ended(facts.model, call.id, call.client, served=occupied, waited=waited)
             self._waiting[call.id] = call
             while len(self._waiting) > REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
@@ -241,6 +242,13 @@ def _served(call: Call, exchange: Exchange, facts: _Facts, waits: Waits) -> Span
         return None
     before = waits.previous_end(facts.model, exchange.first_byte)
     return Span(max(exchange.started, before or exchange.started), ended)
+
+
+def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:
+    """A call that loads its model keeps it from all others meanwhile."""
+    begun = exchange.started if hidden is None else hidden.ended
+    loads = call.load is not None and exchange.started + call.load - begun >= SHORTEST
+    return Span(min(begun, served.begun), served.ended) if loads else served
 
 
 def _shares(waiter: Call, wait: Wait) -> Noted:

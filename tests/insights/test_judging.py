@@ -196,6 +196,15 @@ def test_the_wait_that_a_load_hides_is_a_wait() -> None:
     ]
 
 
+def test_who_loads_a_model_keeps_it_from_others() -> None:
+    noted: list[Noted] = []
+    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    judged(judging, client="a.py", ended=10.0, duration=10.0, load=8.0, prefill=1.0, decode=1.0)
+    judged(judging, client="b.py", ended=12.0, duration=9.0, queue=7.0, prefill=1.0, decode=1.0)
+    [told] = noted
+    assert [(one.other, one.seconds) for one in told.occurrences] == [("a.py", 7.0)]
+
+
 def test_where_ollama_told_no_durations_the_time_in_service_is_estimated() -> None:
     noted: list[Noted] = []
     judging = Judging(note=noted.append, clock=lambda: 100.0)
