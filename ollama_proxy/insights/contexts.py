@@ -8,7 +8,7 @@ parameters, by its setting, or by the room there is. `/v1` names none. Not here:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -41,7 +41,11 @@ class Contexts:
             self._last[model] = _Served(asked, at)
 
     def looked(
-        self, models: Iterable[ModelInfo], at: float, running: Iterable[tuple[str, int | None]]
+        self,
+        models: Iterable[ModelInfo],
+        at: float,
+        running: Iterable[tuple[str, int | None]],
+        key: Callable[[str], str] = model_key,
     ) -> None:
         """A look at Ollama's models, begun then; `running`: models of calls, and what they ask for.
 
@@ -49,7 +53,7 @@ class Contexts:
         """
         named = {model for model, asked in running if asked is not None}
         for info in models:
-            model = model_key(info.name)
+            model = key(info.name)
             if info.trained_context is not None and (
                 model in self._trained or len(self._trained) < MAX_MODELS
             ):

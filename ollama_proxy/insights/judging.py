@@ -7,18 +7,20 @@ over many calls.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
+from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, ran_model
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
-from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads
+from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
 from ollama_proxy.insights.waits import REMEMBERED, Span, Wait, Waits
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 
@@ -30,7 +32,6 @@ _GENERATES = (
     "/v1/responses",
     "/v1/messages",
 )
-_AT_ONCE = (0, "0", "0s")
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
 SHOWN_SHARE = 0.05
@@ -58,8 +59,11 @@ class Judging:
         note: Callable[[Noted], None] = lambda noted: None,
         look: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._running, self._note, self._look, self._clock = running, note, look, clock
+        self._running, self._note, self._look = running, note, look
+        self._clock, self._now = clock, now
+        self._same_as: dict[str, str] = {}
         self._looks: Counter[str] = Counter()
         self._contexts = Contexts()
         self._cuts = PromptCuts()
@@ -69,13 +73,31 @@ class Judging:
 
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
-        asking = [(model_key(one.model), asked_context(one.options)) for one in self._running()]
-        self._contexts.looked(models, at, asking)
+        models = list(models)
+        self._same_as = _same(models)
+        asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
+        self._contexts.looked(models, at, asking, self._key)
+        ahead = self._clock() - self._now()
+        expires = (
+            (self._key(model.name), epoch(model.expires_at))
+            for model in models
+            if model.loaded and model.expires_at
+        )
+        self._reloads.looked({key: at + ahead for key, at in expires if at is not None})
+
+    def _key(self, name: str) -> str:
+        """Of several names of a model always the same."""
+        key = model_key(name)
+        return self._same_as.get(key, key)
 
     def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None:
-        if call.model is None or not call.path.endswith(_GENERATES):
+        if call.model is None or not ran_model(call.path):
             return None
-        facts = _Facts.of(call, exchange)
+        facts = _Facts.of(call, self._key(call.model))
+        if not call.path.endswith(_GENERATES):
+            # Of an embedding: what it put out of memory.
+            reload = self._reload(call, exchange, facts, None, None)
+            return {"reload": reload} if reload else None
         context = None
         if call.input_tokens is not None:
             self._contexts.served(facts.model, facts.asked, self._clock())
@@ -134,6 +156,7 @@ class Judging:
         hidden: Span | None,
     ) -> dict[str, Any] | None:
         waited = 0.0 if hidden is None else hidden.ended - hidden.begun
+        keep_alive = keep_alive_seconds((facts.options or {}).get("keep_alive"))
         found = self._reloads.ended(
             Ended(
                 model=facts.model,
@@ -143,9 +166,9 @@ class Judging:
                 load=None if call.load is None else call.load - waited,
                 arrived=exchange.started,
                 ended=exchange.ended or exchange.started,
-                unloads=call.done_reason == "unload"
-                or (facts.options or {}).get("keep_alive") in _AT_ONCE,
+                unloads=call.done_reason == "unload" or keep_alive == 0,
                 failure=_failure(call),
+                keep_alive=keep_alive,
             )
         )
         return None if found is None else _told(found)
@@ -164,7 +187,7 @@ class Judging:
                 del self._waiting[next(iter(self._waiting))]
         oldest: dict[str, float] = {}
         for one in self._running():
-            key = model_key(one.model)
+            key = self._key(one.model)
             oldest[key] = min(one.since, oldest.get(key, one.since))
         for wait in self._waits.shared_out(oldest, self._clock()):
             waiter = self._waiting.get(wait.call)
@@ -183,14 +206,14 @@ class _Facts(NamedTuple):
     most: int | None
 
     @classmethod
-    def of(cls, call: Call, exchange: Exchange) -> _Facts:
+    def of(cls, call: Call, model: str) -> _Facts:
         native = "/v1/" not in call.path
         options = call.options if native else None
         keep = _number(options, "num_keep")
         limits = ("num_predict",) if native else _V1_LIMITS
         most = [found for name in limits if (found := _number(call.options, name)) is not None]
         return cls(
-            model_key(call.model or ""),
+            model,
             native,
             options,
             asked_context(options),
@@ -200,6 +223,25 @@ class _Facts(NamedTuple):
 
 
 _V1_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
+def _same(models: Iterable[ModelInfo]) -> dict[str, str]:
+    """Each further name of a model, with its first: they share what is loaded."""
+    first: dict[str, str] = {}
+    same = {}
+    for model in models:
+        if model.digest:
+            key = model_key(model.name)
+            same[key] = first.setdefault(model.digest, key)
+    return same
+
+
+def epoch(text: str) -> float | None:
+    """Seconds since 1970 of Ollama's ISO times, which have nanoseconds; None for what is none."""
+    try:
+        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _number(options: Mapping[str, Any] | None, name: str) -> int | None:

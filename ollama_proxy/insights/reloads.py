@@ -10,6 +10,7 @@ what of a load was waiting for calls of the old one.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from statistics import median
 from typing import Any
@@ -22,6 +23,8 @@ TIMES_WARM = 10
 REMEMBERED = 32
 MAX_MODELS = 500
 
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _COMPARED = ("num_batch", "num_thread", "main_gpu", "use_mmap", "draft_num_predict", "shift")
 _DEFAULTS: dict[str, Any] = {"num_batch": 512}
 
@@ -31,6 +34,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     None is not known. `arrived` and `ended` are seconds of one clock.
 
     `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left.
+    `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
     """
 
     model: str
@@ -42,6 +46,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     ended: float
     unloads: bool = False
     failure: str | None = None
+    keep_alive: float | None = None
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -65,6 +70,7 @@ class _Last(msgspec.Struct):
     client: str | None
     ended: float
     gone: tuple[str, str | None] | None = None
+    keep_alive: float | None = None
     expires: float | None = None
 
 
@@ -113,7 +119,13 @@ class Reloads:
             # What a model is loaded with stays, whatever else the call leaves out.
             options["num_gpu"] = last.options.get("num_gpu")
         gone = ("unloaded", call.client) if call.unloads else None
-        self._last[call.model] = _Last(options, call.context, call.client, call.ended, gone)
+        # This is sticky, too, until the next load.
+        alive = last.keep_alive if last is not None and not loaded else None
+        alive = alive if call.keep_alive is None else call.keep_alive
+        expires = None if alive is None or alive < 0 else call.ended + alive
+        self._last[call.model] = _Last(
+            options, call.context, call.client, call.ended, gone, alive, expires
+        )
 
     def _explained(self, call: Ended, last: _Last) -> Reload:
         seconds = call.load or 0.0
@@ -134,6 +146,19 @@ class Reloads:
         if others:
             return Reload("evicted", seconds, by=others[-1])
         return Reload("unknown", seconds)
+
+
+def keep_alive_seconds(asked: object) -> float | None:
+    """What a request's `keep_alive` asks for: a number of seconds, or Go's way to write a time."""
+    if isinstance(asked, bool):
+        return None
+    if isinstance(asked, int | float):
+        return float(asked)
+    found = _TIME.findall(asked) if isinstance(asked, str) else []
+    if not found or "".join(map("".join, found)) != str(asked).lstrip("-"):
+        return None
+    seconds = sum(float(count) * _UNITS[unit] for count, unit in found)
+    return -seconds if str(asked).startswith("-") else seconds
 
 
 def _changed(call: Ended, last: _Last) -> dict[str, tuple[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ollama_proxy.exchange import Call, Exchange
@@ -142,6 +143,37 @@ def test_a_model_that_another_one_put_out_is_named() -> None:
     _, found = judged(judging, load=1.0, ended=30.0)
     [one] = occurred({"reload": found["reload"]})
     assert (one.kind, one.other, one.detail) == ("reload_evicted", None, "other:1b")
+
+
+def test_an_embedding_model_puts_another_one_out_too() -> None:
+    judging = Judging()
+    judged(judging, load=1.0)
+    _, nothing = judged(judging, model="bge", path="/api/embed", load=1.0, ended=20.0)
+    assert nothing == {}
+    _, found = judged(judging, load=1.0, ended=30.0)
+    assert (found["reload"]["cause"], found["reload"]["by"]) == ("evicted", "bge:latest")
+
+
+def test_two_names_of_a_model_share_what_is_loaded() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    names = ["m:latest", "copy:latest"]
+    judging.looked([ModelInfo(name=name, digest="sha256:1") for name in names], 1.0)
+    judged(judging, load=1.0, client="a.py", options={"num_ctx": 4096})
+    _, found = judged(
+        judging, model="copy", load=1.0, client="b.py", options={"num_ctx": 8192}, ended=20.0
+    )
+    assert (found["reload"]["cause"], found["reload"]["by"]) == ("options", "a.py")
+
+
+def test_a_look_tells_when_a_model_is_unloaded() -> None:
+    wall = 1_790_000_000.0
+    judging = Judging(clock=lambda: 50.0, now=lambda: wall)
+    judged(judging, load=1.0)
+    at = datetime.fromtimestamp(wall + 30, UTC).isoformat() + "123Z"
+    at = at.replace("+00:00123Z", ".123456789Z")
+    judging.looked([ModelInfo(name="m:latest", loaded=True, expires_at=at)], 50.0)
+    _, found = judged(judging, load=1.0, ended=100.0)
+    assert found["reload"]["cause"] == "expired"
 
 
 def test_a_reload_whose_cause_is_not_known_is_no_finding() -> None:

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.insights.reloads import MAX_MODELS, Ended, Reload, Reloads
+from ollama_proxy.insights.reloads import (
+    MAX_MODELS,
+    Ended,
+    Reload,
+    Reloads,
+    keep_alive_seconds,
+)
 
 MODEL = "m:latest"
 
@@ -140,6 +146,43 @@ def test_a_model_that_nobody_used_for_its_time() -> None:
     reloads.looked({MODEL: 300.0, "never:called": 1.0})
     reloads.ended(call(load=1.0, at=100, model="other:1b"))
     assert reloads.ended(call(load=1.5, at=400)) == Reload("expired", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "later", "cause"),
+    [(2.0, 10, "expired"), (20.0, 10, "unknown"), (-1.0, 9999, "unknown"), (None, 10, "unknown")],
+)
+def test_a_call_says_itself_how_long_the_model_stays(
+    keep_alive: float | None, later: float, cause: str
+) -> None:
+    reloads = Reloads()
+    reloads.ended(call(load=1.0))
+    reloads.ended(call(at=3, keep_alive=keep_alive))
+    reloads.ended(call(at=4))  # it is sticky
+    found = reloads.ended(call(load=1.5, at=4 + later))
+    assert found == Reload(cause, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("-1s", -1.0),
+        ("250ms", 0.25),
+        ("1.5s", 1.5),
+        (30, 30.0),
+        (-1, -1.0),
+        (0, 0.0),
+        ("", None),
+        ("soon", None),
+        ("5 m", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_a_keep_alive_as_a_request_has_it(asked: object, expected: float | None) -> None:
+    assert keep_alive_seconds(asked) == expected
 
 
 def test_it_remembers_no_more_models_than_it_may() -> None:
