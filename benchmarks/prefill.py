@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ollama_proxy.app import DATABASE
-from ollama_proxy.exchange import Call, State, iso, new_id
+from ollama_proxy.exchange import Call, State
+from ollama_proxy.ids import iso, new_id
 from ollama_proxy.storage.sqlite import SqliteStore
 
 Lock = Callable[[], contextlib.AbstractContextManager[None]]

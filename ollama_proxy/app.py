@@ -24,6 +24,7 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
@@ -33,11 +34,14 @@ from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
 from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason, model_key, ran_model
+from ollama_proxy.foretelling import Foretelling, in_service
 from ollama_proxy.forwarder import Forwarder
-from ollama_proxy.insights.judging import Judging, Running
+from ollama_proxy.insights.judging import Judging
+from ollama_proxy.insights.predictions import Predictions
 from ollama_proxy.limits import Limits
+from ollama_proxy.listeners import Sink
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
-from ollama_proxy.live import Live, Sink
+from ollama_proxy.live import Live
 from ollama_proxy.marking import Marking
 from ollama_proxy.marks import Marks
 from ollama_proxy.names import Naming
@@ -201,11 +205,6 @@ class App:
             self._reader, by_running, self.config, self._store
         )
 
-    def _in_service(self) -> list[Running]:
-        """The running calls of which a model is known."""
-        running = ((one.observation, one.started) for one in self._live.exchanges)
-        return [Running(seen.model, seen.options, at) for seen, at in running if seen.model]
-
     def _running_models(self) -> set[str]:
         self._live.settle()
         return self._live.models
@@ -231,12 +230,16 @@ class App:
         self._writer.start()
         self._captures = Captures()
         self._judging = Judging(
-            running=self._in_service, note=self._writer.note, look=lambda: self._sensor.poke()
+            running=lambda: in_service(self._live),
+            note=self._writer.note,
+            look=lambda: self._sensor.poke(),
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
+        self._predictions = Predictions(lambda call: self._foretelling.of(call))
         self._live = Live(
             recent=retention.recent,
             sinks=[
+                self._predictions,
                 Recorder(self._writer, self._statistics, self._captures),
                 ModelChanges(lambda: self._sensor.poke(), lambda: self._sensor.loaded),
                 self._around,
@@ -246,6 +249,7 @@ class App:
             judge=self._judging,
         )
         self._started.callback(self._live.settle)
+        self._foretelling = Foretelling(self._judging, self._live, lambda: self._sensor.loaded)
 
     def _start_watching(self) -> None:
         upstream = self.config.upstream
@@ -292,10 +296,11 @@ class App:
         )
         pages = Pages(api)
         insights = Insights(api.history, pages.words, time.time)
-        mounted = mounted_at(config.admin_path, _admin_app(api, pages, insights))
+        estimates = Estimates(self._foretelling.now, self._predictions.view)
+        mounted = mounted_at(config.admin_path, _admin_app(api, pages, insights, estimates))
         behind = await self._runner(mounted)
         if listener is not None:
-            runner = await self._runner(_admin_app(api, pages, insights))
+            runner = await self._runner(_admin_app(api, pages, insights, estimates))
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
@@ -371,10 +376,11 @@ class App:
             log.error("not all calls could be stored: %s", self._writer.error or "time ran out")
 
 
-def _admin_app(api: Api, pages: Pages, insights: Insights) -> web.Application:
+def _admin_app(api: Api, pages: Pages, insights: Insights, estimates: Estimates) -> web.Application:
     app = web.Application()
     secure(app)
     api.add_routes(app)
     insights.add_routes(app)
+    estimates.add_routes(app)
     pages.add_routes(app)
     return app

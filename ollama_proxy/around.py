@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ollama_proxy.bypass import Bypass, Ends
-from ollama_proxy.exchange import Call, Look, iso, model_key
-from ollama_proxy.live import Sink
+from ollama_proxy.exchange import Call, Look, model_key
+from ollama_proxy.ids import iso
+from ollama_proxy.listeners import Sink
 from ollama_proxy.records import UpstreamHealth
 
 

@@ -19,7 +19,7 @@ from ollama_proxy.answers import Refusal, refusal_answer
 from ollama_proxy.downstream import Downstream, Piece
 from ollama_proxy.exchange import Exchange, Look, Reason, State
 from ollama_proxy.framing import FramingError
-from ollama_proxy.headers import client_name
+from ollama_proxy.headers import DEADLINE, client_name, deadline
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
 from ollama_proxy.observers import dialect_of, error_body
@@ -89,6 +89,8 @@ class ForwardedCall:
             named=named is not None,
         )
         self.exchange.look = look
+        if head.has(DEADLINE):
+            self.exchange.deadline = deadline(head.header(DEADLINE))
         self._tap = make_tap(parts, self.exchange, head)
 
     # -- the request ------------------------------------------------------------------------

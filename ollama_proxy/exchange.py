@@ -6,17 +6,15 @@ and ended exactly once; `Call` is the row that REST, events, statistics and the 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
 
 from ollama_proxy.gaps import Gaps
+from ollama_proxy.ids import iso, new_id
 from ollama_proxy.sketch import Sketch
 
 
@@ -88,7 +86,12 @@ def model_key(name: str) -> str:
 
 
 class Observation(msgspec.Struct, kw_only=True, gc=False):
-    """What an observer understood of one call. Seconds are floats; what was not seen is None."""
+    """What an observer understood of one call. Seconds are floats; what was not seen is None.
+
+    `sketch`, `asked` (those options that decide how a model is loaded and cut, numbers and truth
+    values), `request_mark` (a hash of a whole request by this process's own key) and
+    `listed_tokens` are for the findings alone, and are never stored.
+    """
 
     model: str | None = None
     options: dict[str, Any] | None = None
@@ -114,6 +117,8 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     incomplete: bool = False
     not_understood: int = 0
     sketch: Sketch | None = None
+    asked: dict[str, Any] | None = None
+    request_mark: int | None = None
     listed_tokens: int | None = None
 
     @property
@@ -246,6 +251,7 @@ class Exchange:
         "gaps",
         "look",
         "resources",
+        "deadline",
         "prefill_cached",
         "request_bytes",
         "response_bytes",
@@ -284,6 +290,7 @@ class Exchange:
         self.gaps: Gaps | None = None
         self.look: Look | None = None
         self.resources: dict[str, Any] | None = None
+        self.deadline: float | None = None  # seconds from its start, if the client said so
         self.prefill_cached: bool | None = None
         self.request_bytes = 0
         self.response_bytes = 0
@@ -425,61 +432,3 @@ class Exchange:
             time_per_output_token=self.time_per_output_token,
             prefill_cached=self.prefill_cached,
         )
-
-
-def iso(seconds: float) -> str:
-    """Seconds since 1970 as ISO 8601 in UTC with milliseconds; as text these sort by time."""
-    second, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_to_the_second(second)}.{microseconds // 1000:03d}Z"
-
-
-@lru_cache(maxsize=16)
-def _to_the_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:-6]
-
-
-ID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = [first + second for first in ID_ALPHABET for second in ID_ALPHABET]
-_last_milliseconds = 0
-_second, _time = -1, ""
-_count = 0
-
-
-def new_id(now: float) -> str:
-    """A ULID (github.com/ulid/spec): 26 characters that sort by time, rising within the process.
-
-    Of its 80 random bits 60 are the process's, the last 20 count. A clock that goes back does not
-    make ids go back: the last millisecond is kept and counted on.
-    """
-    global _last_milliseconds, _second, _time, _count
-    milliseconds = int(now * 1000)
-    _count += 1
-    if milliseconds > _last_milliseconds or _count >> 20:
-        _last_milliseconds = max(milliseconds, _last_milliseconds + 1)
-        _count = 0
-        if _last_milliseconds >> 10 != _second:
-            _second = _last_milliseconds >> 10
-            _time = _characters(_second, 8)
-    last = _PAIRS[_last_milliseconds & 1023]
-    return f"{_time}{last}{_PROCESS}{_PAIRS[_count >> 10]}{_PAIRS[_count & 1023]}"
-
-
-def first_id(moment: float) -> str:
-    """The least id that a call can have that began then, in seconds since 1970."""
-    return _characters(int(moment * 1000), 10) + ID_ALPHABET[0] * 16
-
-
-def moment_of(id: str) -> float:
-    """When the call of this id began, in seconds since 1970: its first ten characters tell."""
-    milliseconds = 0
-    for character in id[:10]:
-        milliseconds = milliseconds * 32 + ID_ALPHABET.index(character)
-    return milliseconds / 1000
-
-
-def _characters(value: int, count: int) -> str:
-    """The last `count` digits of a number to the base 32, two at a time; `count` is even."""
-    return "".join([_PAIRS[value >> shift & 1023] for shift in range(5 * count - 10, -1, -10)])
-
-
-_PROCESS = _characters(random.getrandbits(60), 12)

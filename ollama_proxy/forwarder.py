@@ -19,6 +19,7 @@ from ollama_proxy.asking import AskingCall, may_ask
 from ollama_proxy.call import ForwardedCall
 from ollama_proxy.downstream import Downstream
 from ollama_proxy.exchange import Look, Reason, State
+from ollama_proxy.headers import DEADLINE
 from ollama_proxy.observers import error_body
 from ollama_proxy.parts import Parts
 from ollama_proxy.request_head import Heads, RequestError, RequestHead
@@ -52,7 +53,7 @@ class Forwarder:
         greet: Greet = nobody,
     ) -> None:
         self._parts = parts
-        self._heads = Heads(parts.target, parts.policy.cut)
+        self._heads = Heads(parts.target, parts.policy.cut | {DEADLINE})
         self.read_head = self._heads.read
         self._admin = admin
         self._admin_path = admin_path.encode()

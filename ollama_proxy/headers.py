@@ -37,6 +37,9 @@ _HEAD = re.compile(
 )
 _LINE = re.compile(rb"\r\n([^:\r]+):[^\r]*")
 CUT = HOP_BY_HOP - NEVER_DROPPED
+_SECONDS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,6})?", re.ASCII)
+DEADLINE = b"x-deadline-seconds"
+"""A request's header that tells this proxy by when its client needs the answer; not forwarded."""
 _NOTED = re.compile(
     rb"\r\n(%b):[ \t]*([^\r]*)"
     % b"|".join({*HOP_BY_HOP, b"content-length", b"content-type", b"content-encoding"}),
@@ -262,6 +265,11 @@ def client_name(user_agent: str, address: str) -> str:
     Control characters are taken out; at most 120 characters.
     """
     return _client_name(user_agent[:_AGENT_LIMIT], address)
+
+
+def deadline(text: str) -> float | None:
+    """The seconds of a `DEADLINE`; None for what is no positive number."""
+    return float(text) if _SECONDS.fullmatch(text.strip()) and float(text) > 0 else None
 
 
 @lru_cache(maxsize=256)

@@ -14,12 +14,14 @@ import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from ollama_proxy.bus import EventBus, Subscription, unspoken
+from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
+from ollama_proxy.listeners import Judge, Meter, Running, Sink
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded, Phases
 from ollama_proxy.prefill import Prefills
@@ -39,75 +41,6 @@ _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and 
 _FAILED = (State.FAILED, State.TIMEOUT)
 TRANSFERS = frozenset({"/api/create", "/api/pull", "/api/push"})
 RECENT_TEXT = 16 << 20  # characters of prompt and response that the recent ring may hold
-
-
-class Sink(Protocol):
-    """Told of calls, on the event loop: it must only note, never wait.
-
-    What it raises is counted and logged, and never reaches the call. A sink that inherits this
-    class and leaves `started` out costs nothing at the start.
-    """
-
-    def started(self, call: Call) -> None:
-        """A call that runs a while already, and again when more is known of it."""
-        return
-
-    def finished(self, call: Call) -> None:
-        """Each call, once, at its end."""
-
-
-class Meter(Protocol):
-    """Measures what calls cost the machine. `began` and `ended` are on a call's path: they note."""
-
-    def began(self, id: str) -> None: ...
-
-    def ended(self, id: str) -> None: ...
-
-    def take(self, id: str) -> dict[str, Any] | None:
-        """What an ended call cost, once, as far as it is known."""
-
-
-class Judge(Protocol):
-    """Says what an ended call's figures mean, or None; `exchange` is what its record is made of."""
-
-    def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None: ...
-
-
-class Running(Protocol):
-    """A call on its way. `refresh` brings `exchange.observation` up to what has passed,
-    `understand` up to what its request says."""
-
-    exchange: Exchange
-
-    def cancel(self) -> None: ...
-
-    def understand(self) -> None: ...
-
-    def refresh(self) -> None: ...
-
-
-class Endings:
-    """How many calls ended, and failed, in the last five minutes; by slots of ten seconds."""
-
-    SLOT_SECONDS = 10.0
-    SLOTS = 30
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._slots: deque[list[int]] = deque(maxlen=self.SLOTS + 1)  # [slot, ended, failed]
-
-    def add(self, ended: int, failed: int) -> None:
-        slot = int(self._clock() / self.SLOT_SECONDS)
-        if not self._slots or self._slots[-1][0] != slot:
-            self._slots.append([slot, 0, 0])
-        self._slots[-1][1] += ended
-        self._slots[-1][2] += failed
-
-    def totals(self) -> tuple[int, int]:
-        """(ended, failed)."""
-        oldest = int(self._clock() / self.SLOT_SECONDS) - self.SLOTS
-        slots = [slot for slot in self._slots if slot[0] > oldest]
-        return sum(slot[1] for slot in slots), sum(slot[2] for slot in slots)
 
 
 class Live:
@@ -135,7 +68,8 @@ class Live:
         self._running: dict[str, Running] = {}
         self._untold: dict[str, Running] = {}
         self._announced: set[str] = set()
-        self._ended: list[tuple[Exchange, Callable[[], None] | None]] = []
+        self._ended: deque[tuple[Exchange, Callable[[], None] | None]] = deque()
+        self._put_off = False
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(), loaded
         self._prefills = Prefills()
@@ -208,10 +142,11 @@ class Live:
         self._settle(len(self._ended))
 
     def _settle(self, most: int) -> None:
-        ended, self._ended = self._ended[:most], self._ended[most:]
-        if not ended:
+        calls: list[Call] = []
+        for _ in range(min(most, len(self._ended))):
+            calls += self._recorded(*self._ended.popleft())
+        if not calls:
             return
-        calls = [call for exchange, close in ended for call in self._recorded(exchange, close)]
         failed = sum(call.state in _FAILED for call in calls)
         self._endings.add(len(calls), failed)
         for sink in self._finished:
@@ -314,11 +249,24 @@ class Live:
         named = (exchange.observation.model for exchange in self.exchanges)
         return {model for model in named if model}
 
+    def slots(self, model: str) -> int:
+        """How many calls this model (its key) was seen to serve at once."""
+        return self._phases.slots.of(model)
+
+    def refreshed(self) -> list[Exchange]:
+        """Of the running calls, each brought up to what has passed."""
+        return [call.exchange for call in self._refreshed()]
+
     @property
     def exchanges(self) -> list[Exchange]:
         """Of the running calls, each with its request read if that is here; see `moving_models`."""
         self._understand()
         return [call.exchange for call in self._running.values()]
+
+    @property
+    def unrecorded(self) -> list[Exchange]:
+        """Of calls that have ended, and whose record is yet to be made."""
+        return [exchange for exchange, _ in self._ended]
 
     def call(self, id: str) -> Call | None:
         """A running call, or one that ended lately."""
@@ -397,6 +345,10 @@ class Live:
 
     def _tick(self) -> bool:
         """Tell what is new, and how far the rest is. False: nobody wants to know more."""
+        if len(self._ended) > SETTLE_AT and not self._put_off:
+            self._put_off = True  # hundreds that ended at once are recorded a few at a time
+            return True
+        self._put_off = False
         self.tell_now()
         told = bool(self.bus.subscribers) and bool(self._running)
         if told:

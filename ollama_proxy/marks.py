@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from ollama_proxy.exchange import iso, new_id
+from ollama_proxy.ids import iso, new_id
 from ollama_proxy.records import Mark, UpstreamHealth
 
 VERSION, DIGEST = "version", "digest"

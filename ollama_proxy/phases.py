@@ -98,11 +98,13 @@ class Phases:
 
     def of(self, running: Iterable[Exchange], loaded: Loaded, now: float) -> dict[str, Phase]:
         """Each running call's phase by its id; `running` in the order in which they began."""
+        running = list(running)
+        served = self._served | _answering(running)
         ahead: Counter[str] = Counter()
         told = {}
         for exchange in running:
             model = model_key(exchange.observation.model or "")
-            seen = loaded.with_served(model, self._served.get(model, 0.0))
+            seen = loaded.with_served(model, served.get(model, 0.0))
             phase = _phase(exchange, model, ahead[model] - self.slots.of(model), seen)
             if ran_model(exchange.path):
                 ahead[model] += 1
@@ -113,6 +115,18 @@ class Phases:
             told[exchange.id] = phase
         self._known = told
         return told
+
+
+def _answering(running: Iterable[Exchange]) -> dict[str, float]:
+    """The models that answer now, and so are in memory, and since when that is known."""
+    return {
+        model_key(exchange.observation.model): exchange.first_byte
+        for exchange in running
+        if exchange.runs_model
+        and exchange.observation.model
+        and exchange.first_byte is not None
+        and exchange.status_code == 200
+    }
 
 
 def _phase(exchange: Exchange, model: str, waiting: int, loaded: Loaded) -> Phase:

@@ -43,6 +43,8 @@ PURE = (
     "usage",
     "sketch",
     "insights",
+    "ids",
+    "endings",
 )
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 

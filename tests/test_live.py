@@ -16,16 +16,10 @@ import pytest
 
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.derived import KEYS
+from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State
-from ollama_proxy.live import (
-    SETTLE_AT,
-    SETTLE_SECONDS,
-    TOLD_AT_ONCE,
-    TRANSFERS,
-    Endings,
-    Live,
-    Sink,
-)
+from ollama_proxy.listeners import Sink
+from ollama_proxy.live import SETTLE_AT, SETTLE_SECONDS, TOLD_AT_ONCE, TRANSFERS, Live
 from ollama_proxy.phases import Loaded
 from ollama_proxy.ticker import Ticker
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.exchange import iso
+from ollama_proxy.ids import iso
 from ollama_proxy.marking import Marking
 from ollama_proxy.marks import DIGEST, MAX_KNOWN, VERSION, Marks
 from ollama_proxy.records import Mark, ModelInfo, UpstreamHealth

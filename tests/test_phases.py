@@ -52,6 +52,14 @@ def test_a_model_that_a_later_look_did_not_find_is_loading() -> None:
     assert names(running(40.0, model=None), loaded=NOTHING) == ["waiting"]
 
 
+def test_a_model_that_answers_now_is_loaded_whatever_a_look_found() -> None:
+    """Else those that wait would seem to load it, and looks wait for a load's end."""
+    answering = running(40.0, first_byte=55.0, status_code=200)
+    assert names(answering, running(41.0), loaded=NOTHING) == ["answering", "queued"]
+    refused = running(40.0, first_byte=55.0, status_code=404)
+    assert names(refused, running(41.0), loaded=NOTHING) == ["answering", "loading"]
+
+
 def test_what_is_not_streamed_works_until_it_is_there() -> None:
     assert names(running(40.0, streamed=False)) == ["working"]
 

@@ -26,7 +26,7 @@ def test_characters_are_counted_by_their_kind(text: str, expected: dict[str, int
 
 
 def test_bytes_are_those_of_utf_8() -> None:
-    assert sketch([("user", "perché"), ("user", None)], True).bytes == 7
+    assert sketch([("user", "perché"), ("user", None)], True).size == 7
 
 
 def test_marks_tell_that_a_conversation_goes_on() -> None:

@@ -10,6 +10,9 @@ import { moreOf } from "./more.js";
 
 const SHOWN = 64 * 1024;
 
+/** A text of several lines, in which nothing can turn the others round. */
+const lines = (text) => text.split("\n").map(visible).join("\n");
+
 export class Detail {
   constructor(store) {
     this.store = store;
@@ -85,7 +88,7 @@ export class Detail {
     const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration) };
     fill(this.sheet, excused(call, { ...head, ...this.numbers(call) }));
     const unread = call.not_understood;
-    fill(this.sheet, { error: call.error ?? "", id: call.id, unread: n("call.not_understood", unread) });
+    fill(this.sheet, { error: lines(call.error ?? ""), id: call.id, unread: n("call.not_understood", unread) });
     show(document.getElementById("call-unread"), unread > 0);
     show(document.getElementById("call-untimed"), call.duration === null);
     show(document.getElementById("call-error-box"), Boolean(call.error));

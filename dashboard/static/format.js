@@ -103,7 +103,7 @@ export function since(moment, now) {
 export const epoch = (iso) => Date.parse(iso) / 1000;
 
 const UNSEEN =
-  /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}/gu;
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff9-\ufffb]|\p{Surrogate}/gu;
 
 /** Control and direction characters written out, so that a name can't move its neighbours. */
 export function visible(text) {

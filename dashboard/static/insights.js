@@ -1,15 +1,18 @@
 // What a call's figures mean: was its prompt cut, did it outgrow its context, why was its model loaded.
 
-import { n, number, visible } from "./format.js";
+import { n, number, seconds, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 /** In words, by key; what was not asked of this call is left out. */
 export function insightsOf(call) {
-  const { prompt_cut: cut, overrun, reload } = call.insights ?? {};
+  const { prompt_cut: cut, overrun, reload, prompt_start: start, waste, deadline } = call.insights ?? {};
   const told = {};
   if (cut) told.prompt_cut = cutOf(cut);
   if (overrun) told.overrun = overrunOf(overrun);
   if (reload) told.reload = reloadOf(reload);
+  if (start) told.prompt_start = t("call.prompt_start.at", { at: number(start.at), tokens: t("estimate", { s: number(start.tokens) }) });
+  if (waste) told.waste = t(`call.waste.${waste.kind}`);
+  if (deadline) told.deadline = t(deadline.met ? "call.deadline.met" : "call.deadline.missed", { s: seconds(deadline.seconds) });
   return told;
 }
 

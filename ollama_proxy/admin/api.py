@@ -23,7 +23,8 @@ from ollama_proxy.admin.history import History, Reader
 from ollama_proxy.admin.query import single
 from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
-from ollama_proxy.exchange import Call, iso, model_key
+from ollama_proxy.exchange import Call, model_key
+from ollama_proxy.ids import iso
 from ollama_proxy.live import Live
 from ollama_proxy.records import ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.query import FILTERS, NO_LIMIT, parse_filter, single
-from ollama_proxy.exchange import iso
 from ollama_proxy.export import FORMATS, Format, portions
+from ollama_proxy.ids import iso
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import Found, following
 

@@ -14,8 +14,9 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from ollama_proxy.admin.query import is_id
-from ollama_proxy.exchange import Call, State, iso
+from ollama_proxy.exchange import Call, State
 from ollama_proxy.filters import matches
+from ollama_proxy.ids import iso
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, Finding, Mark

@@ -36,9 +36,10 @@ from ollama_proxy.admin.rows import (
     summary_row,
     title,
 )
-from ollama_proxy.admin.words import LANGUAGES, Text, Words, epoch, name
+from ollama_proxy.admin.words import LANGUAGES, Text, Words, name
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import MODEL_PATHS, Call, model_key
+from ollama_proxy.ids import epoch
 from ollama_proxy.logs import where
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from ollama_proxy.exchange import ID_ALPHABET, Reason, State, first_id
+from ollama_proxy.exchange import Reason, State
+from ollama_proxy.ids import ID_ALPHABET, first_id
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import MAX_LIMIT
 

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ollama_proxy.admin.words import NONE, Said, Text, Words, epoch, name, visible
+from ollama_proxy.admin.words import NONE, Said, Text, Words, name, visible
 from ollama_proxy.derived import output_tokens_estimated
 from ollama_proxy.exchange import Call, ran_model
+from ollama_proxy.ids import epoch
 
 PRODUCT = "Ollama Proxy"
 YEAR = 365 * 86400

@@ -25,7 +25,8 @@ class Said(NamedTuple):
 Text = str | Said
 
 _UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
@@ -41,11 +42,6 @@ def name(text: str, most: int = 30) -> Text:
         return full
     tail = most * 2 // 5
     return Said(full[: most - 1 - tail] + "…" + full[-tail:], full)
-
-
-def epoch(iso: str) -> float:
-    """Seconds since 1970 of an ISO 8601 text (Ollama writes nanoseconds: cut to microseconds)."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", iso)).timestamp()
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

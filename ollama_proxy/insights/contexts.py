@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 from ollama_proxy.exchange import model_key
 from ollama_proxy.records import ModelInfo
 
-LEAST = 4
+LEAST, MOST = 4, 2**31
 MAX_MODELS = 500
 
 
 def asked_context(options: dict[str, Any] | None) -> int | None:
     """The `num_ctx` of a request's options, as Ollama takes it; None if it names none."""
     asked = (options or {}).get("num_ctx")
-    if isinstance(asked, bool) or not isinstance(asked, int | float) or not isfinite(asked):
-        return None
-    return max(LEAST, int(asked))
+    if type(asked) is int:
+        return max(LEAST, min(asked, MOST))
+    if isinstance(asked, float) and isfinite(asked):
+        return max(LEAST, int(min(asked, MOST)))
+    return None
 
 
 class Contexts:

@@ -7,21 +7,23 @@ over many calls.
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, ran_model
+from ollama_proxy.ids import epoch
 from ollama_proxy.insights.contexts import Contexts, asked_context
+from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
+from ollama_proxy.insights.prompt_start import PromptStarts
 from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
 from ollama_proxy.insights.waits import REMEMBERED, Span, Wait, Waits
+from ollama_proxy.insights.waste import Wastes
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 
 _GENERATES = (
@@ -32,18 +34,23 @@ _GENERATES = (
     "/v1/responses",
     "/v1/messages",
 )
+MAX_MODELS = 500
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
+PAUSE = 0.25
+"""Seconds between two looks at all that runs."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
 
 class Running(NamedTuple):
-    """A call on its way: its model, its options, and when it came."""
+    """A call on its way: its model, its options, when it came and from whom; the tokens written."""
 
     model: str
     options: dict[str, Any] | None
     since: float
+    client: str | None = None
+    written: int | None = None
 
 
 class Judging:
@@ -68,8 +75,12 @@ class Judging:
         self._contexts = Contexts()
         self._cuts = PromptCuts()
         self._reloads = Reloads()
+        self._starts = PromptStarts()
         self._waits = Waits()
-        self._waiting: dict[str, Call] = {}
+        self._wastes = Wastes()
+        self._waiting: dict[str, Noted] = {}
+        self._share_at = float("-inf")
+        self._estimator = Estimator()
 
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
@@ -79,11 +90,12 @@ class Judging:
         self._contexts.looked(models, at, asking, self._key)
         ahead = self._clock() - self._now()
         expires = (
-            (self._key(model.name), epoch(model.expires_at))
+            (self._key(model.name), _moment(model.expires_at))
             for model in models
             if model.loaded and model.expires_at
         )
         self._reloads.looked({key: at + ahead for key, at in expires if at is not None})
+        self._share_out()
 
     def _key(self, name: str) -> str:
         """Of several names of a model always the same."""
@@ -93,32 +105,82 @@ class Judging:
     def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None:
         if call.model is None or not ran_model(call.path):
             return None
-        facts = _Facts.of(call, self._key(call.model))
+        facts = _Facts.of(call, exchange.observation.asked, self._key(call.model))
         if not call.path.endswith(_GENERATES):
             # Of an embedding: what it put out of memory.
-            reload = self._reload(call, exchange, facts, None, None)
-            return {"reload": reload} if reload else None
+            return _known(
+                {
+                    "reload": self._reload(call, exchange, facts, None, None),
+                    "waste": self._waste(call, exchange, facts, None),
+                    "deadline": _deadline(call, exchange),
+                }
+            )
         context = None
-        if call.input_tokens is not None:
-            self._contexts.served(facts.model, facts.asked, self._clock())
+        # Also of one that was broken off: it may have loaded the model.
+        self._contexts.served(facts.model, facts.asked, self._clock())
+        if call.input_tokens:
             context = self._contexts.of(facts.model, facts.asked)
-            if context is None and self._looks[facts.model] < MOST_LOOKS:
+            few = self._looks[facts.model] < MOST_LOOKS and len(self._looks) < MAX_MODELS
+            if context is None and few:
                 self._looks[facts.model] += 1
                 self._look()
         hidden = self._hidden(call, exchange, facts)
+        served = self._served(call, exchange, facts)
         found = {
             "prompt_cut": self._cut(call, exchange, facts, context),
             "overrun": _overrun(call, facts, context),
             "reload": self._reload(call, exchange, facts, context, hidden),
+            "prompt_start": self._start(call, exchange, facts),
+            "waste": self._waste(call, exchange, facts, served),
+            "deadline": _deadline(call, exchange),
         }
-        self._wait(call, exchange, facts, hidden)
-        return {name: told for name, told in found.items() if told} or None
+        self._wait(call, exchange, served, facts.model, hidden)
+        self._learn(call, exchange, facts, hidden)
+        return _known(found)
+
+    def estimate(
+        self,
+        model: str,
+        *,
+        size: int | None,
+        most: int | None,
+        client: str | None,
+        slots: Callable[[str], int],
+        loaded: Callable[[str], bool],
+        before: float | None = None,
+        runs: int = RUNS,
+    ) -> Estimate | None:
+        """What a call would take that is sent now, or that came at that moment; see `Estimator`."""
+        key = self._key(model)
+        ahead = [
+            Ahead(one.client, one.written)
+            for one in self._running()
+            if self._key(one.model) == key and (before is None or one.since < before)
+        ]
+        return self._estimator.estimate(
+            key,
+            size=size,
+            most=most,
+            client=client,
+            ahead=ahead,
+            slots=slots(key),
+            loaded=bool(ahead) or loaded(key),
+            runs=runs,
+        )
+
+    def _learn(self, call: Call, exchange: Exchange, facts: _Facts, hidden: Span | None) -> None:
+        seen = exchange.observation
+        if seen.sketch is not None and call.state == State.COMPLETED:
+            waited = 0.0 if hidden is None else hidden.ended - hidden.begun
+            load = (call.load or 0.0) - waited
+            loaded = load if load >= SHORTEST else None
+            self._estimator.ended(facts.model, call, seen.sketch.size, loaded)
 
     def _cut(
         self, call: Call, exchange: Exchange, facts: _Facts, context: int | None
     ) -> dict[str, Any] | None:
         seen = exchange.observation
-        if seen.sketch is None or call.input_tokens is None:
+        if seen.sketch is None or not call.input_tokens:
             return None
         verdict = self._cuts.judge(
             Prompt(
@@ -166,33 +228,95 @@ class Judging:
                 load=None if call.load is None else call.load - waited,
                 arrived=exchange.started,
                 ended=exchange.ended or exchange.started,
-                unloads=call.done_reason == "unload" or keep_alive == 0,
+                unloads=call.state == State.COMPLETED
+                and (call.done_reason == "unload" or keep_alive == 0),
                 failure=_failure(call),
+                served=call.input_tokens is not None,
                 keep_alive=keep_alive,
             )
         )
         return None if found is None else _told(found)
 
-    def _wait(self, call: Call, exchange: Exchange, facts: _Facts, hidden: Span | None) -> None:
+    def _start(self, call: Call, exchange: Exchange, facts: _Facts) -> dict[str, Any] | None:
+        """Where the prompt left what the model had read before, and what that cost, by share."""
+        seen = exchange.observation
+        if seen.sketch is None or not call.input_tokens:
+            return None
+        moved = self._starts.ended(facts.model, call.client, seen.sketch)
+        if moved is None or call.prefill_cached:
+            return None
+        seconds = None if call.prefill is None else call.prefill * moved.share
+        return {
+            "at": moved.at,
+            "tokens": round(call.input_tokens * moved.share),
+            "seconds": seconds,
+        }
+
+    def _waste(
+        self, call: Call, exchange: Exchange, facts: _Facts, served: Span | None
+    ) -> dict[str, Any] | None:
+        seconds = None if served is None else served.ended - served.begun
+        mark = exchange.observation.request_mark
+        found = self._wastes.ended(call, facts.model, mark, seconds)
+        return None if found is None else msgspec.structs.asdict(found)
+
+    def _wait(
+        self,
+        call: Call,
+        exchange: Exchange,
+        served: Span | None,
+        model: str,
+        hidden: Span | None,
+    ) -> None:
         """Tell who was in service, and share out the waits that are known by now."""
-        served = _served(call, exchange, facts, self._waits)
         if served is not None:
             waited = [] if hidden is None else [hidden]
             if call.queue:
                 waited.append(Span(served.begun - call.queue, served.begun))
             occupied = _with_load(call, exchange, served, hidden)
-            self._waits.ended(facts.model, call.id, call.client, served=occupied, waited=waited)
-            self._waiting[call.id] = call
+            self._waits.ended(model, call.id, call.client, served=occupied, waited=waited)
+            self._waiting[call.id] = Noted(call.id, call.model, call.client, [])
             while len(self._waiting) > REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
+        if self._clock() >= self._share_at:
+            self._share_out()
+
+    def _share_out(self) -> None:
+        """Share out the waits that are known by now, and say so."""
+        now = self._clock()
+        self._share_at = now + PAUSE
+        if self._waits.unknown:
+            for wait in self._waits.shared_out(self._oldest(), now):
+                waiter = self._waiting.get(wait.call)
+                if waiter is not None and wait.blamed:
+                    self._note(_shares(waiter, wait))
+
+    def _oldest(self) -> dict[str, float]:
+        """When the oldest of each model's calls came that run, or were not judged yet."""
         oldest: dict[str, float] = {}
         for one in self._running():
             key = self._key(one.model)
             oldest[key] = min(one.since, oldest.get(key, one.since))
-        for wait in self._waits.shared_out(oldest, self._clock()):
-            waiter = self._waiting.get(wait.call)
-            if waiter is not None:
-                self._note(_shares(waiter, wait))
+        return oldest
+
+    def _served(self, call: Call, exchange: Exchange, facts: _Facts) -> Span | None:
+        """When it was in service; estimated where Ollama did not say, None where it never was.
+
+        A call that was broken off before its answer was in service, unless an older one still is.
+        """
+        ended = exchange.ended or exchange.started
+        if call.prefill is not None and call.decode is not None:
+            return Span(ended - call.prefill - call.decode, ended)
+        if exchange.first_byte is None:
+            if call.state != State.CANCELLED:
+                return None
+            if any(
+                one.since < exchange.started and self._key(one.model) == facts.model
+                for one in self._running()
+            ):
+                return None
+        before = self._waits.previous_end(facts.model, exchange.first_byte or ended)
+        return Span(max(exchange.started, before or exchange.started), ended)
 
 
 class _Facts(NamedTuple):
@@ -206,12 +330,12 @@ class _Facts(NamedTuple):
     most: int | None
 
     @classmethod
-    def of(cls, call: Call, model: str) -> _Facts:
+    def of(cls, call: Call, asked: dict[str, Any] | None, model: str) -> _Facts:
         native = "/v1/" not in call.path
-        options = call.options if native else None
+        options = asked if native else None
         keep = _number(options, "num_keep")
-        limits = ("num_predict",) if native else _V1_LIMITS
-        most = [found for name in limits if (found := _number(call.options, name)) is not None]
+        limits, said = (("num_predict",), options) if native else (_V1_LIMITS, call.options)
+        most = [found for name in limits if (found := _number(said, name)) is not None]
         return cls(
             model,
             native,
@@ -226,22 +350,24 @@ _V1_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def _same(models: Iterable[ModelInfo]) -> dict[str, str]:
-    """Each further name of a model, with its first: they share what is loaded."""
-    first: dict[str, str] = {}
-    same = {}
+    """Each name of a model, with the first of them by the alphabet: they share what is loaded."""
+    names: dict[str, list[str]] = {}
     for model in models:
         if model.digest:
-            key = model_key(model.name)
-            same[key] = first.setdefault(model.digest, key)
-    return same
+            names.setdefault(model.digest, []).append(model_key(model.name))
+    return {name: min(others) for others in names.values() for name in others}
 
 
-def epoch(text: str) -> float | None:
-    """Seconds since 1970 of Ollama's ISO times, which have nanoseconds; None for what is none."""
+def _moment(text: str) -> float | None:
+    """Seconds since 1970; None for what is no time."""
     try:
-        return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
+        return epoch(text)
     except (ValueError, OverflowError):
         return None
+
+
+def _known(found: dict[str, dict[str, Any] | None]) -> dict[str, Any] | None:
+    return {name: told for name, told in found.items() if told} or None
 
 
 def _number(options: Mapping[str, Any] | None, name: str) -> int | None:
@@ -263,6 +389,14 @@ def _overrun(call: Call, facts: _Facts, context: int | None) -> dict[str, Any] |
     return None if found is None else {**msgspec.structs.asdict(found), "context": context}
 
 
+def _deadline(call: Call, exchange: Exchange) -> dict[str, Any] | None:
+    """Whether the answer was there when its client needed it."""
+    if exchange.deadline is None or call.duration is None:
+        return None
+    met = call.state == State.COMPLETED and call.duration <= exchange.deadline
+    return {"seconds": exchange.deadline, "met": met}
+
+
 def _failure(call: Call) -> str | None:
     if call.reason == Reason.RUNNER_DIED:
         return "runner_died"
@@ -275,17 +409,6 @@ def _told(found: Reload) -> dict[str, Any]:
     return {"cause": found.cause, "seconds": found.seconds, "changed": changed, "by": found.by}
 
 
-def _served(call: Call, exchange: Exchange, facts: _Facts, waits: Waits) -> Span | None:
-    """When the call was in service; estimated where Ollama did not say, None where it never was."""
-    ended = exchange.ended or exchange.started
-    if call.prefill is not None and call.decode is not None:
-        return Span(ended - call.prefill - call.decode, ended)
-    if exchange.first_byte is None:
-        return None
-    before = waits.previous_end(facts.model, exchange.first_byte)
-    return Span(max(exchange.started, before or exchange.started), ended)
-
-
 def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:
     """A call that loads its model keeps it from all others meanwhile."""
     begun = exchange.started if hidden is None else hidden.ended
@@ -293,11 +416,11 @@ def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None
     return Span(min(begun, served.begun), served.ended) if loads else served
 
 
-def _shares(waiter: Call, wait: Wait) -> Noted:
+def _shares(waiter: Noted, wait: Wait) -> Noted:
     least = SHOWN_SHARE * wait.seconds
     found = [
         Occurrence(kind="waited", other=other, seconds=seconds)
         for other, seconds in wait.blamed.items()
         if seconds >= least
     ]
-    return Noted(waiter.id, waiter.model, waiter.client, found)
+    return msgspec.structs.replace(waiter, occurrences=found)

@@ -18,8 +18,14 @@ KINDS = (
     "context_overrun",
     "context_full",
     "ceiling",
+    "prompt_start",
     "waited",
     *(f"reload_{cause}" for cause in RELOADS),
+    "left",
+    "repeated",
+    "embedded_again",
+    "thought_only",
+    "unfinished",
 )
 
 
@@ -44,6 +50,16 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
             yield Occurrence(kind="context_full", needed=needed)
         elif over["ended"] == "ceiling":
             yield Occurrence(kind="ceiling", tokens=call.output_tokens, seconds=call.decode)
+    if start := found.get("prompt_start"):
+        yield Occurrence(
+            kind="prompt_start",
+            detail=str(start["at"]),
+            tokens=start["tokens"],
+            seconds=start["seconds"],
+            estimated=True,
+        )
+    if waste := found.get("waste"):
+        yield Occurrence(**waste)
     if reload and reload["cause"] in RELOADS:
         yield _reload(reload)
 

@@ -75,6 +75,7 @@ class _Said(msgspec.Struct, frozen=True, gc=False):
     output: int
     cut: bool | None
     context: int | None
+    plain: bool
 
 
 NO_VERDICT = Verdict(None)
@@ -114,12 +115,13 @@ class PromptCuts:
             return Verdict(False, "context")
         parts = prompt.sketch.parts
         last = self._last(prompt)
-        grown = None if last is None else _grown(prompt, last[1])
+        alike = last is not None and last[1].plain and prompt.sketch.plain
+        grown = _grown(prompt, last[1]) if last is not None and alike else None
         if grown is not None:
             return grown
         if prompt.context is None or not prompt.sketch.plain or prompt.tokens > prompt.context:
             return NO_VERDICT
-        most = prompt.sketch.bytes + _A_MESSAGE * len(parts) + _A_PROMPT
+        most = prompt.sketch.size + _A_MESSAGE * len(parts) + _A_PROMPT
         if prompt.tokens <= most < prompt.context:
             return Verdict(False, "bytes")
         return _by_estimate(prompt, prompt.context, tokens, whole, last)
@@ -143,7 +145,9 @@ class PromptCuts:
             tokens.learn(sums, prompt.tokens + verdict.lost)
         key = prompt.model, sketch.parts[-1].mark
         self._said.pop(key, None)
-        self._said[key] = _Said(prompt.tokens, prompt.output or 0, verdict.cut, prompt.context)
+        self._said[key] = _Said(
+            prompt.tokens, prompt.output or 0, verdict.cut, prompt.context, sketch.plain
+        )
         if len(self._said) > REMEMBERED:
             self._said.popitem(last=False)
 

@@ -24,6 +24,7 @@ REMEMBERED = 32
 MAX_MODELS = 500
 
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
+_LONGEST = 10**9
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _COMPARED = ("num_batch", "num_thread", "main_gpu", "use_mmap", "draft_num_predict", "shift")
 _DEFAULTS: dict[str, Any] = {"num_batch": 512}
@@ -35,6 +36,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left.
     `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
+    `served`: it got an answer, though its load may not be known.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     unloads: bool = False
     failure: str | None = None
     keep_alive: float | None = None
+    served: bool = False
 
 
 class Reload(msgspec.Struct, frozen=True):
@@ -93,7 +96,12 @@ class Reloads:
         """Why this call loaded its model; None if it did not, or nothing is known of before."""
         last = self._last.get(call.model)
         if call.load is None:
-            self._note_failure(call, last)
+            if call.served:  # by /v1, which names no options: the model is loaded without any now
+                self._remember(call, last, loaded=False)
+            else:
+                self._note_failure(call, last)
+            return None
+        if last is None and len(self._last) >= MAX_MODELS:
             return None
         warm = self._warm.setdefault(call.model, deque(maxlen=REMEMBERED))
         limit = max(SHORTEST, TIMES_WARM * median(warm)) if warm else SHORTEST
@@ -153,7 +161,9 @@ def keep_alive_seconds(asked: object) -> float | None:
     if isinstance(asked, bool):
         return None
     if isinstance(asked, int | float):
-        return float(asked)
+        return float(max(-_LONGEST, min(asked, _LONGEST)))
+    if asked == "0":
+        return 0.0
     found = _TIME.findall(asked) if isinstance(asked, str) else []
     if not found or "".join(map("".join, found)) != str(asked).lstrip("-"):
         return None

@@ -20,8 +20,9 @@ _DOUBT = (0.05, 0.4, 0.2, 0.3, 0.8, 0.4, 0.6, 1.0, 3.0, 8.0)
 """How far a model's weights may lie from these."""
 _NOISE = 0.05
 """Of a count: how far an estimate by the true weights may be off."""
-_ENOUGH, _CLOSE = 200, 0.02
-"""After so many calls nothing is learnt from one that was estimated that well: it costs 40 us."""
+_ENOUGH, _CLOSE, _SELDOM = 200, 0.02, 8
+"""After so many calls learning is from each eighth, if it was not estimated that well: it costs 40
+us."""
 _N = len(CLASSES) + 2
 
 
@@ -39,7 +40,7 @@ class Tokens:
     """One model's weights."""
 
     def __init__(self) -> None:
-        self.learnt = 0
+        self.learnt = self._seen = 0
         self._weights = list(START)
         self._spread = [
             [doubt * doubt if row == column else 0.0 for column in range(_N)]
@@ -59,7 +60,8 @@ class Tokens:
         if tokens <= 0:
             return
         error = 1.0 - self.estimate(sums) / tokens
-        if self.learnt >= _ENOUGH and abs(error) < _CLOSE:
+        self._seen += 1
+        if self.learnt >= _ENOUGH and (abs(error) < _CLOSE or self._seen % _SELDOM):
             return
         used = [index for index, value in enumerate(sums) if value]
         scaled = [value / tokens for value in sums]

@@ -31,15 +31,11 @@ class Span(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Whose wait, and when; `blamed` maps callers to seconds, None is a caller without a name."""
+    """Who waited, and how long; `blamed` maps callers to seconds, None is one without a name."""
 
     call: str
-    span: Span
+    seconds: float
     blamed: Mapping[str | None, float]
-
-    @property
-    def seconds(self) -> float:
-        return self.span.ended - self.span.begun
 
 
 class _Served(NamedTuple):
@@ -53,7 +49,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._served: dict[str, deque[_Served]] = {}
-        self._open: deque[tuple[str, str, Span]] = deque(maxlen=REMEMBERED)
+        self._open: deque[tuple[str, str, list[Span]]] = deque(maxlen=REMEMBERED)
 
     def ended(
         self, model: str, call: str, client: str | None, *, served: Span, waited: Iterable[Span]
@@ -63,9 +59,14 @@ class Waits:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         spans.append(_Served(call, client, served))
-        for span in waited:
-            if span.ended - span.begun >= SHORTEST:
-                self._open.append((model, call, span))
+        long = [span for span in waited if span.ended - span.begun >= SHORTEST]
+        if long:
+            self._open.append((model, call, long))
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there are waits that were not shared out yet."""
+        return bool(self._open)
 
     def hidden_in_load(self, model: str, load: Span) -> Span | None:
         """What of a load was waiting for calls of the model as it was loaded before.
@@ -85,12 +86,17 @@ class Waits:
         """The waits that are known by now. `oldest`: when each model's oldest running call came."""
         waiting = list(self._open)
         self._open.clear()
-        for model, call, span in waiting:
-            if oldest.get(model, now) < span.ended and now - span.ended < PATIENCE:
-                self._open.append((model, call, span))
+        for model, call, spans in waiting:
+            ended = max(span.ended for span in spans)
+            if oldest.get(model, now) < ended and now - ended < PATIENCE:
+                self._open.append((model, call, spans))
                 continue
-            others = (one for one in self._served[model] if one.call != call)
-            yield Wait(call, span, _shares(span, others))
+            others = [one for one in self._served[model] if one.call != call]
+            blamed: dict[str | None, float] = defaultdict(float)
+            for span in spans:
+                for client, seconds in _shares(span, others).items():
+                    blamed[client] += seconds
+            yield Wait(call, sum(span.ended - span.begun for span in spans), dict(blamed))
 
 
 def _shares(wait: Span, served: Iterable[_Served]) -> dict[str | None, float]:

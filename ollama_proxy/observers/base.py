@@ -59,6 +59,8 @@ class Observer:
     def request(self, body: bytes, whole: bool) -> None:
         """The request's body, once; its first `REQUEST_LIMIT` bytes if there are more."""
         whole = whole and len(body) <= REQUEST_LIMIT
+        if whole and self.reads_all:
+            self.observation.request_mark = hash(body)
         self._guarded(self._request, body[:REQUEST_LIMIT], whole)
 
     def response(self, status: int, content_type: str, content_encoding: str) -> None:

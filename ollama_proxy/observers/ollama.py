@@ -13,7 +13,7 @@ import msgspec
 from ollama_proxy.exchange import Observation
 from ollama_proxy.observers.base import Observer
 from ollama_proxy.observers.errors import message_of
-from ollama_proxy.observers.options import asked
+from ollama_proxy.observers.options import asked, asked_of_model
 from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.reading import count, decode, name, seconds, text, usual
 from ollama_proxy.observers.requests import (
@@ -236,6 +236,7 @@ class EmbedObserver(Observer):
         request, sure = self._read_request(REQUEST, body, whole)
         self.observation.model = name(request.model) or self.observation.model
         self.observation.options = self._options(request, sure)
+        self.observation.asked = asked_of_model(request)
         self.observation.streamed = False
         keep_prompt(first_text(request.prompt, request.input), self.observation, self.privacy)
 
@@ -263,6 +264,7 @@ def keep_request(request: Request, observation: Observation, privacy: Privacy) -
     """Model and options, which all these routes have."""
     observation.model = name(request.model) or observation.model
     observation.options = native_options(request, privacy)
+    observation.asked = asked_of_model(request)
 
 
 def native_options(request: Request, privacy: Privacy) -> dict[str, Any] | None:

@@ -19,6 +19,17 @@ _KEYS = 32
 _KEY_LIMIT = 64
 _DURATION = re.compile(r"-?[\d.hmsuµn]{1,31}")
 _WORD = re.compile(r"[a-z]{1,16}")
+_OF_MODEL = (
+    "num_ctx",
+    "num_keep",
+    "num_predict",
+    "num_batch",
+    "num_thread",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "draft_num_predict",
+)
 _V1 = (
     "temperature",
     "top_p",
@@ -54,6 +65,17 @@ def asked(
     if format_:
         kept["format"] = "json" if format_ == "json" else "schema"
     return kept or None
+
+
+def asked_of_model(request: Request) -> dict[str, Any]:
+    """What a native request asks for that decides how its model is loaded, and a prompt cut."""
+    options = request.options if isinstance(request.options, dict) else {}
+    found = {name: options[name] for name in _OF_MODEL if _is_plain(options.get(name))}
+    if isinstance(request.shift, bool):
+        found["shift"] = request.shift
+    if _is_plain(request.keep_alive) or _matches(_DURATION, request.keep_alive):
+        found["keep_alive"] = request.keep_alive
+    return found
 
 
 def asked_v1(request: Request, whole: bool, privacy: Privacy) -> dict[str, Any] | None:

@@ -64,6 +64,7 @@ class Request(msgspec.Struct):
     template: Any = None
     suffix: Any = None
     context: Any = None
+    shift: Any = None
 
 
 REQUEST = Form(Request)

@@ -19,7 +19,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ollama_proxy.exchange import iso
+from ollama_proxy.ids import iso
+from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 
@@ -118,7 +119,10 @@ class ModelSensor:
             if (old.up, old.loop) != (new.up, new.loop):
                 self._tell(new)
             if self._on_look is not None:
-                self._on_look(old, new)
+                try:
+                    self._on_look(old, new)
+                except Exception as error:  # noqa: BLE001 - guard: background loop
+                    log.error("what follows from a look failed: %s", where(error))
             return new
 
     async def _run(self) -> None:
@@ -233,11 +237,11 @@ class ModelSensor:
         )
 
     def _tell(self, health: UpstreamHealth) -> None:
-        where = self._upstream.partition("://")[2]
+        address = self._upstream.partition("://")[2]
         if health.up:
-            log.info("Ollama at %s is up, version %s", where, health.version or "unknown")
+            log.info("Ollama at %s is up, version %s", address, health.version or "unknown")
         else:
-            log.warning("Ollama at %s is down: %s", where, health.error)
+            log.warning("Ollama at %s is down: %s", address, health.error)
 
 
 def pause_down(failed: int, first: float, last: float) -> float:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -127,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Unplayable as error:
         sys.exit(_refused(str(error)))
     except OSError as error:
-        cause = os.strerror(error.errno) if error.errno else str(error)
+        known = error.errno and not isinstance(error, socket.gaierror)
+        cause = os.strerror(error.errno or 0) if known else error.strerror or str(error)
         sys.exit(_refused(f"cannot listen on {flags.listen}: {cause}; choose another --listen"))
 
 

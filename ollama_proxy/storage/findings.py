@@ -10,7 +10,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from ollama_proxy.exchange import first_id, iso, model_key, moment_of
+from ollama_proxy.exchange import model_key
+from ollama_proxy.ids import first_id, iso, moment_of
 from ollama_proxy.records import Filter, Finding, Noted
 
 QUIET_SECONDS = 6 * 3600.0

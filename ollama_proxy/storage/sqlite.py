@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Reason, State, iso
+from ollama_proxy.exchange import Call, Reason, State
+from ollama_proxy.ids import iso
 from ollama_proxy.insights.occurring import occurrences
 from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
 from ollama_proxy.replay import Capture
@@ -205,11 +206,12 @@ class SqliteStore:
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
             with self._transaction() as connection:
                 marks.forget(connection, cutoff)
-                findings.forget(connection)
         if not removed and max_rows is not None:
             removed = self._forget(self._rows_above(max_rows))
         if not removed and max_bytes is not None:
             removed = self._forget(self._rows_beyond(max_bytes))
+        with self._transaction() as connection:
+            findings.forget(connection)
         return self._shrink() or removed > 0
 
     def size_bytes(self) -> int:

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ollama_proxy.exchange import Call, State, iso, text_size
+from ollama_proxy.exchange import Call, State, text_size
+from ollama_proxy.ids import iso
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Store, StoreError
@@ -103,8 +104,11 @@ class Writer:
                 self._changed.notify_all()
 
     def note(self, noted: Noted) -> None:
-        """What was found out later about a call; written with the next calls."""
-        self._noted.append(noted)
+        """What was found out later about a call."""
+        with self._changed:
+            self._noted.append(noted)
+            if len(self._noted) == 1:
+                self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Write now what was put so far, and wait for it. False: it failed, or time ran out."""
@@ -196,7 +200,7 @@ class Writer:
                 self._changed.wait_for(self._is_urgent, self._retry)
             else:
                 self._changed.wait_for(
-                    lambda: self.pending or self._is_urgent(), self._until_prune()
+                    lambda: self.pending or self._noted or self._is_urgent(), self._until_prune()
                 )
                 self._changed.wait_for(
                     lambda: self.pending >= BATCH or self._is_urgent(),

@@ -20,7 +20,8 @@ from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
-from ollama_proxy.live import Live, Sink
+from ollama_proxy.listeners import Sink
+from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, Mark, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics

@@ -14,7 +14,8 @@ from ollama_proxy.admin.answers import json_errors
 from ollama_proxy.admin.security import ELSEWHERE
 from ollama_proxy.bus import encode
 from ollama_proxy.derived import KEYS
-from ollama_proxy.exchange import Call, State, first_id, iso, new_id
+from ollama_proxy.exchange import Call, State
+from ollama_proxy.ids import first_id, iso, new_id
 from ollama_proxy.records import Mark, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
 from ollama_proxy.storage.base import PAGE_CHARACTERS

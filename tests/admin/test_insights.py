@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from ollama_proxy.admin.answers import json_errors
+from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import sentence
 from ollama_proxy.admin.words import LANGUAGES
+from ollama_proxy.foretelling import Asked
+from ollama_proxy.insights.estimate import Estimate, Spread
 from ollama_proxy.insights.occurring import KINDS
 from ollama_proxy.records import Finding
 from tests.admin.support import WORDS, World, got, served
@@ -90,3 +96,25 @@ async def test_they_are_told_over_rest() -> None:
 def test_a_hostile_name_stays_a_name() -> None:
     said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"])
     assert "x\\u202e{model}\\u000a to {tokens}," in said
+
+
+async def test_an_estimate_over_rest() -> None:
+    asked: list[Asked] = []
+    spread = Spread(1.5, 3.0)
+
+    def estimate(about: Asked) -> Estimate | None:
+        asked.append(about)
+        return None if about.model == "new" else Estimate(spread, spread, spread, spread, 2, 40)
+
+    app = web.Application()
+    app.middlewares.append(json_errors)
+    Estimates(estimate, lambda: {"calls": 7}).add_routes(app)
+    async with TestClient(TestServer(app)) as client:
+        query = "model=m&prompt_chars=4000&max_tokens=9&client=a.py"
+        told = await got(client, f"/api/estimate?{query}")
+        assert asked == [Asked("m", 4000, 9, "a.py")]
+        assert (told["queue"], told["ahead"], told["calls"]) == ({"p50": 1.5, "p95": 3.0}, 2, 40)
+        assert (told["estimated"], told["came_true"]) == (True, {"calls": 7})
+        assert "too few calls" in (await got(client, "/api/estimate?model=new", 404))["error"]
+        for wrong in ("", "?model=m&prompt_chars=-1", "?model=m&max_tokens=x", "?model=m&state=x"):
+            await got(client, f"/api/estimate{wrong}", 400)

@@ -17,8 +17,9 @@ from aiohttp import ClientSession, CookieJar
 from ollama_proxy.admin.pages import DASHBOARD, POLICY, Pages, address, preferred
 from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
-from ollama_proxy.admin.words import LANGUAGES, Said, name
-from ollama_proxy.exchange import Reason, State, iso
+from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
+from ollama_proxy.exchange import Reason, State
+from ollama_proxy.ids import iso
 from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
 
@@ -118,6 +119,10 @@ def test_phases_that_ollama_did_not_report_are_not_made_up() -> None:
     assert phases(call(duration=4.0, time_to_first_token=1.0)) == [("before", 1.0), ("decode", 3.0)]
     loaded = phases(call(duration=4.0, load=1.0))
     assert loaded == [("load", 1.0), ("unknown", 3.0)]
+
+
+def test_what_cannot_be_seen_of_a_name_is_written_out() -> None:
+    assert visible("a\u2800\xad\u3164b") == "a\\u2800\\u00ad\\u3164b"
 
 
 def test_few_calls_have_no_percentile() -> None:

@@ -11,8 +11,9 @@ from ollama_proxy.admin.query import (
     is_id,
     parse_filter,
 )
-from ollama_proxy.exchange import first_id, model_key, new_id
+from ollama_proxy.exchange import model_key
 from ollama_proxy.filters import matches, spellings
+from ollama_proxy.ids import first_id, new_id
 from ollama_proxy.records import Filter
 from tests.storage.calls import NOON, make_call
 

@@ -16,7 +16,8 @@ from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
 from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
-from ollama_proxy.exchange import Call, iso, new_id
+from ollama_proxy.exchange import Call
+from ollama_proxy.ids import iso, new_id
 
 Json = dict[str, Any]
 EMPTY = {"count": 0, "mean": None, "p50": None, "p90": None, "p95": None, "p99": None, "max": None}

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.async_api import Browser, async_playwright
 
-from ollama_proxy.exchange import iso
+from ollama_proxy.ids import iso
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.fake import Fake, serve
 from tests.browser.scene import busy, noted

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.exchange import Call, iso
+from ollama_proxy.exchange import Call
+from ollama_proxy.ids import iso
 from tests.browser.fake import Fake, call, in_phase, model, spread, summary
 
 GB = 1_000_000_000

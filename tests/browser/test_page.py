@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from ollama_proxy.admin.pages import DASHBOARD, Pages
 from ollama_proxy.admin.words import Text, name, visible
-from ollama_proxy.exchange import iso
+from ollama_proxy.ids import iso
 from tests.browser.conftest import watched
 from tests.browser.fake import Fake, call, model, summary
 from tests.browser.scene import busy, noted

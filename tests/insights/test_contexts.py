@@ -30,6 +30,8 @@ def loaded(context: int, trained: int | None = None) -> list[ModelInfo]:
         ({"num_ctx": "8192"}, None),
         ({"num_ctx": True}, None),
         ({"num_ctx": float("inf")}, None),
+        ({"num_ctx": 10**400}, 2**31),
+        ({"num_ctx": 1e300}, 2**31),
         ({"num_ctx": None}, None),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ def judged(
     exchange = Exchange.begin("POST", path, None)
     exchange.started, exchange.ended = ended - (call.duration or 0.0), ended
     exchange.observation.sketch = sketch([("user", prompt)], True)
+    exchange.observation.asked = call.options
     return call, (judging or Judging())(call, exchange) or {}
 
 
@@ -187,7 +189,7 @@ def test_a_reload_whose_cause_is_not_known_is_no_finding() -> None:
 def test_who_was_waited_for_is_told_when_all_who_were_served_have_ended() -> None:
     noted: list[Noted] = []
     running = [Running("m:latest", None, 3.0)]
-    judging = Judging(lambda: running, noted.append, clock=lambda: 100.0)
+    judging = Judging(lambda: running, noted.append, clock=itertools.count(100).__next__)
     spans: dict[str, Any] = {"prefill": 1.0, "decode": 4.0}
     judged(judging, client="nightly_embed.py", ended=6.0, **spans)
     waiter, _ = judged(judging, client="signals.py", queue=3.0, ended=11.0, **spans)
@@ -206,7 +208,7 @@ def test_who_was_waited_for_is_told_when_all_who_were_served_have_ended() -> Non
 
 def test_the_wait_that_a_load_hides_is_a_wait() -> None:
     noted: list[Noted] = []
-    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    judging = Judging(note=noted.append, clock=itertools.count(100).__next__)
     first = {"num_ctx": 4096}
     judged(judging, client="a.py", ended=1.0, load=0.9, options=first)
     spans: dict[str, Any] = {"prefill": 1.0, "decode": 5.0, "duration": 6.0}
@@ -230,16 +232,44 @@ def test_the_wait_that_a_load_hides_is_a_wait() -> None:
 
 def test_who_loads_a_model_keeps_it_from_others() -> None:
     noted: list[Noted] = []
-    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    judging = Judging(note=noted.append, clock=itertools.count(100).__next__)
     judged(judging, client="a.py", ended=10.0, duration=10.0, load=8.0, prefill=1.0, decode=1.0)
     judged(judging, client="b.py", ended=12.0, duration=9.0, queue=7.0, prefill=1.0, decode=1.0)
     [told] = noted
     assert [(one.other, one.seconds) for one in told.occurrences] == [("a.py", 7.0)]
 
 
+def test_who_left_while_its_prompt_was_read_wasted_that_time() -> None:
+    running: list[Running] = []
+    judging = Judging(lambda: running, clock=itertools.count(100).__next__)
+    left: dict[str, Any] = {"state": "cancelled", "reason": "client_disconnected"}
+    left |= {"input_tokens": None, "output_tokens": None, "duration": 4.0}
+    _, found = judged(judging, ended=10.0, **left)
+    assert found["waste"] == {"kind": "left", "tokens": None, "seconds": 4.0}
+    # An older one has the model still: this one only waited.
+    running.append(Running("m:latest", None, 5.0))
+    assert "waste" not in judged(judging, ended=20.0, **left)[1]
+
+
+def test_a_prompt_of_no_tokens_is_not_judged_but_the_rest_is() -> None:
+    judging = Judging()
+    judged(judging, load=1.0)
+    _, found = judged(judging, input_tokens=0, load=1.0, ended=20.0, options={"num_ctx": 512})
+    assert "prompt_cut" not in found and "reload" in found
+
+
+def test_a_call_that_was_broken_off_may_have_loaded_the_model_too() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    judged(judging, prompt="hello", input_tokens=10)
+    left: dict[str, Any] = {"state": "cancelled", "input_tokens": None}
+    judged(judging, options={"num_ctx": 8192}, **left)
+    judging.looked([ModelInfo(name="m:latest", loaded=True, context_length=8192)], 2.0)
+    assert judged(judging)[1]["prompt_cut"]["context"] is None
+
+
 def test_where_ollama_told_no_durations_the_time_in_service_is_estimated() -> None:
     noted: list[Noted] = []
-    judging = Judging(note=noted.append, clock=lambda: 100.0)
+    judging = Judging(note=noted.append, clock=itertools.count(100).__next__)
     path = "/v1/chat/completions"
     call = make_call(path=path, model="m", client="v1.py", duration=5.0, input_tokens=10)
     exchange = Exchange.begin("POST", path, None)

@@ -135,6 +135,13 @@ def test_what_cannot_be_told_is_not_guessed(prompted: Prompt) -> None:
     assert PromptCuts().judge(prompted) == Verdict(None)
 
 
+def test_what_had_tools_before_tells_nothing_of_what_has_none() -> None:
+    cuts = PromptCuts()
+    cuts.judge(prompt(said(WORDS), 1900, 2048, plain=False, output=3))
+    title = said(WORDS, "yes", "A title?")
+    assert cuts.judge(prompt(title, 40, 2048)).cut is False
+
+
 def test_a_client_that_asked_for_an_error_gets_no_cut_prompt() -> None:
     assert judge(said(WORDS * 400), 1026, 2048, may_cut=False) == Verdict(False, "asked")
 

@@ -174,6 +174,8 @@ def test_a_call_says_itself_how_long_the_model_stays(
         (30, 30.0),
         (-1, -1.0),
         (0, 0.0),
+        ("0", 0.0),
+        (10**400, 1e9),
         ("", None),
         ("soon", None),
         ("5 m", None),
@@ -183,6 +185,15 @@ def test_a_call_says_itself_how_long_the_model_stays(
 )
 def test_a_keep_alive_as_a_request_has_it(asked: object, expected: float | None) -> None:
     assert keep_alive_seconds(asked) == expected
+
+
+def test_a_call_that_tells_no_load_may_have_changed_what_is_loaded() -> None:
+    reloads = Reloads()
+    reloads.ended(call({"num_ctx": 2048}, load=1.0))
+    assert reloads.ended(call(None, load=None, at=5, served=True, client="v1.py")) is None
+    found = reloads.ended(call({"num_ctx": 2048}, load=1.5, at=10))
+    assert found is not None
+    assert (found.cause, found.by, found.changed) == ("options", "v1.py", {"num_ctx": (4096, 2048)})
 
 
 def test_it_remembers_no_more_models_than_it_may() -> None:

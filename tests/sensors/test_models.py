@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ollama_proxy.exchange import iso
+from ollama_proxy.ids import iso
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 from ollama_proxy.sensors import models as models_module
 from ollama_proxy.sensors.models import PUT_OFF, ModelSensor, pause_down

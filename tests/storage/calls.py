@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from ollama_proxy.exchange import Call, iso, new_id
+from ollama_proxy.exchange import Call
+from ollama_proxy.ids import iso, new_id
 
 NOON = 1_790_000_000.0
 _seconds = itertools.count()

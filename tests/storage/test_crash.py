@@ -17,7 +17,8 @@ WRITING = """
 import sys, time
 from pathlib import Path
 from msgspec.structs import replace
-from ollama_proxy.exchange import Call, iso, new_id
+from ollama_proxy.exchange import Call
+from ollama_proxy.ids import iso, new_id
 from ollama_proxy.storage.sqlite import SqliteStore
 
 def call():

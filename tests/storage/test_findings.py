@@ -6,7 +6,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from ollama_proxy.exchange import Call, first_id, iso
+from ollama_proxy.exchange import Call
+from ollama_proxy.ids import first_id, iso
 from ollama_proxy.records import Filter, Finding, Noted, Occurrence
 from ollama_proxy.storage.findings import EVIDENCE, QUIET_SECONDS
 from ollama_proxy.storage.sqlite import SECONDS_A_DAY, SqliteStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ollama_proxy.exchange import first_id, iso
+from ollama_proxy.ids import first_id, iso
 from ollama_proxy.records import Filter, Mark
 from ollama_proxy.storage import marks
 from ollama_proxy.storage.sqlite import SECONDS_A_DAY, SqliteStore

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from ollama_proxy.exchange import Call, first_id
+from ollama_proxy.exchange import Call
 from ollama_proxy.filters import matches
+from ollama_proxy.ids import first_id
 from ollama_proxy.records import Filter
 from ollama_proxy.storage.base import StoreError, following
 from ollama_proxy.storage.search import PORTION

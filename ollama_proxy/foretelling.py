@@ -1,0 +1,71 @@
+"""What a call will take, asked of those that run and those that ran: brings both together.
+
+Not here: the estimating (`insights/estimate.py`), REST (`admin/estimates.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ollama_proxy.exchange import Call, Exchange
+from ollama_proxy.insights.estimate import FEW_RUNS, RUNS, Estimate
+from ollama_proxy.insights.judging import Judging, Running
+from ollama_proxy.live import Live
+from ollama_proxy.phases import Loaded
+
+
+class Asked(NamedTuple):
+    """A call that somebody thinks of sending: its prompt's bytes, the most tokens of its answer.
+    None is not said."""
+
+    model: str
+    size: int | None = None
+    most: int | None = None
+    client: str | None = None
+
+
+class Foretelling:
+    """`loaded` are the models that a look found in memory."""
+
+    def __init__(self, judging: Judging, live: Live, loaded: Callable[[], Loaded]) -> None:
+        self._judging, self._live, self._loaded = judging, live, loaded
+
+    def now(self, asked: Asked) -> Estimate | None:
+        """What a call takes that is sent now; None where too little is known."""
+        self._live.settle()
+        self._live.refreshed()
+        return self._told(asked, None)
+
+    def of(self, call: Call) -> Estimate | None:
+        """What a call takes from now on that runs already."""
+        exchange = next((one for one in self._live.exchanges if one.id == call.id), None)
+        if exchange is None or call.model is None:
+            return None
+        sketch = exchange.observation.sketch
+        most = (call.options or {}).get("num_predict")
+        size = None if sketch is None else sketch.size or None
+        limit = most if type(most) is int and most >= 0 else None
+        return self._told(Asked(call.model, size, limit, call.client), exchange)
+
+    def _told(self, asked: Asked, itself: Exchange | None) -> Estimate | None:
+        return self._judging.estimate(
+            asked.model,
+            size=asked.size,
+            most=asked.most,
+            client=asked.client,
+            slots=self._live.slots,
+            loaded=lambda model: self._loaded().holds(model),
+            before=None if itself is None else itself.started,
+            runs=RUNS if itself is None else FEW_RUNS,
+        )
+
+
+def in_service(live: Live) -> list[Running]:
+    """The calls that run a model, as far as it is known; also those that have just ended, of which
+    nobody was told yet."""
+    return [
+        Running(seen.model, seen.asked, one.started, one.client_name, seen.output_chunks)
+        for one in (*live.exchanges, *live.unrecorded)
+        if one.runs_model and (seen := one.observation).model
+    ]

@@ -1,0 +1,84 @@
+"""Work that was for nobody, or for nothing: what of a call's tokens and seconds was wasted. Pure.
+
+- `left`: the client had gone before its answer was there. Ollama stops then, but what it had done
+  was in vain.
+- `repeated`, `embedded_again`: word for word what this client had sent the model before, and got an
+  answer to. Equal requests are told by a hash that this process keyed; none is kept.
+- `thought_only`: the limit was used up by thinking, the answer itself is empty.
+- `unfinished`: a 200 whose answer has no end. Ollama breaks off so where a token comes 31 times.
+
+Not here: texts that repeat themselves, prompts that were cut (`prompt_cut.py`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from ollama_proxy.exchange import Call, Reason, State
+
+REMEMBERED = 5000
+"""Requests, the latest, that are known again."""
+EMBEDS = ("/api/embed", "/api/embeddings", "/v1/embeddings")
+
+
+class Waste(msgspec.Struct, frozen=True):
+    """None is not known."""
+
+    kind: str
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+class Wastes:
+    """Told of calls as they end."""
+
+    def __init__(self) -> None:
+        self._answered: OrderedDict[tuple[str, str | None, str, int], None] = OrderedDict()
+
+    def ended(
+        self, call: Call, model: str, mark: int | None, in_service: float | None
+    ) -> Waste | None:
+        """What of this call was wasted. `mark` is its request's hash, None where that was not seen
+        whole; `in_service` the seconds from where it was served to its end, if it was."""
+        if call.state == State.CANCELLED and call.reason == Reason.CLIENT_DISCONNECTED:
+            if in_service is None:
+                return None  # it still waited: nothing was done for it
+            return Waste("left", call.output_tokens or call.output_chunks, in_service)
+        if call.reason == Reason.INCOMPLETE:
+            return Waste("unfinished", call.output_tokens or call.output_chunks, in_service)
+        if call.state != State.COMPLETED:
+            return None
+        embeds = call.path.endswith(EMBEDS)
+        # What only loads a model, or keeps it loaded, has no prompt.
+        counts = mark is not None and (embeds or bool(call.input_tokens))
+        if counts and self._seen((model, call.client, call.path, mark or 0)):
+            kind = "embedded_again" if embeds else "repeated"
+            return Waste(kind, call.output_tokens, _worked(call))
+        if _thought_only(call):
+            return Waste("thought_only", call.output_tokens, _worked(call))
+        return None
+
+    def _seen(self, request: tuple[str, str | None, str, int]) -> bool:
+        """Whether this request was answered before; it is from now on."""
+        seen = request in self._answered
+        self._answered[request] = None
+        self._answered.move_to_end(request)
+        if len(self._answered) > REMEMBERED:
+            self._answered.popitem(last=False)
+        return seen
+
+
+def _thought_only(call: Call) -> bool:
+    if call.done_reason not in ("length", "max_tokens") or not call.thinking_characters:
+        return False
+    silent = call.streamed is True and call.time_to_first_answer is None
+    return call.response == "" or silent
+
+
+def _worked(call: Call) -> float | None:
+    """Seconds that the model worked for it; of an embedding Ollama tells only the whole."""
+    if call.prefill is not None:
+        return call.prefill + (call.decode or 0.0)
+    return call.duration if call.path.endswith(EMBEDS) else None

@@ -1,0 +1,77 @@
+"""What a call will take: of calls that run and that ran, with a real `Live`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ollama_proxy.exchange import Exchange, State
+from ollama_proxy.foretelling import Asked, Foretelling, in_service
+from ollama_proxy.insights.judging import Judging
+from ollama_proxy.live import Live
+from ollama_proxy.phases import Loaded
+from ollama_proxy.sketch import sketch
+from tests.test_live import Arrived
+
+PROMPT = sketch([("user", "x" * 1000)], True)
+
+
+class World:
+    def __init__(self) -> None:
+        self.judging = Judging(running=lambda: in_service(self.live))
+        self.live = Live(judge=self.judging)
+        self.told = Foretelling(self.judging, self.live, lambda: Loaded.seen(["m"], 0.0))
+
+    def begin(self, **seen: Any) -> Exchange:
+        exchange = Exchange.begin("POST", "/api/chat", "a.py", named=True)
+        for name, value in {"model": "m", "sketch": PROMPT, **seen}.items():
+            setattr(exchange.observation, name, value)
+        self.live.start(Arrived(exchange))
+        return exchange
+
+    def ran(self, count: int) -> None:
+        """Calls of six seconds, one after the other."""
+        spans = {"prefill": 1.0, "decode": 5.0, "input_tokens": 250, "output_tokens": 50}
+        for number in range(count):
+            exchange = self.begin(**spans, total=6.0, load=0.001)
+            exchange.ended = exchange.started + 6.0 * (number + 1)
+            exchange.end(State.COMPLETED)
+            self.live.finish(exchange)
+        self.live.settle()
+
+
+async def test_one_that_runs_is_waited_for() -> None:
+    world = World()
+    assert world.told.now(Asked("m")) is None
+    world.ran(10)
+    free = world.told.now(Asked("m", client="a.py"))
+    assert free is not None and (free.queue.p50, round(free.total.p50, 3), free.ahead) == (0, 6, 0)
+    world.begin(output_chunks=25)
+    found = world.told.now(Asked("m:latest"))
+    assert found is not None
+    assert (round(found.queue.p50, 3), round(found.total.p50, 3), found.ahead) == (2.5, 8.5, 1)
+
+
+async def test_a_running_call_waits_for_those_before_it() -> None:
+    world = World()
+    world.ran(10)
+    first, second = world.begin(), world.begin()
+    first.started -= 1.0
+    ahead = [world.told.of(one.record()) for one in (first, second)]
+    assert [one and one.ahead for one in ahead] == [0, 1]
+    second.end(State.CANCELLED)
+    world.live.finish(second)
+    assert world.told.of(second.record()) is None
+
+
+async def test_only_what_runs_a_model_is_ahead_and_also_what_has_just_ended() -> None:
+    world = World()
+    pull = Exchange.begin("POST", "/api/pull", "a.py")
+    pull.observation.model = "m"
+    world.live.start(Arrived(pull))
+    assert in_service(world.live) == []
+    exchange = world.begin()
+    exchange.end(State.COMPLETED)
+    world.live.finish(exchange)
+    assert [one.model for one in in_service(world.live)] == ["m"]
+    world.live.settle()
+    assert in_service(world.live) == []
