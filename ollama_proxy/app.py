@@ -41,7 +41,7 @@ from ollama_proxy.insights.predictions import Predictions
 from ollama_proxy.limits import Limits
 from ollama_proxy.listeners import Sink
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
-from ollama_proxy.live import Live
+from ollama_proxy.live import SETTLE_AT, Live
 from ollama_proxy.marking import Marking
 from ollama_proxy.marks import Marks
 from ollama_proxy.names import Naming
@@ -206,8 +206,10 @@ class App:
         )
 
     def _running_models(self) -> set[str]:
-        self._live.settle()
-        return self._live.models
+        live = self._live
+        if len(live.unrecorded) <= SETTLE_AT:  # else it takes long, and these models are known
+            live.settle()
+        return live.models
 
     def _start_recording(self) -> None:
         retention = self.config.retention

@@ -36,6 +36,7 @@ REFRESH_SECONDS = 0.25
 SETTLE_AT = 10
 SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50
+PUT_OFF = 8  # ticks
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 _FAILED = (State.FAILED, State.TIMEOUT)
@@ -69,7 +70,7 @@ class Live:
         self._untold: dict[str, Running] = {}
         self._announced: set[str] = set()
         self._ended: deque[tuple[Exchange, Callable[[], None] | None]] = deque()
-        self._put_off = False
+        self._put_off = 0
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(), loaded
         self._prefills = Prefills()
@@ -240,7 +241,8 @@ class Live:
         return any(phase.name == "loading" for phase in phases.values())
 
     def _understand(self) -> None:
-        for running in self._untold.values():
+        """Read the requests of those that began just now, but not of thousands."""
+        for running in itertools.islice(self._untold.values(), TOLD_AT_ONCE):
             self._guarded(running.understand)
 
     @property
@@ -259,7 +261,7 @@ class Live:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """Of the running calls, each with its request read if that is here; see `moving_models`."""
+        """Of the running calls; see `moving_models`."""
         self._understand()
         return [call.exchange for call in self._running.values()]
 
@@ -345,10 +347,10 @@ class Live:
 
     def _tick(self) -> bool:
         """Tell what is new, and how far the rest is. False: nobody wants to know more."""
-        if len(self._ended) > SETTLE_AT and not self._put_off:
-            self._put_off = True  # hundreds that ended at once are recorded a few at a time
+        if len(self._ended) > SETTLE_AT and self._put_off < PUT_OFF:
+            self._put_off += 1  # thousands that ended at once are recorded a few at a time
             return True
-        self._put_off = False
+        self._put_off = 0
         self.tell_now()
         told = bool(self.bus.subscribers) and bool(self._running)
         if told:

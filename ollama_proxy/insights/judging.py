@@ -22,7 +22,7 @@ from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
 from ollama_proxy.insights.prompt_start import PromptStarts
 from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
-from ollama_proxy.insights.waits import REMEMBERED, Span, Wait, Waits
+from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Span, Wait, Waits
 from ollama_proxy.insights.waste import Wastes
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 
@@ -37,8 +37,8 @@ _GENERATES = (
 MAX_MODELS = 500
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
-PAUSE = 0.25
-"""Seconds between two looks at all that runs."""
+PAUSE, BREATH = 0.25, 0.02
+"""Seconds between two looks at all that runs; where there are many waits to share out."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -286,7 +286,10 @@ class Judging:
         now = self._clock()
         self._share_at = now + PAUSE
         if self._waits.unknown:
-            for wait in self._waits.shared_out(self._oldest(), now):
+            found = self._waits.shared_out(self._oldest(), now)
+            if len(found) == AT_ONCE:
+                self._share_at = now + BREATH
+            for wait in found:
                 waiter = self._waiting.get(wait.call)
                 if waiter is not None and wait.blamed:
                     self._note(_shares(waiter, wait))

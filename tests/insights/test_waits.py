@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ollama_proxy.insights.waits import PATIENCE, REMEMBERED, SHORTEST, Span, Wait, Waits
+from ollama_proxy.insights.waits import AT_ONCE, PATIENCE, REMEMBERED, SHORTEST, Span, Wait, Waits
 
 MODEL = "m:latest"
 
@@ -25,7 +25,16 @@ def ended(
 
 
 def told(waits: Waits, oldest: float | None = None, now: float = 100.0) -> list[Wait]:
-    return list(waits.shared_out({} if oldest is None else {MODEL: oldest}, now))
+    running = {} if oldest is None else {MODEL: oldest}
+    return waits.shared_out(running, now, most=REMEMBERED)
+
+
+def test_few_are_shared_out_at_once() -> None:
+    waits = Waits()
+    for number in range(2 * AT_ONCE + 1):
+        ended(waits, str(number), came=number - 1, served=(number, number + 1))
+    counts = [len(waits.shared_out({}, 100.0)) for _ in range(4)]
+    assert counts == [AT_ONCE, AT_ONCE, 1, 0]
 
 
 def test_a_wait_is_put_down_to_the_call_before() -> None:
