@@ -14,7 +14,6 @@ from ollama_proxy.insights.judging import Judging, Running
 from ollama_proxy.live import Live
 from ollama_proxy.phases import Loaded
 
-
 MANY = 200
 """Running calls beyond which none is estimated of itself: 2,000 took 10 ms."""
 
