@@ -740,3 +740,16 @@ async def test_a_record_that_cannot_be_made_takes_no_other_with_it() -> None:
     live.settle()
     assert [call.state for call in told.calls] == ["completed", "completed"]
     assert live.sink_errors == 1
+
+
+async def test_a_start_is_told_with_what_the_request_says() -> None:
+    sink = Told()
+    live = Live(sinks=[sink])
+    exchange = Exchange.begin("POST", "/api/chat", "pytest")
+
+    def understand() -> None:
+        exchange.observation.model = "m"
+
+    live.start(Arrived(exchange, understand=understand))
+    live.tell_now()
+    assert [call.model for call in sink.calls] == ["m"]

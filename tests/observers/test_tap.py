@@ -191,3 +191,9 @@ def test_a_look_that_takes_long_asks_for_a_pause() -> None:
     assert watched.piece(BLOCK)
     watched.pending.append(piece("b").encode())
     assert not watched.piece(BLOCK)
+
+
+def test_the_first_piece_of_text_has_no_gap_before_it() -> None:
+    gaps = chat(piece(), piece("a"), piece("b"), piece("c"), DONE).gaps
+    assert gaps is not None
+    assert gaps.percentile(0.01) == pytest.approx(1.0, rel=0.1)
