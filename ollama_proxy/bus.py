@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.derived import view
-from ollama_proxy.exchange import Call
+from ollama_proxy.exchange import Call, Exchange
 
 _encoder = msgspec.json.Encoder()
 
@@ -36,6 +36,19 @@ def unspoken(call: Call) -> dict[str, Any]:
     row = view(call)
     row["prompt"] = row["response"] = row["options"] = None
     return row
+
+
+def progress(exchange: Exchange) -> dict[str, Any]:
+    """How far a running call is, as events tell it a few times a second."""
+    seen = exchange.observation
+    return {
+        "id": exchange.id,
+        "model": seen.model and exchange.shown(seen.model),
+        "duration": exchange.duration,
+        "output_chunks": seen.output_chunks,
+        "response_bytes": exchange.response_bytes,
+        "time_to_first_token": exchange.time_to_first_token,
+    }
 
 
 class Subscription:

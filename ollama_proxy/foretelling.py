@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ollama_proxy.exchange import Call, Exchange
 from ollama_proxy.insights.estimate import FEW_RUNS, RUNS, Estimate
-from ollama_proxy.insights.judging import Judging, Running
+from ollama_proxy.insights.judging import Judging
+from ollama_proxy.insights.serving import Running
 from ollama_proxy.live import Live
 from ollama_proxy.phases import Loaded
 
@@ -37,7 +38,7 @@ class Foretelling:
     def now(self, asked: Asked) -> Estimate | None:
         """What a call takes that is sent now; None where too little is known."""
         self._live.settle()
-        self._live.refreshed()
+        self._live.refresh()
         return self._told(asked, None)
 
     def of(self, call: Call) -> Estimate | None:
@@ -48,7 +49,7 @@ class Foretelling:
         if exchange is None:
             return None
         sketch = exchange.observation.sketch
-        most = (call.options or {}).get("num_predict")
+        most = (exchange.observation.asked or {}).get("num_predict")
         size = None if sketch is None else sketch.size or None
         limit = most if type(most) is int and most >= 0 else None
         return self._told(Asked(call.model, size, limit, call.client), exchange)

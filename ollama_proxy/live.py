@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.bus import EventBus, Subscription, unspoken
+from ollama_proxy.bus import EventBus, Subscription, progress, unspoken
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
 from ollama_proxy.listeners import Judge, Meter, Running, Sink
@@ -36,7 +36,7 @@ REFRESH_SECONDS = 0.25
 SETTLE_AT = 10
 SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50
-PUT_OFF = 8  # ticks
+PUT_OFF = 8  # ticks that nothing is told while very many that ended are recorded
 MOMENT = 0.02
 _FRESH = REFRESH_SECONDS - 0.01  # libuv's timers count whole milliseconds, and may come early
 _FAILED = (State.FAILED, State.TIMEOUT)
@@ -233,8 +233,7 @@ class Live:
         Asked each few seconds, so no call's answer is looked at for it: that of hundreds of streams
         would take a tenth of a second.
         """
-        self._understand()
-        running = [call.exchange for call in self._running.values()]
+        running = self.exchanges
         if any(exchange.path in TRANSFERS for exchange in running):
             return True
         phases = self._phases.of(running, self._loaded(), time.monotonic())
@@ -255,9 +254,10 @@ class Live:
         """How many calls this model (its key) was seen to serve at once."""
         return self._phases.slots.of(model)
 
-    def refreshed(self) -> list[Exchange]:
-        """Of the running calls, each brought up to what has passed."""
-        return [call.exchange for call in self._refreshed()]
+    def refresh(self) -> None:
+        """Bring all running calls up to what has passed."""
+        for _ in self._refreshed():
+            pass
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -356,7 +356,7 @@ class Live:
         if told:
             phases = self.phases()
             running = [
-                _progress(call.exchange) | phases.get(id, {})
+                progress(call.exchange) | phases.get(id, {})
                 for id, call in self._running.items()
                 if id not in self._untold
             ]
@@ -395,15 +395,3 @@ class Live:
         if name not in self._logged:
             self._logged.add(name)
             log.error("%s failed: %s (further errors are only counted)", name, where(error))
-
-
-def _progress(exchange: Exchange) -> dict[str, Any]:
-    seen = exchange.observation
-    return {
-        "id": exchange.id,
-        "model": seen.model and exchange.shown(seen.model),
-        "duration": exchange.duration,
-        "output_chunks": seen.output_chunks,
-        "response_bytes": exchange.response_bytes,
-        "time_to_first_token": exchange.time_to_first_token,
-    }

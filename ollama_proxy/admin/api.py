@@ -96,7 +96,7 @@ class Api:
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
-        self.history = History(live, reader, now)
+        self.history = History(live, reader, now)  # for the other answers, too
         self._calls = Calls(self.history, facts.own_url, now)
         self.exports = Export(self.history.search_all, now)
         self.events = Events(

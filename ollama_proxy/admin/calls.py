@@ -19,11 +19,9 @@ from ollama_proxy.replay import FORMS, ReplayError, forms_of
 SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
 """In an answer of which not all was looked through: the id to go on `before`."""
 
-WHICH_FORMS = "forms"
-
-
 INCOMPLETE = "X-Ollama-Proxy-Incomplete"
 """In an answer of what memory knew alone: why."""
+WHICH_FORMS = "forms"
 
 
 class Calls:

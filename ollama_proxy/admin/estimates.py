@@ -5,7 +5,6 @@ Not here: how it is estimated (`insights/estimate.py`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +12,11 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.answers import json_answer
-from ollama_proxy.admin.query import ParameterError, single
+from ollama_proxy.admin.query import ParameterError, single, whole_number
 from ollama_proxy.foretelling import Asked
 from ollama_proxy.insights.estimate import Estimate
 
 PARAMETERS = ("model", "prompt_chars", "max_tokens", "client")
-_NUMBER = re.compile("[0-9]{1,9}").fullmatch
 
 
 class Estimates:
@@ -36,7 +34,7 @@ class Estimates:
         said = single(request.query.items(), PARAMETERS)
         if not said.get("model"):
             raise ParameterError("model: must be given, as in model=llama3.2")
-        size, most = (_number(name, said.get(name)) for name in ("prompt_chars", "max_tokens"))
+        size, most = (whole_number(name, said.get(name)) for name in ("prompt_chars", "max_tokens"))
         found = self._estimate(Asked(said["model"], size, most, said.get("client") or None))
         if found is None:
             raise web.HTTPNotFound(
@@ -44,11 +42,3 @@ class Estimates:
             )
         told = {"model": said["model"], **msgspec.to_builtins(found), "estimated": True}
         return json_answer(told | {"came_true": self._view()})
-
-
-def _number(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not _NUMBER(text):
-        raise ParameterError(f"{name}={text[:100]}: must be a whole number")
-    return int(text)

@@ -95,6 +95,15 @@ def parse_filter(
     )
 
 
+def whole_number(name: str, text: str | None) -> int | None:
+    """One parameter that is a whole number, or not given. Raises ParameterError."""
+    if text is None:
+        return None
+    if not _NUMBER(text):
+        raise ParameterError(f"{name}={text[:_SHOWN]}: must be a whole number")
+    return int(text)
+
+
 def is_id(text: str) -> bool:
     """Whether this can be a call's id (a ULID)."""
     return len(text) == 26 and _ID.issuperset(text)

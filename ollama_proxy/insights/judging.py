@@ -22,9 +22,10 @@ from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
 from ollama_proxy.insights.prompt_start import PromptStarts
 from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
-from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Span, Wait, Waits
+from ollama_proxy.insights.serving import Running, Serving
+from ollama_proxy.insights.waits import Span
 from ollama_proxy.insights.waste import Wastes
-from ollama_proxy.records import ModelInfo, Noted, Occurrence
+from ollama_proxy.records import ModelInfo, Noted
 
 _GENERATES = (
     "/api/generate",
@@ -37,20 +38,6 @@ _GENERATES = (
 MAX_MODELS = 500
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
-PAUSE, BREATH = 0.25, 0.02
-"""Seconds between two looks at all that runs; where there are many waits to share out."""
-SHOWN_SHARE = 0.05
-"""Of a wait: what less than that is put down to is not told."""
-
-
-class Running(NamedTuple):
-    """A call on its way: its model, its options, when it came and from whom; the tokens written."""
-
-    model: str
-    options: dict[str, Any] | None
-    since: float
-    client: str | None = None
-    written: int | None = None
 
 
 class Judging:
@@ -68,7 +55,7 @@ class Judging:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._running, self._note, self._look = running, note, look
+        self._running, self._look = running, look
         self._clock, self._now = clock, now
         self._same_as: dict[str, str] = {}
         self._looks: Counter[str] = Counter()
@@ -76,10 +63,8 @@ class Judging:
         self._cuts = PromptCuts()
         self._reloads = Reloads()
         self._starts = PromptStarts()
-        self._waits = Waits()
+        self._serving = Serving(running, self._key, note, clock)
         self._wastes = Wastes()
-        self._waiting: dict[str, Noted] = {}
-        self._share_at = float("-inf")
         self._estimator = Estimator()
 
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
@@ -95,7 +80,7 @@ class Judging:
             if model.loaded and model.expires_at
         )
         self._reloads.looked({key: at + ahead for key, at in expires if at is not None})
-        self._share_out()
+        self._serving.share_out()
 
     def _key(self, name: str) -> str:
         """Of several names of a model always the same."""
@@ -110,7 +95,7 @@ class Judging:
             # Of an embedding: what it put out of memory.
             return _known(
                 {
-                    "reload": self._reload(call, exchange, facts, None, None),
+                    "reload": self._reload(call, exchange, facts, None, call.load),
                     "waste": self._waste(call, exchange, facts, None),
                     "deadline": _deadline(call, exchange),
                 }
@@ -124,18 +109,19 @@ class Judging:
             if context is None and few:
                 self._looks[facts.model] += 1
                 self._look()
-        hidden = self._hidden(call, exchange, facts)
-        served = self._served(call, exchange, facts)
+        hidden = self._serving.hidden(facts.model, call, exchange)
+        served = self._serving.served(facts.model, call, exchange)
+        load = call.load if call.load is None or hidden is None else call.load - hidden.seconds
         found = {
             "prompt_cut": self._cut(call, exchange, facts, context),
             "overrun": _overrun(call, facts, context),
-            "reload": self._reload(call, exchange, facts, context, hidden),
+            "reload": self._reload(call, exchange, facts, context, load),
             "prompt_start": self._start(call, exchange, facts),
             "waste": self._waste(call, exchange, facts, served),
             "deadline": _deadline(call, exchange),
         }
-        self._wait(call, exchange, served, facts.model, hidden)
-        self._learn(call, exchange, facts, hidden)
+        self._serving.ended(facts.model, call, exchange, served, hidden)
+        self._learn(call, exchange, facts, load)
         return _known(found)
 
     def estimate(
@@ -168,13 +154,11 @@ class Judging:
             runs=runs,
         )
 
-    def _learn(self, call: Call, exchange: Exchange, facts: _Facts, hidden: Span | None) -> None:
-        seen = exchange.observation
-        if seen.sketch is not None and call.state == State.COMPLETED:
-            waited = 0.0 if hidden is None else hidden.ended - hidden.begun
-            load = (call.load or 0.0) - waited
-            loaded = load if load >= SHORTEST else None
-            self._estimator.ended(facts.model, call, seen.sketch.size, loaded)
+    def _learn(self, call: Call, exchange: Exchange, facts: _Facts, load: float | None) -> None:
+        sketch = exchange.observation.sketch
+        if sketch is not None and call.state == State.COMPLETED:
+            cold = load if load is not None and load >= SHORTEST else None
+            self._estimator.ended(facts.model, call, sketch.size, cold)
 
     def _cut(
         self, call: Call, exchange: Exchange, facts: _Facts, context: int | None
@@ -202,22 +186,15 @@ class Judging:
             "context": context,
         }
 
-    def _hidden(self, call: Call, exchange: Exchange, facts: _Facts) -> Span | None:
-        """What of the call's load was a wait."""
-        if not call.load:
-            return None
-        begun = exchange.started
-        return self._waits.hidden_in_load(facts.model, Span(begun, begun + call.load))
-
     def _reload(
         self,
         call: Call,
         exchange: Exchange,
         facts: _Facts,
         context: int | None,
-        hidden: Span | None,
+        load: float | None,
     ) -> dict[str, Any] | None:
-        waited = 0.0 if hidden is None else hidden.ended - hidden.begun
+        """`load`: the seconds of Ollama's that were no wait."""
         keep_alive = keep_alive_seconds((facts.options or {}).get("keep_alive"))
         found = self._reloads.ended(
             Ended(
@@ -225,7 +202,7 @@ class Judging:
                 client=call.client,
                 options=facts.options,
                 context=context,
-                load=None if call.load is None else call.load - waited,
+                load=load,
                 arrived=exchange.started,
                 ended=exchange.ended or exchange.started,
                 unloads=call.state == State.COMPLETED
@@ -255,71 +232,10 @@ class Judging:
     def _waste(
         self, call: Call, exchange: Exchange, facts: _Facts, served: Span | None
     ) -> dict[str, Any] | None:
-        seconds = None if served is None else served.ended - served.begun
+        seconds = None if served is None else served.seconds
         mark = exchange.observation.request_mark
         found = self._wastes.ended(call, facts.model, mark, seconds)
         return None if found is None else msgspec.structs.asdict(found)
-
-    def _wait(
-        self,
-        call: Call,
-        exchange: Exchange,
-        served: Span | None,
-        model: str,
-        hidden: Span | None,
-    ) -> None:
-        """Tell who was in service, and share out the waits that are known by now."""
-        if served is not None:
-            waited = [] if hidden is None else [hidden]
-            if call.queue:
-                waited.append(Span(served.begun - call.queue, served.begun))
-            occupied = _with_load(call, exchange, served, hidden)
-            self._waits.ended(model, call.id, call.client, served=occupied, waited=waited)
-            self._waiting[call.id] = Noted(call.id, call.model, call.client, [])
-            while len(self._waiting) > REMEMBERED:
-                del self._waiting[next(iter(self._waiting))]
-        if self._clock() >= self._share_at:
-            self._share_out()
-
-    def _share_out(self) -> None:
-        """Share out the waits that are known by now, and say so."""
-        now = self._clock()
-        self._share_at = now + PAUSE
-        if self._waits.unknown:
-            found = self._waits.shared_out(self._oldest(), now)
-            if len(found) == AT_ONCE:
-                self._share_at = now + BREATH
-            for wait in found:
-                waiter = self._waiting.get(wait.call)
-                if waiter is not None and wait.blamed:
-                    self._note(_shares(waiter, wait))
-
-    def _oldest(self) -> dict[str, float]:
-        """When the oldest of each model's calls came that run, or were not judged yet."""
-        oldest: dict[str, float] = {}
-        for one in self._running():
-            key = self._key(one.model)
-            oldest[key] = min(one.since, oldest.get(key, one.since))
-        return oldest
-
-    def _served(self, call: Call, exchange: Exchange, facts: _Facts) -> Span | None:
-        """When it was in service; estimated where Ollama did not say, None where it never was.
-
-        A call that was broken off before its answer was in service, unless an older one still is.
-        """
-        ended = exchange.ended or exchange.started
-        if call.prefill is not None and call.decode is not None:
-            return Span(ended - call.prefill - call.decode, ended)
-        if exchange.first_byte is None:
-            if call.state != State.CANCELLED:
-                return None
-            if any(
-                one.since < exchange.started and self._key(one.model) == facts.model
-                for one in self._running()
-            ):
-                return None
-        before = self._waits.previous_end(facts.model, exchange.first_byte or ended)
-        return Span(max(exchange.started, before or exchange.started), ended)
 
 
 class _Facts(NamedTuple):
@@ -410,20 +326,3 @@ def _failure(call: Call) -> str | None:
 def _told(found: Reload) -> dict[str, Any]:
     changed = {name: list(pair) for name, pair in found.changed.items()}
     return {"cause": found.cause, "seconds": found.seconds, "changed": changed, "by": found.by}
-
-
-def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:
-    """A call that loads its model keeps it from all others meanwhile."""
-    begun = exchange.started if hidden is None else hidden.ended
-    loads = call.load is not None and exchange.started + call.load - begun >= SHORTEST
-    return Span(min(begun, served.begun), served.ended) if loads else served
-
-
-def _shares(waiter: Noted, wait: Wait) -> Noted:
-    least = SHOWN_SHARE * wait.seconds
-    found = [
-        Occurrence(kind="waited", other=other, seconds=seconds)
-        for other, seconds in wait.blamed.items()
-        if seconds >= least
-    ]
-    return msgspec.structs.replace(waiter, occurrences=found)

@@ -30,6 +30,10 @@ class Span(NamedTuple):
     begun: float
     ended: float
 
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.begun
+
 
 class Wait(NamedTuple):
     """Who waited, and how long; `blamed` maps callers to seconds, None is one without a name."""
@@ -60,7 +64,7 @@ class Waits:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         spans.append(_Served(call, client, served))
-        long = [span for span in waited if span.ended - span.begun >= SHORTEST]
+        long = [span for span in waited if span.seconds >= SHORTEST]
         if long:
             self._open.append((model, call, long))
 
@@ -100,7 +104,7 @@ class Waits:
             for span in spans:
                 for client, seconds in _shares(span, others).items():
                     blamed[client] += seconds
-            found.append(Wait(call, sum(span.ended - span.begun for span in spans), dict(blamed)))
+            found.append(Wait(call, sum(span.seconds for span in spans), dict(blamed)))
         return found
 
 

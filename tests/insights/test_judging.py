@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ollama_proxy.exchange import Call, Exchange
-from ollama_proxy.insights.judging import MOST_LOOKS, Judging, Running
+from ollama_proxy.insights.judging import MOST_LOOKS, Judging
 from ollama_proxy.insights.occurring import KINDS, occurrences
+from ollama_proxy.insights.serving import Running
 from ollama_proxy.records import ModelInfo, Noted, Occurrence
 from ollama_proxy.sketch import sketch
 from tests.storage.calls import make_call
