@@ -35,6 +35,7 @@ MAX_MODELS = 500
 _A_MESSAGE, _A_PROMPT = 14, 22  # bytes that a template puts around them, at most
 _SURE = 0.8  # of N: no estimate below it was ever of a cut prompt
 _NEAR = 0.9
+_LONG = 0.7  # of N: an estimate of a prompt that was cut in half
 _FULL = 0.88
 _CLEARLY = 1.06
 _FAR = 1.5  # every estimate above it was of a cut prompt
@@ -167,11 +168,11 @@ def _by_estimate(
     # One token more is kept by models that begin each prompt with one of their own.
     halves = {half_cut(context, prompt.keep), half_cut(context, prompt.keep + 1)}
     lost = max(1, round(whole) - prompt.tokens)
-    if prompt.tokens in halves and whole > max(0.8 * prompt.tokens, 0.7 * context):
+    if prompt.tokens in halves and whole > max(_SURE * prompt.tokens, _LONG * context):
         return Verdict(True, "half", lost, estimated=True)
     if sum(part.role != "system" for part in parts) <= 1:
         return Verdict(False, "half")
-    if last is not None and last[1].cut is False:
+    if last is not None and last[1].plain and last[1].cut is False:
         return _went_on(prompt, context, tokens, *last)
     if whole < _SURE * context:
         return Verdict(False, "messages")
