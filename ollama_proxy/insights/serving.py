@@ -13,6 +13,7 @@ import msgspec
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.insights.reloads import SHORTEST
 from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Span, Wait, Waits
+from ollama_proxy.insights.waits import SHORTEST as SHORTEST_WAIT
 from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
@@ -48,9 +49,9 @@ class Serving:
         self._share_at = float("-inf")
 
     def hidden(self, model: str, call: Call, exchange: Exchange) -> Span | None:
-        """What of the call's load was a wait."""
-        if not call.load:
-            return None
+        """What of the call's load was a wait; nothing, where it was too short to hold one."""
+        if call.load is None or call.load < SHORTEST_WAIT:
+            return None  # nearly every call: it found its model loaded
         begun = exchange.started
         return self._waits.hidden_in_load(model, Span(begun, begun + call.load))
 
