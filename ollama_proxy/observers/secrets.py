@@ -36,15 +36,17 @@ _KEY = re.compile(
     r"|(?i:bearer\s{1,8}[\w.~+/-]{16,}=*"
     r"|(?:api[_-]?key|secret|token|passwo?r?d)[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;)\]}>»]{6,}[\"']?)"
 )
-_IN_KEYS = ("k-", "_", "xox", "glpat-", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
+_IN_KEYS = ("k-", "xox", "glpat-", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
+_WITH_LINES = ("k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "b_pat_", "hf_", "gsk_")
 _IN_NAMED_KEYS = ("bearer", "key", "secret", "token", "pass")
 _DOMAIN = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
 _MAIL = re.compile(rf"[\w.%+-]{{1,64}}@{_DOMAIN}")
-_AT_DOMAIN = re.compile(f"@{_DOMAIN}")
+# First whether a label and a dot follow at all: of an @ before something else that is quick.
+_AT_DOMAIN = re.compile(rf"@(?=[A-Za-z0-9-]{{1,63}}+\.){_DOMAIN}")
 _NO_LOCAL_PART = re.compile(r"[^\w.%+-]")
 _LOCAL_PART = 64
-_CARD = re.compile(r"[2-6]\d{3}(?:[ -]?\d){9,15}(?![.,-]?\d)")
-_IN_NUMBERS = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ".", ",", "-")
+# Not within a longer number.
+_CARD = re.compile(r"[2-6](?<![0-9.,-].)\d{3}(?:[ -]?\d){9,15}(?![.,-]?\d)")
 # The first digits and lengths of the issuers: Visa, Mastercard, American Express, Discover, JCB,
 # Diners Club, UnionPay.
 _ISSUED = re.compile(
@@ -58,8 +60,10 @@ class Keys:
 
     def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
         # Many times as quick as the pattern, and most texts hold none of these.
-        if any(map(text.__contains__, _IN_KEYS)) or any(
-            map(text.lower().__contains__, _IN_NAMED_KEYS)
+        if (
+            any(map(text.__contains__, _IN_KEYS))
+            or any(map(text.lower().__contains__, _IN_NAMED_KEYS))
+            or ("_" in text and any(map(text.__contains__, _WITH_LINES)))
         ):
             yield from _KEY.finditer(text)
 
@@ -91,8 +95,7 @@ class Cards:
     def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
         for found in _CARD.finditer(text):
             digits = found[0].replace(" ", "").replace("-", "")
-            before = text[found.start() - 1 : found.start()]
-            if before not in _IN_NUMBERS and _ISSUED.fullmatch(digits) and checked(digits):
+            if _ISSUED.fullmatch(digits) and checked(digits):
                 yield found
 
     def search(self, text: str, /) -> re.Match[str] | None:
