@@ -33,11 +33,13 @@ class Held(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One look at Ollama's processes."""
+    """One look at Ollama's processes. `others_cpu_seconds`: what all programs of the machine used
+    but Ollama and this proxy, since the sample before; None is unknown."""
 
     at: float
     used: Used = Used()
     held: Held = Held()
+    others_cpu_seconds: float | None = None
 
 
 class Resources(msgspec.Struct, kw_only=True, frozen=True):
@@ -45,6 +47,7 @@ class Resources(msgspec.Struct, kw_only=True, frozen=True):
 
     `shared_with` is the most other calls that ran while this one did. `estimated`: the call's last
     part was not measured yet, and is taken to have cost what the interval before it did.
+    `others_cpu_seconds` is no cost: what other programs used while the call was in flight.
     """
 
     cpu_seconds: float | None
@@ -54,6 +57,7 @@ class Resources(msgspec.Struct, kw_only=True, frozen=True):
     gpu_watt_seconds: float | None
     shared_with: int
     estimated: bool
+    others_cpu_seconds: float | None = None
 
 
 class Crowd:
@@ -95,7 +99,7 @@ class _Flight:
         self.shared_with = ticket  # until its end the ticket with which to ask
         self.taken = False
         self.seconds = 0.0  # in flight between the last two samples
-        self.used = [0.0, 0.0, 0.0]  # in the order of Used
+        self.used = [0.0, 0.0, 0.0, 0.0]  # in the order of Used, then that of others
         self.unknown = 0  # a bit for each of them
         self.peak = [-1, -1]  # in the order of Held; -1: none seen
 
@@ -107,13 +111,17 @@ class _Flight:
 
 
 class _Prices(NamedTuple):
-    """What a second in flight cost, by place in Used, and a bit for each place not known."""
+    """What a second in flight cost, by place in Used, and a bit for each place not known.
+
+    In the place behind them what others used in a second, which is not shared out.
+    """
 
     known: list[tuple[int, float]]
     unknown: int
 
 
-NOT_KNOWN = _Prices([], 0b111)
+_OTHERS = len(Used._fields)
+NOT_KNOWN = _Prices([], (1 << _OTHERS + 1) - 1)
 
 
 class Meter:
@@ -155,7 +163,7 @@ class Meter:
         for flight in self._open.values():
             flight.seconds = flight.overlap(since, sample.at)
             total += flight.seconds
-        self._prices = self._priced(sample.used, total, sample.at - since)
+        self._prices = self._priced(sample, total, sample.at - since)
         for flight in self._open.values():
             if flight.seconds:
                 self._charge(flight)
@@ -179,11 +187,15 @@ class Meter:
         flight.taken = True
         return self._estimate(flight, flight.ended, last)
 
-    def _priced(self, used: Used, total: float, length: float) -> _Prices:
+    def _priced(self, sample: Sample, total: float, length: float) -> _Prices:
         """What each second in flight cost; what nobody can be told to have used is noted."""
         known: list[tuple[int, float]] = []
         unknown = 0
-        for place, amount in enumerate(used):
+        if sample.others_cpu_seconds is None or not 0 < length <= LONGEST:
+            unknown |= 1 << _OTHERS
+        else:
+            known.append((_OTHERS, sample.others_cpu_seconds / length))
+        for place, amount in enumerate(sample.used):
             if amount is None:
                 unknown |= 1 << place
             elif total and length <= LONGEST:
@@ -229,7 +241,7 @@ def _see(flight: _Flight, held: Held) -> None:
 def _result(
     used: list[float], unknown: int, peak: list[int], shared_with: int, estimated: bool
 ) -> Resources | None:
-    cpu, gpu, watt_seconds = (
+    cpu, gpu, watt_seconds, others = (
         None if unknown >> place & 1 else amount for place, amount in enumerate(used)
     )
     memory, gpu_memory = (None if level < 0 else level for level in peak)
@@ -243,4 +255,5 @@ def _result(
         gpu_watt_seconds=watt_seconds,
         shared_with=shared_with,
         estimated=estimated,
+        others_cpu_seconds=others,
     )

@@ -69,6 +69,27 @@ def test_what_nobody_was_in_flight_for_is_nobodys() -> None:
     assert taken(meter, "next").cpu_seconds == 2.0
 
 
+def test_what_others_used_is_told_to_each_call_and_shared_by_none() -> None:
+    meter = Meter()
+    meter.sampled(Sample(0.0))
+    fly(meter, "A", 0.0, 1.0)
+    fly(meter, "B", 0.0, 0.5)
+    meter.sampled(Sample(1.0, Used(3.0), Held(GB), 1.6))
+    a, b = taken(meter, "A"), taken(meter, "B")
+    assert [a.others_cpu_seconds, b.others_cpu_seconds] == pytest.approx([1.6, 0.8])
+    assert meter.unshared[0] == 0.0
+
+
+def test_what_others_used_is_unknown_where_a_part_of_it_is() -> None:
+    meter = Meter()
+    meter.sampled(Sample(0.0))
+    fly(meter, "A", 0.0, 2.0)
+    meter.sampled(Sample(1.0, Used(1.0), Held(GB)))
+    meter.sampled(Sample(2.0, Used(1.0), Held(GB), 0.5))
+    cost = taken(meter, "A")
+    assert (cost.cpu_seconds, cost.others_cpu_seconds) == (2.0, None)
+
+
 def test_gpu_figures_are_shared_by_the_same_rule() -> None:
     meter = Meter()
     meter.sampled(Sample(0.0))

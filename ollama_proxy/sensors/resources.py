@@ -118,6 +118,7 @@ class ResourceSensor:
         self._known: dict[int, Process] = {}
         self._spent = Spent()
         self._host_cpu: tuple[float, float] | None = None
+        self._proxy_cpu = time.process_time()
 
     def read(self, at: float) -> Reading:
         """Look now. `at` is when this look was asked for: it counts as taken then."""
@@ -126,39 +127,49 @@ class ResourceSensor:
         if self._here:
             gpu = self._gpus.read(at, {process.pid for process in processes})
         used, total = self._machine.memory()
+        busy, all_of_it = self._host_used()
+        before, self._proxy_cpu = self._proxy_cpu, time.process_time()
+        besides = None if busy is None else busy - (self._proxy_cpu - before)
         return Reading(
-            sample=self._sample(at, processes, gpu),
+            sample=self._sample(at, processes, gpu, besides),
             here=self._here,
             status=self._status,
             processes=len(processes) or None,
-            host_cpu_percent=self._cpu_percent(),
+            host_cpu_percent=None if busy is None else min(100.0, 100 * busy / all_of_it),
             host_memory_used=used,
             host_memory_total=total,
-            proxy_cpu_seconds=time.process_time(),
+            proxy_cpu_seconds=self._proxy_cpu,
             proxy_memory_bytes=self._machine.process(os.getpid()).memory,
             gpu=gpu,
             gpu_status=self._gpus.status,
             ollama_cpu_seconds=sum(one.cpu for one in processes) if processes else None,
         )
 
-    def _sample(self, at: float, processes: list[Process], gpu: GpuReading | None) -> Sample:
-        """Without a server nothing can be said of the GPUs either: not who uses them."""
+    def _sample(
+        self, at: float, processes: list[Process], gpu: GpuReading | None, besides: float | None
+    ) -> Sample:
+        """`besides`: CPU seconds that all programs used but the proxy.
+
+        Without a server nothing can be said of the GPUs either, nor of others: not who they are.
+        """
         if not processes:
             self._spent.forget()
             return Sample(at)
         cpu = self._spent.since_last(processes)
         memory = sum(process.memory for process in processes)
+        others = None if cpu is None or besides is None else max(0.0, besides - cpu)
         if gpu is None:
-            return Sample(at, Used(cpu), Held(memory))
+            return Sample(at, Used(cpu), Held(memory), others)
         used = Used(cpu, gpu.seconds, gpu.watt_seconds)
-        return Sample(at, used, Held(memory, gpu.ollama_bytes))
+        return Sample(at, used, Held(memory, gpu.ollama_bytes), others)
 
-    def _cpu_percent(self) -> float | None:
+    def _host_used(self) -> tuple[float | None, float]:
+        """CPU seconds of all cores since the look before: those in use, and all there were."""
         before, self._host_cpu = self._host_cpu, self._machine.cpu_times()
         if before is None or self._host_cpu[1] <= before[1]:
-            return None
+            return None, 0.0
         busy, all_of_it = (now - was for now, was in zip(self._host_cpu, before, strict=True))
-        return min(100.0, max(0.0, 100 * busy / all_of_it))
+        return max(0.0, busy), all_of_it
 
     # -- which processes ----------------------------------------------------------------------
 

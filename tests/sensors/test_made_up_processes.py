@@ -26,6 +26,7 @@ class MadeUp:
         self.processes: dict[int, Process] = {}
         self.below: dict[int, list[int]] = {}
         self.denied: set[int] = set()
+        self.busy, self.all_cores = 1.0, 2.0
         self.put(os.getpid(), 0.0)
         self.put(10, 100.0)
 
@@ -52,7 +53,7 @@ class MadeUp:
         return self.below.get(pid, [])
 
     def cpu_times(self) -> tuple[float, float]:
-        return 1.0, 2.0
+        return self.busy, self.all_cores
 
     def memory(self) -> tuple[int, int]:
         return 1, 2
@@ -86,6 +87,26 @@ def test_a_runner_whose_end_nobody_waits_for_counts_as_far_as_it_was_seen() -> N
     assert watch.cpu() == 3.0
     del machine.processes[11]
     assert watch.cpu() == 0.0
+
+
+def test_other_programs_used_what_was_neither_ollamas_nor_the_proxys() -> None:
+    watch = Watch()
+    machine = watch.machine
+    assert watch.look().sample.others_cpu_seconds is None
+    machine.busy, machine.all_cores = 6.0, 10.0
+    machine.put(10, 102.0)
+    assert watch.look().sample.others_cpu_seconds == pytest.approx(3.0, abs=0.5)
+    machine.busy, machine.all_cores = 6.5, 18.0
+    machine.put(10, 103.0)  # counted in hundredths, and at other moments: never less than nothing
+    assert watch.look().sample.others_cpu_seconds == 0.0
+
+
+def test_without_a_server_others_are_not_known() -> None:
+    watch = Watch()
+    watch.machine.here = False
+    watch.look()
+    watch.machine.busy, watch.machine.all_cores = 6.0, 10.0
+    assert watch.look().sample.others_cpu_seconds is None
 
 
 def test_a_runner_that_is_waited_for_late_counts_once() -> None:

@@ -102,6 +102,7 @@ async def test_a_call_is_measured_from_its_start_to_its_end() -> None:
             "gpu_watt_seconds": None,
             "shared_with": 0,
             "estimated": False,
+            "others_cpu_seconds": None,
         }
 
 
