@@ -24,11 +24,11 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
-from ollama_proxy.admin.security import secure
-from ollama_proxy.admin.serving import mounted_at, runner_for
+from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
@@ -38,6 +38,7 @@ from ollama_proxy.foretelling import Foretelling, in_service
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.insights.judging import Judging
 from ollama_proxy.insights.predictions import Predictions
+from ollama_proxy.insights.slow import Usual
 from ollama_proxy.limits import Limits
 from ollama_proxy.listeners import Sink
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
@@ -235,6 +236,8 @@ class App:
             running=lambda: in_service(self._live),
             note=self._writer.note,
             look=lambda: self._sensor.poke(),
+            slots=lambda model: self._live.slots(model),
+            usual=Usual(self.config.insights.slow_times, self.config.insights.slow_seconds),
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._predictions = Predictions(lambda call: self._foretelling.of(call))
@@ -290,6 +293,7 @@ class App:
             machine=self._machine,
             privacy=self._privacy,
             changed=lambda: self._marking.changed,
+            hidden=config.insights.hidden,
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),
@@ -297,12 +301,17 @@ class App:
             ),
         )
         pages = Pages(api)
-        insights = Insights(api.history, pages.words, time.time)
-        estimates = Estimates(self._foretelling.now, self._predictions.view)
-        mounted = mounted_at(config.admin_path, _admin_app(api, pages, insights, estimates))
+        parts: list[Part] = [
+            api,
+            pages,
+            Insights(api.history, pages.words, time.time),
+            WhatIsDifferent(api.history, pages.words, time.time),
+            Estimates(self._foretelling.now, self._predictions.view),
+        ]
+        mounted = mounted_at(config.admin_path, admin_app(parts))
         behind = await self._runner(mounted)
         if listener is not None:
-            runner = await self._runner(_admin_app(api, pages, insights, estimates))
+            runner = await self._runner(admin_app(parts))
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
@@ -376,13 +385,3 @@ class App:
     def _end_writing(self) -> None:
         if not self._writer.stop(WRITE_SECONDS):
             log.error("not all calls could be stored: %s", self._writer.error or "time ran out")
-
-
-def _admin_app(api: Api, pages: Pages, insights: Insights, estimates: Estimates) -> web.Application:
-    app = web.Application()
-    secure(app)
-    api.add_routes(app)
-    insights.add_routes(app)
-    estimates.add_routes(app)
-    pages.add_routes(app)
-    return app

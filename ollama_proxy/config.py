@@ -63,6 +63,14 @@ class ClientRules(msgspec.Struct, frozen=True):
     keys: Mapping[str, str]
 
 
+class Insights(msgspec.Struct, frozen=True):
+    """Which calls are slow, and which findings (`records.FINDINGS`) are not told unasked."""
+
+    slow_times: float
+    slow_seconds: float
+    hidden: tuple[str, ...]
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How much is kept; `recent` in memory. `days`, `megabytes` and `rows` 0: no limit."""
 
@@ -85,6 +93,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts
     privacy: PrivacyRules
     clients: ClientRules
+    insights: Insights
     retention: Retention
     sources: dict[str, str]
 
@@ -198,6 +207,7 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
         timeouts=Timeouts(**tables["timeouts"]),
         privacy=PrivacyRules(**tables["privacy"]),
         clients=ClientRules(**tables["clients"]),
+        insights=Insights(**tables["insights"]),
         retention=Retention(**tables["retention"]),
         sources=sources,
     )

@@ -60,7 +60,6 @@ class Foretelling:
             size=asked.size,
             most=asked.most,
             client=asked.client,
-            slots=self._live.slots,
             loaded=lambda model: self._loaded().holds(model),
             before=None if itself is None else itself.started,
             runs=RUNS if itself is None else FEW_RUNS,

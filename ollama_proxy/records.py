@@ -10,12 +10,34 @@ import msgspec
 PROBE_HEADER = "X-Ollama-Proxy-Probe"
 """Sent with this proxy's own looks at the upstream, never with a client's call."""
 
+RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+FINDINGS = (
+    "prompt_cut",
+    "context_overrun",
+    "context_full",
+    "ceiling",
+    "prompt_start",
+    "waited",
+    "runner_busy",
+    *(f"reload_{cause}" for cause in RELOADS),
+    "left",
+    "repeated",
+    "embedded_again",
+    "thought_only",
+    "looped",
+    "unfinished",
+    "slow_prefill",
+    "slow_decode",
+)
+"""The kinds of findings."""
+
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `before`, `since` and `until` are ids: those of calls from `since` on, below the other two. An
-    id tells when its call began; where the clock was set back meanwhile, rather later than that.
+    `kind` is that of findings, `hidden` are kinds that are left out; calls have none. `before`,
+    `since` and `until` are ids: those of calls from `since` on, below the other two. An id tells
+    when its call began; where the clock was set back meanwhile, rather later than that.
     """
 
     limit: int = 50
@@ -29,6 +51,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     reason: str | None = None
     slower_than: float | None = None
     text: str | None = None
+    kind: str | None = None
+    hidden: tuple[str, ...] = ()
 
 
 class Holdings(msgspec.Struct, kw_only=True, frozen=True):

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 import platformdirs
 
+from ollama_proxy import records
+
 ENVIRONMENT = "OLLAMA_PROXY_"
 PRIVACY_MODES = ("none", "truncate", "hash", "full")
 
@@ -236,6 +238,12 @@ def _patterns(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _findings(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(one in records.FINDINGS for one in value):
+        raise ValueError
+    return tuple(value)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError
@@ -270,6 +278,12 @@ INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
 CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
 AMOUNT = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int)
 DAYS = Kind("a whole number of days, 0 to 36500", _number(int, 0, 36_500), int)
+TIMES = Kind("a number, 1 or more", _number(float, 1), float)
+FINDINGS = Kind(
+    "a list of findings, of " + ", ".join(records.FINDINGS),
+    _findings,
+    json.loads,
+)
 RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int)
 
 SETTINGS: tuple[Setting, ...] = (
@@ -304,6 +318,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("clients.processes", SWITCH, True, "Find out which local program calls."),
     Setting("clients.header", HEADER, "", "A header whose value is the caller's name."),
     Setting("clients.keys", KEYS, {}, "Callers' names, each with the SHA-256 of its API key."),
+    Setting(
+        "insights.slow_times", TIMES, 2, "A call that takes this many times the usual is slow."
+    ),
+    Setting(
+        "insights.slow_seconds",
+        SECONDS,
+        1,
+        "A call that takes no more seconds above the usual is not.",
+    ),
+    Setting("insights.hidden", FINDINGS, [], "Findings that are told only if they are asked for."),
     Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),
     Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
     Setting("retention.rows", AMOUNT, 0, "Calls that are kept. 0: no limit."),

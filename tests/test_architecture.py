@@ -42,6 +42,7 @@ PURE = (
     "gaps",
     "usage",
     "sketch",
+    "loops",
     "insights",
     "ids",
     "endings",

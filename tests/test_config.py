@@ -65,12 +65,13 @@ class TestDefaults:
 
     def test_every_setting_of_the_structure_is_in_the_table(self) -> None:
         fields = set(Config.__struct_fields__) - {
-            *("sources", "timeouts", "privacy", "clients", "retention"),
+            *("sources", "timeouts", "privacy", "clients", "insights", "retention"),
         }
         for section, kind in (
             ("timeouts", config.Timeouts),
             ("privacy", config.PrivacyRules),
             ("clients", config.ClientRules),
+            ("insights", config.Insights),
             ("retention", config.Retention),
         ):
             fields |= {f"{section}.{name}" for name in kind.__struct_fields__}
@@ -310,6 +311,8 @@ class TestMistakesInTheFile:
             ("[timeouts]\nidle = nan", "timeouts.idle = NaN"),
             ("[timeouts]\nidle = inf", "timeouts.idle = Infinity"),
             ("[timeouts]\nidle = true", "timeouts.idle = true"),
+            ("[insights]\nslow_times = 0.5", "insights.slow_times = 0.5"),
+            ('[insights]\nhidden = ["wait"]', 'insights.hidden = ["wait"]'),
             ("[retention]\ndays = 1.5", "retention.days = 1.5"),
             ("[retention]\ndays = 999999", "retention.days = 999999"),
             ("[retention]\nrecent = 0", "retention.recent = 0"),
@@ -413,6 +416,7 @@ def test_the_example_is_toml() -> None:
         "timeouts": {},
         "privacy": {},
         "clients": {},
+        "insights": {},
         "retention": {},
     }
 

@@ -8,6 +8,7 @@ import { size } from "./format.js";
 import { steady } from "./hold.js";
 import { speak, t } from "./i18n.js";
 import { Painter } from "./painter.js";
+import { FindingsView } from "./render-findings.js";
 import { ModelsView } from "./render-models.js";
 import { NowView } from "./render-now.js";
 import { NumbersView } from "./render-numbers.js";
@@ -18,6 +19,7 @@ import { Stream } from "./stream.js";
 
 const SOON = 1000; // milliseconds from a change to fresh statistics
 const LATER = 15_000;
+const SELDOM = 60_000; // from one look at the findings to the next
 const MANY = 200;
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -31,6 +33,7 @@ const statusView = new StatusView(store, stream, data.product);
 const now = new NowView(store, again);
 const numbers = new NumbersView(store);
 const models = new ModelsView(store);
+const findings = new FindingsView(store);
 const recent = new RecentView(store, again);
 const pause = new Pause(store, painter);
 const database = document.getElementById("database");
@@ -48,6 +51,7 @@ function paint() {
   steady(read, () => {
     numbers.render();
     now.render();
+    findings.render();
     models.render();
     recent.render();
   });
@@ -72,6 +76,7 @@ function onState() {
 }
 
 async function catchUp() {
+  fetchFindings();
   try {
     store.merge(await json(`api/requests?limit=${MANY}`));
     painter.ask();
@@ -102,6 +107,13 @@ async function fetchNumbers() {
   refresh(LATER);
 }
 
+/** They cost the store more than the other numbers, and change slowly. */
+async function fetchFindings() {
+  if (stream.state !== "live" || painter.paused) return;
+  await findings.fetch().catch(() => {});
+  painter.ask();
+}
+
 /** A hidden tab without stream still asks now and then, so that its title and icon are true. */
 async function rest() {
   if (stream.state !== "resting") return;
@@ -118,6 +130,7 @@ setInterval(() => {
   painter.ask();
 }, 1000);
 setInterval(rest, 30_000);
+setInterval(fetchFindings, SELDOM);
 painter.ask(true);
 stream.open();
 refresh(LATER);

@@ -28,13 +28,14 @@ export class Detail {
   }
 
   clicked(event) {
-    const row = event.target.closest("tr[data-id].call, tr[data-id].lane");
     const link = event.target.closest("a");
-    if (!row || (link && !link.classList.contains("open")) || !getSelection().isCollapsed) return;
+    const shows = event.target.closest("a.shows");
+    const row = shows ?? event.target.closest("tr[data-id].call, tr[data-id].lane");
+    if (!row || (link && !shows && !link.classList.contains("open")) || !getSelection().isCollapsed) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     this.row = row;
-    history.pushState(null, "", `?call=${encodeURIComponent(row.dataset.id)}`);
+    history.pushState(null, "", shows ? shows.search : `?call=${encodeURIComponent(row.dataset.id)}`);
     this.follow();
   }
 
@@ -52,7 +53,7 @@ export class Detail {
   closed() {
     if (this.id) history.pushState(null, "", "./");
     this.id = null;
-    const link = this.row?.isConnected ? find("a", this.row) : document.getElementById("main");
+    const link = this.row?.isConnected ? (find("a", this.row) ?? this.row) : document.getElementById("main");
     link.focus({ preventScroll: true });
   }
 

@@ -1,17 +1,19 @@
 // What a call's figures mean: was its prompt cut, did it outgrow its context, why was its model loaded.
 
-import { n, number, seconds, visible } from "./format.js";
+import { n, number, percent, seconds, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 /** In words, by key; what was not asked of this call is left out. */
 export function insightsOf(call) {
-  const { prompt_cut: cut, overrun, reload, prompt_start: start, waste, deadline } = call.insights ?? {};
+  const { prompt_cut: cut, overrun, reload, prompt_start: start, prompt_cache: cache, waste, slow, deadline } = call.insights ?? {};
   const told = {};
   if (cut) told.prompt_cut = cutOf(cut);
   if (overrun) told.overrun = overrunOf(overrun);
   if (reload) told.reload = reloadOf(reload);
   if (start) told.prompt_start = t("call.prompt_start.at", { at: number(start.at), tokens: t("estimate", { s: number(start.tokens) }) });
+  if (cache) told.prompt_cache = t("call.prompt_cache.share", { share: t("estimate", { s: percent(Math.round(cache.share * 100)) }), tokens: t("estimate", { s: number(cache.tokens) }) });
   if (waste) told.waste = t(`call.waste.${waste.kind}`);
+  if (slow) told.slow = slowOf(slow);
   if (deadline) told.deadline = t(deadline.met ? "call.deadline.met" : "call.deadline.missed", { s: seconds(deadline.seconds) });
   return told;
 }
@@ -22,6 +24,14 @@ function cutOf(cut) {
   if (cut.tokens_lost === null) return t("call.cut.yes");
   const lost = number(cut.tokens_lost);
   return n("call.cut.lost", cut.tokens_lost, { lost: cut.estimated ? t("estimate", { s: lost }) : lost });
+}
+
+function slowOf(slow) {
+  const parts = slow.because.map((one) => {
+    const part = t(`call.slow.${one.what}`, { s: seconds(one.seconds) });
+    return one.reason ? `${part} (${t(`call.slow.reason.${one.reason}`)})` : part;
+  });
+  return [t("call.slow.by", { s: seconds(slow.seconds), usual: seconds(slow.usual), n: number(slow.calls) }), ...parts].join(" \u00b7 ");
 }
 
 function overrunOf(overrun) {

@@ -43,6 +43,7 @@ function resourcesOf(used) {
     used.memory_peak_bytes && t("call.memory", { size: size(used.memory_peak_bytes) }),
     used.gpu_seconds && t("call.gpu", { s: seconds(used.gpu_seconds) }),
     used.gpu_watt_seconds && t("call.energy", { ws: number(used.gpu_watt_seconds) }),
+    used.others_cpu_seconds && t("call.others_cpu", { s: seconds(used.others_cpu_seconds) }),
   ];
   return parts.filter(Boolean).join(" \u00b7 ");
 }

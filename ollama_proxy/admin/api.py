@@ -26,7 +26,7 @@ from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, model_key
 from ollama_proxy.ids import iso
 from ollama_proxy.live import Live
-from ollama_proxy.records import ModelInfo, UpstreamHealth
+from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
 
 IDLE_SECONDS = 60.0
@@ -85,6 +85,7 @@ class Api:
         machine: Callable[[], Awaitable[Any]] = _nothing,
         privacy: Callable[[], Awaitable[Any]] = _nothing,
         changed: Callable[[], Mapping[str, str]] = dict,
+        hidden: tuple[str, ...] = (),
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
@@ -96,7 +97,7 @@ class Api:
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
-        self.history = History(live, reader, now)  # for the other answers, too
+        self.history = History(live, reader, now, hidden)  # for the other answers, too
         self._calls = Calls(self.history, facts.own_url, now)
         self.exports = Export(self.history.search_all, now)
         self.events = Events(
@@ -224,6 +225,10 @@ class Api:
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
         return await self.history.recent(limit)
+
+    async def findings(self, wanted: Filter) -> list[Finding]:
+        """What was found of calls, what cost most first. Raises Unreadable."""
+        return await self.history.findings(wanted)
 
     # -- where it comes from ----------------------------------------------------------------
 

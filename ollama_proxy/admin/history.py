@@ -54,9 +54,18 @@ class Unreadable(Exception):
 
 
 class History:
-    """`error` and `error_since` say why the store cannot be read and since when, until it can."""
+    """`hidden` are kinds of findings that are told only where they are asked for.
 
-    def __init__(self, live: Live, reader: Reader, now: Callable[[], float]) -> None:
+    `error` and `error_since` say why the store cannot be read and since when, until it can."""
+
+    def __init__(
+        self,
+        live: Live,
+        reader: Reader,
+        now: Callable[[], float],
+        hidden: tuple[str, ...] = (),
+    ) -> None:
+        self._hidden = hidden
         self.error: str | None = None
         self.error_since: str | None = None
         self._live, self._reader, self._now = live, reader, now
@@ -123,6 +132,8 @@ class History:
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         """What was found of stored calls, what cost most first. Raises Unreadable."""
+        if wanted.kind is None:
+            wanted = msgspec.structs.replace(wanted, hidden=self._hidden)
         return await self._read(self._reader.findings(wanted))
 
     async def finding(self, id: str) -> Finding | None:

@@ -1,31 +1,39 @@
-"""What was found of calls, in words and in numbers: the answers about findings.
+"""The answers about findings: numbers, and a sentence in each language.
 
-Not here: what counts as a finding (`insights/`), where they are kept (`storage/findings.py`).
+Not here: the sentences (`findings.py`), what counts as a finding (`insights/`), where they are kept
+(`storage/findings.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.answers import json_answer, told
-from ollama_proxy.admin.history import History
-from ollama_proxy.admin.query import parse_filter, single
-from ollama_proxy.admin.words import Said, Text, Words, visible
-from ollama_proxy.records import Finding
+from ollama_proxy.admin.findings import sentence
+from ollama_proxy.admin.query import ParameterError, parse_filter, single
+from ollama_proxy.admin.words import Words
+from ollama_proxy.records import FINDINGS, Filter, Finding
 
-PARAMETERS = ("since", "until", "client", "model", "limit")
-_STEP = 1024
+PARAMETERS = ("since", "until", "client", "model", "limit", "kind")
+
+
+class Findings(Protocol):
+    """Where they are; `admin.history.History` is such a place."""
+
+    async def findings(self, wanted: Filter) -> list[Finding]: ...
+
+    async def finding(self, id: str) -> Finding | None: ...
 
 
 class Insights:
     """`GET insights` and `GET insights/{id}`. `words`: by language."""
 
     def __init__(
-        self, history: History, words: Mapping[str, Words], now: Callable[[], float]
+        self, history: Findings, words: Mapping[str, Words], now: Callable[[], float]
     ) -> None:
         self._history = history
         self._words = words
@@ -36,7 +44,12 @@ class Insights:
         app.router.add_get("/api/insights/{id}", self._one)
 
     async def _all(self, request: web.Request) -> web.Response:
-        wanted = parse_filter(single(request.query.items(), PARAMETERS), self._now())
+        said = single(request.query.items(), PARAMETERS)
+        wanted = parse_filter(said, self._now())
+        if (kind := said.get("kind")) is not None:
+            if kind not in FINDINGS:
+                raise ParameterError(f"kind={kind[:100]}: must be one of {', '.join(FINDINGS)}")
+            wanted = msgspec.structs.replace(wanted, kind=kind)
         found = await told(self._history.findings(wanted))
         return json_answer([self._view(one) for one in found])
 
@@ -50,36 +63,3 @@ class Insights:
     def _view(self, found: Finding) -> dict[str, Any]:
         text = {language: sentence(found, words) for language, words in self._words.items()}
         return {**msgspec.structs.asdict(found), "text": text}
-
-
-def sentence(found: Finding, words: Words) -> str:
-    """What, who, how often, what it cost, and what to change."""
-    needed = found.needed
-    remedy = words.t("finding.remedy.context.unknown")
-    if needed is not None:
-        enough = str(-(-needed // _STEP) * _STEP)
-        remedy = words.t("finding.remedy.context", needed=enough)
-    tokens = words.number(found.tokens or 0)
-    lost = words.t("finding.prompt_cut.lost", tokens=tokens) if found.tokens else ""
-    key = f"finding.{found.kind}"
-    if found.other is not None and found.other == found.client and f"{key}.own" in words.catalogue:
-        key += ".own"
-    said = words.t(
-        key,
-        n=words.number(found.count),
-        of=words.number(found.of),
-        client=visible(found.client or words.t("finding.client.unknown")),
-        other=visible(found.other or words.t("finding.client.unknown")),
-        detail=visible(found.detail or ""),
-        seconds=full(words.seconds(found.seconds)),
-        model=visible(found.model or ""),
-        tokens=tokens,
-        lost=lost,
-        remedy=remedy,
-    )
-    return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
-
-
-def full(text: Text) -> str:
-    """A text as it is read out."""
-    return text.full if isinstance(text, Said) else text

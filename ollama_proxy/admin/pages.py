@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import jinja2
 from aiohttp import web
 
+from ollama_proxy.admin.findings import finding_row, wait_row
 from ollama_proxy.admin.rows import (
     PRODUCT,
     YEAR,
@@ -39,8 +40,9 @@ from ollama_proxy.admin.rows import (
 from ollama_proxy.admin.words import LANGUAGES, Text, Words, name
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import MODEL_PATHS, Call, model_key
-from ollama_proxy.ids import epoch
+from ollama_proxy.ids import epoch, first_id
 from ollama_proxy.logs import where
+from ollama_proxy.records import Filter, Finding
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ if not DASHBOARD.is_dir():
     DASHBOARD = _PACKAGE.parent / "dashboard"
 
 THEMES = ("system", "light", "dark")
+FINDINGS_SECONDS = 86400.0
+FINDINGS, WAITS = 5, 10
 ROWS = 50  # recent calls in the first page; the live page keeps 200
 LANES = 12
 
@@ -73,6 +77,7 @@ class PageState(Protocol):
     def active(self) -> list[Call]: ...
     def phases(self) -> dict[str, dict[str, Any]]: ...
     async def recent(self, limit: int) -> list[Call]: ...
+    async def findings(self, wanted: Filter) -> list[Finding]: ...
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Seen:
     active: list[Call]
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
+    findings: list[Finding]  # of the last day, the costliest first
+    waits: list[Finding]  # those that tell who waited for whom
     unread: bool  # the store could not be read
 
 
@@ -184,8 +191,31 @@ class Pages:
             # Without the error's own text, which may quote a prompt.
             log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
+        findings, waits = await self._findings()
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
-        return Seen(time.time(), status, stats, models, active, state.phases(), ended, unread)
+        return Seen(
+            time.time(),
+            status,
+            stats,
+            models,
+            active,
+            state.phases(),
+            ended,
+            findings,
+            waits,
+            unread,
+        )
+
+    async def _findings(self) -> tuple[list[Finding], list[Finding]]:
+        """None, where they cannot be read: the page says of the calls that they cannot."""
+        day = first_id(time.time() - FINDINGS_SECONDS)
+        try:
+            found = await self.state.findings(Filter(since=day, limit=FINDINGS))
+            waited = await self.state.findings(Filter(since=day, limit=WAITS, kind="waited"))
+        except Exception as error:  # noqa: BLE001 - guard: admin handler
+            log.warning("findings could not be read: %s", where(error))
+            return [], []
+        return found, waited
 
     def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
         rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
@@ -202,6 +232,8 @@ class Pages:
             **_now(w, seen, rows),
             **_models(seen, rows),
             recent=[(call, call_row(w, call, seen.now)) for call in seen.recent],
+            findings=[finding_row(w, one, seen.now) for one in seen.findings],
+            waits=[wait_row(w, one) for one in seen.waits],
             unread=seen.unread,
         )
 

@@ -7,11 +7,13 @@ is not the admin's to answer. Not here: how a connection comes here (`forwarder.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from ollama_proxy.admin.security import secure
 from ollama_proxy.logs import where
 
 LINE_LIMIT = 64 * 1024
@@ -30,6 +32,21 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
         error = kwargs.get("exc_info")
         if isinstance(error, Exception) and not isinstance(error, HttpProcessingError):
             super().log(logging.ERROR, "the admin failed: %s", where(error))
+
+
+class Part(Protocol):
+    """Some of the admin's answers."""
+
+    def add_routes(self, app: web.Application) -> None: ...
+
+
+def admin_app(parts: Iterable[Part]) -> web.Application:
+    """All parts behind the same checks."""
+    app = web.Application()
+    secure(app)
+    for part in parts:
+        part.add_routes(app)
+    return app
 
 
 def runner_for(app: web.Application) -> web.AppRunner:

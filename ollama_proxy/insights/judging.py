@@ -19,10 +19,12 @@ from ollama_proxy.ids import epoch
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
 from ollama_proxy.insights.overrun import overrun
+from ollama_proxy.insights.prompt_cache import PromptCaches
 from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
 from ollama_proxy.insights.prompt_start import PromptStarts
 from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
 from ollama_proxy.insights.serving import Running, Serving
+from ollama_proxy.insights.slow import Usual
 from ollama_proxy.insights.waits import Span
 from ollama_proxy.insights.waste import Wastes
 from ollama_proxy.records import ModelInfo, Noted
@@ -44,7 +46,7 @@ class Judging:
     """Told of looks at Ollama's models and of ended calls, in their order; remembers both.
 
     `running` are the calls on their way; `note` takes what is found out of a call later; `look` has
-    a look taken soon.
+    a look taken soon; `slots` is how many calls a model serves at once, by its key.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Judging:
         running: Callable[[], Iterable[Running]] = tuple,
         note: Callable[[Noted], None] = lambda noted: None,
         look: Callable[[], None] = lambda: None,
+        slots: Callable[[str], int] = lambda model: 1,
+        usual: Usual | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._running, self._look = running, look
+        self._running, self._look, self._slots = running, look, slots
         self._clock, self._now = clock, now
         self._same_as: dict[str, str] = {}
         self._looks: Counter[str] = Counter()
@@ -63,9 +67,12 @@ class Judging:
         self._cuts = PromptCuts()
         self._reloads = Reloads()
         self._starts = PromptStarts()
-        self._serving = Serving(running, self._key, note, clock)
+        self._caches = PromptCaches()
+        self._serving = Serving(running, self._key, note, slots, clock)
         self._wastes = Wastes()
         self._estimator = Estimator()
+        self._usual = Usual() if usual is None else usual
+        self._on_gpu: dict[str, float] = {}  # shares of the models in memory
 
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
@@ -80,6 +87,11 @@ class Judging:
             if model.loaded and model.expires_at
         )
         self._reloads.looked({key: at + ahead for key, at in expires if at is not None})
+        self._on_gpu = {
+            self._key(model.name): (model.size_vram or 0) / model.size_loaded
+            for model in models
+            if model.loaded and model.size_loaded
+        }
         self._serving.share_out()
 
     def _key(self, name: str) -> str:
@@ -117,7 +129,9 @@ class Judging:
             "overrun": _overrun(call, facts, context),
             "reload": self._reload(call, exchange, facts, context, load),
             "prompt_start": self._start(call, exchange, facts),
+            "prompt_cache": self._cache(call, exchange, facts, load),
             "waste": self._waste(call, exchange, facts, served),
+            "slow": self._slow(call, facts.model),
             "deadline": _deadline(call, exchange),
         }
         self._serving.ended(facts.model, call, exchange, served, hidden)
@@ -131,7 +145,6 @@ class Judging:
         size: int | None,
         most: int | None,
         client: str | None,
-        slots: Callable[[str], int],
         loaded: Callable[[str], bool],
         before: float | None = None,
         runs: int = RUNS,
@@ -149,7 +162,7 @@ class Judging:
             most=most,
             client=client,
             ahead=ahead,
-            slots=slots(key),
+            slots=self._slots(key),
             loaded=bool(ahead) or loaded(key),
             runs=runs,
         )
@@ -229,12 +242,33 @@ class Judging:
             "seconds": seconds,
         }
 
+    def _cache(
+        self, call: Call, exchange: Exchange, facts: _Facts, load: float | None
+    ) -> dict[str, Any] | None:
+        sketch = exchange.observation.sketch
+        if sketch is None or not call.input_tokens or not call.prefill:
+            return None
+        found = self._caches.ended(
+            facts.model,
+            sketch,
+            call.input_tokens,
+            call.prefill,
+            loaded=load is not None and load >= SHORTEST,
+            on_gpu=self._on_gpu.get(facts.model, 0.0) > 0,
+        )
+        return None if found is None else msgspec.structs.asdict(found)
+
+    def _slow(self, call: Call, model: str) -> dict[str, Any] | None:
+        gpu = self._on_gpu.get(model)
+        found = self._usual.ended(model, call, gpu=gpu, slots=self._slots(model))
+        return None if found is None else msgspec.to_builtins(found)
+
     def _waste(
         self, call: Call, exchange: Exchange, facts: _Facts, served: Span | None
     ) -> dict[str, Any] | None:
         seconds = None if served is None else served.seconds
-        mark = exchange.observation.request_mark
-        found = self._wastes.ended(call, facts.model, mark, seconds)
+        seen = exchange.observation
+        found = self._wastes.ended(call, facts.model, seen.request_mark, seconds, seen.loop_from)
         return None if found is None else msgspec.structs.asdict(found)
 
 

@@ -9,24 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import Occurrence
+from ollama_proxy.records import RELOADS, Occurrence
 
 NOT_NAMED = "\u2013"
-RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
-KINDS = (
-    "prompt_cut",
-    "context_overrun",
-    "context_full",
-    "ceiling",
-    "prompt_start",
-    "waited",
-    *(f"reload_{cause}" for cause in RELOADS),
-    "left",
-    "repeated",
-    "embedded_again",
-    "thought_only",
-    "unfinished",
-)
 
 
 def occurrences(call: Call) -> Iterator[Occurrence]:
@@ -58,10 +43,21 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
             seconds=start["seconds"],
             estimated=True,
         )
+    if slow := found.get("slow"):
+        yield from _slow(slow, start is not None)
     if waste := found.get("waste"):
         yield Occurrence(**waste)
     if reload and reload["cause"] in RELOADS:
         yield _reload(reload)
+
+
+def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:
+    """What no other finding tells: the seconds for which reading or writing was slower, where that
+    is most of it. `moved`: the prompt's start did, which explains why it was read anew."""
+    for one in slow["because"][:1]:
+        what = one["what"]
+        if what == "decode" or (what == "prefill" and not moved):
+            yield Occurrence(kind=f"slow_{what}", detail=one["reason"], seconds=one["seconds"])
 
 
 def _reload(reload: dict[str, Any]) -> Occurrence:

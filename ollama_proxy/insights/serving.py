@@ -34,16 +34,18 @@ class Running(NamedTuple):
 
 class Serving:
     """`running` are the calls on their way, `key` is a model's by its name; `note` takes what is
-    found out of a call later."""
+    found out of a call later; `slots` is how many calls a model serves at once."""
 
     def __init__(
         self,
         running: Callable[[], Iterable[Running]],
         key: Callable[[str], str],
         note: Callable[[Noted], None],
+        slots: Callable[[str], int],
         clock: Callable[[], float],
     ) -> None:
         self._running, self._key, self._note, self._clock = running, key, note, clock
+        self._slots = slots
         self._waits = Waits()
         self._waiting: dict[str, Noted] = {}
         self._share_at = float("-inf")
@@ -95,12 +97,12 @@ class Serving:
         now = self._clock()
         self._share_at = now + PAUSE
         if self._waits.unknown:
-            found = self._waits.shared_out(self._oldest(), now)
+            found = self._waits.shared_out(self._oldest(), now, slots=self._slots)
             if len(found) == AT_ONCE:
                 self._share_at = now + BREATH
             for wait in found:
                 waiter = self._waiting.get(wait.call)
-                if waiter is not None and wait.blamed:
+                if waiter is not None and (wait.blamed or wait.busy):
                     self._note(_shares(waiter, wait))
 
     def _oldest(self) -> dict[str, float]:
@@ -122,8 +124,9 @@ def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None
 def _shares(waiter: Noted, wait: Wait) -> Noted:
     least = SHOWN_SHARE * wait.seconds
     found = [
-        Occurrence(kind="waited", other=other, seconds=seconds)
-        for other, seconds in wait.blamed.items()
+        Occurrence(kind=kind, other=other, seconds=seconds)
+        for kind, shares in (("waited", wait.blamed), ("runner_busy", wait.busy))
+        for other, seconds in shares.items()
         if seconds >= least
     ]
     return msgspec.structs.replace(waiter, occurrences=found)

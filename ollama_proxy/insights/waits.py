@@ -3,14 +3,16 @@
 A call is in service from where its prefill began to its end; while it waits at its model's queue,
 the others in service there have the slots. Each second is shared out equally among them: on a real
 Ollama 98 to 100 % of all waits were explained so, with one slot, two and four. A wait is shared out
-when no call that may have been in service then is still running. Not here: how long a call waited
-(`exchange.Observation.queue`), what a wait hides in a load.
+when no call that may have been in service then is still running. While fewer calls are in service
+than the model has slots, nobody stands in a queue: the runner reads another prompt, up to
+`num_batch` tokens at once. Not here: how long a call waited (`exchange.Observation.queue`), what a
+wait hides in a load.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 SHORTEST = 0.03
@@ -35,12 +37,18 @@ class Span(NamedTuple):
         return self.ended - self.begun
 
 
+Shares = dict[str | None, float]
+"""Seconds by caller; None is one without a name."""
+
+
 class Wait(NamedTuple):
-    """Who waited, and how long; `blamed` maps callers to seconds, None is one without a name."""
+    """Who waited, and how long: `blamed` for those in service while all slots were taken, `busy`
+    for those whose prompt was being read while one was free."""
 
     call: str
     seconds: float
-    blamed: Mapping[str | None, float]
+    blamed: Shares
+    busy: Shares
 
 
 class _Served(NamedTuple):
@@ -88,10 +96,14 @@ class Waits:
         return max(ends, default=None)
 
     def shared_out(
-        self, oldest: Mapping[str, float], now: float, most: int = AT_ONCE
+        self,
+        oldest: Mapping[str, float],
+        now: float,
+        most: int = AT_ONCE,
+        slots: Callable[[str], int] = lambda model: 1,
     ) -> list[Wait]:
         """Some of the waits that are known by now. `oldest`: when each model's oldest running call
-        came."""
+        came; `slots`: how many calls a model serves at once."""
         found: list[Wait] = []
         for _ in range(len(self._open)):
             model, call, spans = self._open.popleft()
@@ -100,15 +112,14 @@ class Waits:
                 self._open.append((model, call, spans))
                 continue
             others = [one for one in self._served[model] if one.call != call]
-            blamed: dict[str | None, float] = defaultdict(float)
+            wait = Wait(call, sum(span.seconds for span in spans), {}, {})
             for span in spans:
-                for client, seconds in _shares(span, others).items():
-                    blamed[client] += seconds
-            found.append(Wait(call, sum(span.seconds for span in spans), dict(blamed)))
+                _share_out(span, others, slots(model), wait)
+            found.append(wait)
         return found
 
 
-def _shares(wait: Span, served: Iterable[_Served]) -> dict[str | None, float]:
+def _share_out(wait: Span, served: Iterable[_Served], slots: int, into: Wait) -> None:
     """The seconds of a wait by who was in service in each; where nobody was, nobody's."""
     beside = [
         (max(one.span.begun, wait.begun), min(one.span.ended, wait.ended), one.client)
@@ -119,14 +130,21 @@ def _shares(wait: Span, served: Iterable[_Served]) -> dict[str | None, float]:
     for begun, ended, _ in beside:
         steps[begun] += 1
         steps[ended] -= 1
-    # How much each of those in service has been given by each moment.
-    given: dict[float, float] = {}
-    total, there, last = 0.0, 0, wait.begun
+    # How much each of those in service has been given by each moment, of either kind.
+    given: dict[float, tuple[float, float]] = {}
+    blamed = busy = 0.0
+    there, last = 0, wait.begun
     for moment in sorted(steps):
-        total += (moment - last) / there if there else 0.0
+        share = (moment - last) / there if there else 0.0
+        if there < slots:
+            busy += share
+        else:
+            blamed += share
         there, last = there + steps[moment], moment
-        given[moment] = total
-    shares: dict[str | None, float] = defaultdict(float)
+        given[moment] = blamed, busy
     for begun, ended, client in beside:
-        shares[client] += given[ended] - given[begun]
-    return dict(shares)
+        for shares, until, since in zip(
+            (into.blamed, into.busy), given[ended], given[begun], strict=True
+        ):
+            if until > since:
+                shares[client] = shares.get(client, 0.0) + until - since

@@ -5,9 +5,10 @@
 - `repeated`, `embedded_again`: word for word what this client had sent the model before, and got an
   answer to. Equal requests are told by a hash that this process keyed; none is kept.
 - `thought_only`: the limit was used up by thinking, the answer itself is empty.
+- `looped`: the answer ended in the same words over and over; what came from their second time on.
 - `unfinished`: a 200 whose answer has no end. Ollama breaks off so where a token comes 31 times.
 
-Not here: texts that repeat themselves, prompts that were cut (`prompt_cut.py`).
+Not here: how a loop is found (`loops.py`), prompts that were cut (`prompt_cut.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Waste(msgspec.Struct, frozen=True):
     kind: str
     tokens: int | None = None
     seconds: float | None = None
+    estimated: bool = False
 
 
 class Wastes:
@@ -38,14 +40,22 @@ class Wastes:
         self._answered: OrderedDict[tuple[str, str | None, str, int], None] = OrderedDict()
 
     def ended(
-        self, call: Call, model: str, mark: int | None, in_service: float | None
+        self,
+        call: Call,
+        model: str,
+        mark: int | None,
+        in_service: float | None,
+        loop_from: int | None = None,
     ) -> Waste | None:
         """What of this call was wasted. `mark` is its request's hash, None where that was not seen
-        whole; `in_service` the seconds from where it was served to its end, if it was."""
+        whole; `in_service` the seconds from where it was served to its end, if it was; `loop_from`
+        the piece of its stream with which a loop began."""
         if call.state == State.CANCELLED and call.reason == Reason.CLIENT_DISCONNECTED:
             if in_service is None:
                 return None  # it still waited: nothing was done for it
             return Waste("left", call.output_tokens or call.output_chunks, in_service)
+        if loop_from is not None:
+            return _looped(call, loop_from)
         if call.reason == Reason.INCOMPLETE:
             return Waste("unfinished", call.output_tokens or call.output_chunks, in_service)
         if call.state != State.COMPLETED:
@@ -75,6 +85,16 @@ def _thought_only(call: Call) -> bool:
         return False
     silent = call.streamed is True and call.time_to_first_answer is None
     return call.response == "" or silent
+
+
+def _looped(call: Call, loop_from: int) -> Waste:
+    """A piece of a stream is a token, nearly always; where it is not, their share of the whole."""
+    pieces, tokens = call.output_chunks, call.output_tokens
+    if not pieces:
+        return Waste("looped", tokens, call.decode, True)
+    share = max(0.0, 1 - loop_from / pieces)
+    decode = None if call.decode is None else call.decode * share
+    return Waste("looped", round((tokens or pieces) * share), decode, True)
 
 
 def _worked(call: Call) -> float | None:

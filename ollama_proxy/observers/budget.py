@@ -5,6 +5,7 @@ What one call's record can hold at most, in bytes, while the call runs:
 - an unfinished line, or an answer that is one object: 64 KiB (`FREE`), beyond that up to 8 MiB
   (`lines.LINE_LIMIT`) as far as `CALLS` has room; the last line, until it is known to be the last,
   the same again;
+- the last of a stream that was passed over: 64 KiB and a block (`passed.MOST`);
 - pieces of the answer not looked at yet: 16 KiB (`tap.BLOCK`), in pieces of a few bytes 512 KiB;
 - the request: 256 KiB (`base.REQUEST_LIMIT`), until it is read;
 - of an error's body, or of an answer in numbers: 64 KiB; what inflates a body: about 64 KiB;

@@ -37,7 +37,18 @@ _KEY = re.compile(
     r"|(?:api[_-]?key|secret|token|passwo?r?d)[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;)\]}>»]{6,}[\"']?)"
 )
 _IN_KEYS = ("k-", "xox", "glpat-", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
-_WITH_LINES = ("k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "b_pat_", "hf_", "gsk_")
+_WITH_LINES = (
+    "k_live_",
+    "k_test_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "b_pat_",
+    "hf_",
+    "gsk_",
+)
 _IN_NAMED_KEYS = ("bearer", "key", "secret", "token", "pass")
 _DOMAIN = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
 _MAIL = re.compile(rf"[\w.%+-]{{1,64}}@{_DOMAIN}")

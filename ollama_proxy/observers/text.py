@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 
 from ollama_proxy.exchange import Observation
+from ollama_proxy.loops import LOOKED_AT, loop
 from ollama_proxy.observers.errors import message_of
 from ollama_proxy.observers.lines import LineObserver
+from ollama_proxy.observers.passed import Passed
 from ollama_proxy.observers.privacy import Held, Privacy, readable
 from ollama_proxy.observers.reading import count, flag, name
 
@@ -24,6 +26,12 @@ CALLS_LIMIT = 1024
 """Tool calls of one answer that are counted; of more the number is not known."""
 TOOL_NAMES = 16
 TOOL_NAME_LIMIT = 64
+LISTENED = 2000
+"""Pieces of a stream after which it is listened to whether it has fallen into a loop."""
+_LAST = 6
+"""Of the lines passed over: those at the end that may say other things than text."""
+_STOPPED = ("stop", "end_turn", "tool_calls", "tool_use")
+"""Why a model stopped that did so by itself: it was in no loop."""
 _PLAIN_NAME = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
 
 
@@ -45,6 +53,10 @@ class TextObserver(LineObserver):
         self._silent = 0  # lines read since something was said
         self._thought = 0
         self._calls = 0
+        self._recent = ""  # the end of what was said and thought, as far as it was read
+        self._characters = 0  # and how much that was in all
+        self._passed = Passed(self.separator)
+        self._listen_at = LISTENED
         self._uncounted = not self.tells_all
 
     def _keep_streamed(self, stream: object, absent: bool) -> None:
@@ -65,6 +77,9 @@ class TextObserver(LineObserver):
 
     def _answer(self, data: bytes) -> None:
         super()._answer(data)
+        if self.pieces >= self._listen_at:
+            self._listen_at = self.pieces + LISTENED
+            self._listen()
         self._tell()
 
     def _tell(self) -> None:
@@ -73,6 +88,56 @@ class TextObserver(LineObserver):
         if self.status == 200:
             self.observation.thinking_characters = None if self._uncounted else self._thought
             self.observation.tool_calls = None if self._uncounted else self._calls
+
+    def _skim(self, block: bytes) -> None:
+        recent = self._recent
+        super()._skim(block)
+        self._recent = recent  # what was read of this block is in it
+        self._passed.add(block)
+
+    def _listen(self) -> None:
+        """Look whether what was said and thought lately goes round in a loop."""
+        passed = self._heard(self._passed.block()) if self._passed else []
+        recent = "" if self._passed.gap else self._recent
+        found = loop(recent + "".join(passed))
+        seen = self.observation
+        if found is None:
+            seen.loop, seen.loop_from = None, None
+        elif seen.loop is None:
+            seen.loop, seen.loop_from = found, self._began(found.repeated, passed)
+
+    def _heard(self, block: bytes) -> list[str]:
+        """What each line that was passed over says or thinks."""
+        lines = [line for line in block.split(self.separator) if not self._is_blank(line)]
+        most, last = lines[:-_LAST], lines[-_LAST:]
+        try:
+            texts = self._texts(most)
+        except (ValueError, RecursionError):
+            texts, last = [], lines
+        for line in last:
+            try:
+                texts += self._texts([line])
+            except (ValueError, RecursionError):
+                continue  # it tells of something else
+        return texts
+
+    def _texts(self, lines: list[bytes]) -> list[str]:
+        """Raises ValueError, RecursionError where one does not only say or think."""
+        if not lines:
+            return []
+        block = self.separator.join(lines) + self.separator
+        return [said or thought for said, thought in self._spoken(self._documents(block))]
+
+    def _began(self, repeated: int, passed: list[str]) -> int:
+        """The piece with which that many characters at the end began."""
+        pieces = 0
+        while repeated > 0 and pieces < len(passed):
+            pieces += 1
+            repeated -= len(passed[-pieces])
+        if repeated > 0 and self._characters:
+            # Of what was read only its length is known, and in how many pieces it came.
+            pieces += round(repeated / self._characters * (self.pieces - len(passed)))
+        return max(0, self.pieces - pieces)
 
     def _wants_lines(self) -> bool:
         if not self.answer_seen:
@@ -121,14 +186,20 @@ class TextObserver(LineObserver):
         if isinstance(said, str):
             self._held.add(said)
             if said:
+                self._keep_recent(said)
                 self._silent = 0
                 self.text_seen = self.answer_seen = True
 
     def _think(self, thought: object) -> None:
         if isinstance(thought, str) and thought:
             self._thought += len(thought)
+            self._keep_recent(thought)
             self._silent = 0
             self.text_seen = True
+
+    def _keep_recent(self, text: str) -> None:
+        self._characters += len(text)
+        self._recent = (self._recent + text)[-LOOKED_AT:]
 
     def _call_tool(self, called: object) -> None:
         """One more tool that the model calls."""
@@ -177,10 +248,15 @@ class TextObserver(LineObserver):
         self._fail(message_of(error))
 
     def _end(self, complete: bool, deaf: bool) -> None:
+        recent = self._recent
         super()._end(complete, deaf)
+        if self._passed:
+            self._recent = recent  # the last lines were passed over before they were read
         unsure = deaf or self.lines.skipped > 0
         self._uncounted = self._uncounted or unsure
         self._tell()
+        if self.status == 200 and not deaf and self.observation.done_reason not in _STOPPED:
+            self._listen()
         if deaf:
             self.observation.output_chunks = None
         if self.text_seen:
@@ -189,3 +265,8 @@ class TextObserver(LineObserver):
         self.observation.response = self.privacy.keep_answer(self._held.text(), whole)
         ended = self._ended or self.observation.error_in_stream
         self.observation.incomplete = self.status == 200 and not ended and not unsure
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._passed.clear()
+        self._recent = ""

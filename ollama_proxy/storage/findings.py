@@ -59,9 +59,13 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
     """Those that cost most seconds, then tokens, then happened most often, first."""
     since, until = wanted.since or "", wanted.until or _LAST_ID
     sql, values = _SUMS, [since, until]
-    if wanted.client is not None:
-        sql += " AND f.client = ?"
-        values.append(wanted.client)
+    for column, value in (("client", wanted.client), ("kind", wanted.kind)):
+        if value is not None:
+            sql += f" AND f.{column} = ?"
+            values.append(value)
+    if wanted.hidden:
+        sql += f" AND f.kind NOT IN ({', '.join('?' * len(wanted.hidden))})"
+        values += wanted.hidden
     rows = connection.execute(f"{sql} GROUP BY f.id", values).fetchall()
     if wanted.model is not None:
         key = model_key(wanted.model)

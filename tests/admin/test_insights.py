@@ -10,12 +10,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin.answers import json_errors
 from ollama_proxy.admin.estimates import Estimates
-from ollama_proxy.admin.insights import sentence
+from ollama_proxy.admin.findings import sentence
 from ollama_proxy.admin.words import LANGUAGES
 from ollama_proxy.foretelling import Asked
 from ollama_proxy.insights.estimate import Estimate, Spread
-from ollama_proxy.insights.occurring import KINDS
-from ollama_proxy.records import Finding
+from ollama_proxy.records import FINDINGS, Finding
 from tests.admin.support import WORDS, World, got, served
 
 
@@ -61,7 +60,7 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FINDINGS)
 def test_every_kind_has_its_sentence(kind: str, language: str) -> None:
     said = sentence(finding(kind=kind), WORDS[language])
     assert "news.py" in said and "{" not in said
@@ -91,6 +90,20 @@ async def test_they_are_told_over_rest() -> None:
         assert (await got(client, "/api/insights/02.0"))["client"] == "b.py"
         assert (await client.get("/api/insights/03.0")).status == 404
         assert (await client.get("/api/insights?state=failed")).status == 400
+        await got(client, "/api/insights?kind=waited")
+        assert world.stored.asked[-1].kind == "waited"
+        assert (
+            "must be one of prompt_cut,"
+            in (await got(client, "/api/insights?kind=x", 400))["error"]
+        )
+
+
+@pytest.mark.parametrize("detail", [None, "cpu", "not_cached", "together", "others"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_slowed_a_model_is_said(language: str, detail: str | None) -> None:
+    slow = finding(kind="slow_decode", detail=detail, seconds=90.0, tokens=None)
+    words = WORDS[language]
+    assert sentence(slow, words).endswith(words.t(f"finding.slow.{detail or 'unknown'}"))
 
 
 def test_a_hostile_name_stays_a_name() -> None:

@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
 from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
 from ollama_proxy.ids import iso, new_id
+from ollama_proxy.records import Filter, Finding
 
 Json = dict[str, Any]
 EMPTY = {"count": 0, "mean": None, "p50": None, "p90": None, "p95": None, "p99": None, "max": None}
@@ -72,6 +74,16 @@ def in_phase(name: str, place: int | None = None) -> Json:
     }
 
 
+def finding(kind: str, *, ago: float = 300.0, **values: Any) -> Finding:
+    """A finding whose latest call began `ago` seconds before now."""
+    last = time.time() - ago
+    given: Json = {"id": f"{new_id(last)}.0", "kind": kind, "model": "qwen3:14b", "other": None}
+    given |= {"client": "signals.py", "detail": None, "opened_at": iso(last - 7200), "count": 7}
+    given |= {"last_at": iso(last), "over": False, "of": 40, "tokens": None, "seconds": None}
+    given |= {"needed": None, "estimated": False, "calls": [new_id(last)]}
+    return Finding(**given | values)
+
+
 class Fake:
     """The state of a made-up proxy; a `PageState`."""
 
@@ -82,6 +94,7 @@ class Fake:
         self.told: dict[str, Json] = {}  # phases of running calls
         self.ended: list[Call] = []
         self.listed: list[Json] = []
+        self.found: list[Finding] = []
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
         self.changes: Json = {}
@@ -154,6 +167,13 @@ class Fake:
     async def recent(self, limit: int) -> list[Call]:
         return sorted(self.ended, key=lambda call: call.id, reverse=True)[:limit]
 
+    async def findings(self, wanted: Filter) -> list[Finding]:
+        kind = wanted.kind
+        return [one for one in self.found if kind in (None, one.kind)][: wanted.limit]
+
+    async def finding(self, id: str) -> Finding | None:
+        return next((one for one in self.found if one.id == id), None)
+
     # -- what a test does to it -------------------------------------------------------------------
 
     async def start(self, begun: Call) -> Call:
@@ -208,7 +228,9 @@ class Fake:
     def app(self) -> web.Application:
         app = web.Application()
         secure(app)
-        Pages(self).add_routes(app)
+        pages = Pages(self)
+        pages.add_routes(app)
+        Insights(self, pages.words, time.time).add_routes(app)
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/requests/{id}", self._request)

@@ -10,7 +10,8 @@ import msgspec
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.ids import iso
-from tests.browser.fake import Fake, call, in_phase, model, spread, summary
+from ollama_proxy.records import Finding
+from tests.browser.fake import Fake, call, finding, in_phase, model, spread, summary
 
 GB = 1_000_000_000
 LLAMA, QWEN, EMBED = "llama3.1:8b-instruct-q4_K_M", "qwen3:14b", "nomic-embed-text:latest"
@@ -61,6 +62,18 @@ def calls() -> list[Call]:
     return made
 
 
+def findings() -> list[Finding]:
+    return [
+        finding("waited", other="backtest.py", seconds=1320.0, count=61, of=412, ago=40),
+        finding("reload_options", other="backtest.py", detail="num_ctx 20480 → 8192", seconds=372.0,
+                count=14, of=412, ago=900),
+        finding("prompt_cut", client="backtest.py", tokens=21_700, needed=7200, estimated=True),
+        finding("slow_decode", model=LLAMA, client="open-webui", detail="cpu", seconds=96.0,
+                count=9, of=30, ago=2400),
+        finding("waited", client="ide-plugin", other="signals.py", seconds=61.0, count=3, ago=5000),
+    ]  # fmt: skip
+
+
 def models() -> list[dict[str, Any]]:
     soon = iso(time.time() + 270)
     return [
@@ -103,6 +116,7 @@ def busy(fake: Fake) -> list[Call]:
     fake.began = time.time() - 7_820
     fake.listed = models()
     fake.ended = calls()
+    fake.found = findings()
     fake.all = summary(
         requests=8739, completed=8716, failed=4, timeout=2, cancelled=16, interrupted=1,
         duration=spread(8716, 4.8, 11.9, 18.8, 40.2),

@@ -8,9 +8,9 @@ from typing import Any
 
 from ollama_proxy.exchange import Call, Exchange
 from ollama_proxy.insights.judging import MOST_LOOKS, Judging
-from ollama_proxy.insights.occurring import KINDS, occurrences
+from ollama_proxy.insights.occurring import occurrences
 from ollama_proxy.insights.serving import Running
-from ollama_proxy.records import ModelInfo, Noted, Occurrence
+from ollama_proxy.records import FINDINGS, ModelInfo, Noted, Occurrence
 from ollama_proxy.sketch import sketch
 from tests.storage.calls import make_call
 
@@ -109,7 +109,7 @@ def test_only_what_costs_something_is_an_occurrence() -> None:
     ]
     full = occurred({"overrun": {"shifts": 0, "ended": "context", "context": 256}})
     assert [one.kind for one in full] == ["context_full"]
-    assert {one.kind for one in [*found, *full]} < set(KINDS)
+    assert {one.kind for one in [*found, *full]} < set(FINDINGS)
 
 
 def test_a_reload_is_told_with_its_cause_and_the_options_that_differ() -> None:
@@ -246,7 +246,12 @@ def test_who_left_while_its_prompt_was_read_wasted_that_time() -> None:
     left: dict[str, Any] = {"state": "cancelled", "reason": "client_disconnected"}
     left |= {"input_tokens": None, "output_tokens": None, "duration": 4.0}
     _, found = judged(judging, ended=10.0, **left)
-    assert found["waste"] == {"kind": "left", "tokens": None, "seconds": 4.0}
+    assert found["waste"] == {
+        "kind": "left",
+        "tokens": None,
+        "seconds": 4.0,
+        "estimated": False,
+    }
     # An older one has the model still: this one only waited.
     running.append(Running("m:latest", None, 5.0))
     assert "waste" not in judged(judging, ended=20.0, **left)[1]

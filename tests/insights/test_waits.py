@@ -24,9 +24,11 @@ def ended(
     waits.ended(model, call, client or f"{call}.py", served=Span(*served), waited=waited)
 
 
-def told(waits: Waits, oldest: float | None = None, now: float = 100.0) -> list[Wait]:
+def told(
+    waits: Waits, oldest: float | None = None, now: float = 100.0, slots: int = 1
+) -> list[Wait]:
     running = {} if oldest is None else {MODEL: oldest}
-    return waits.shared_out(running, now, most=REMEMBERED)
+    return waits.shared_out(running, now, most=REMEMBERED, slots=lambda model: slots)
 
 
 def test_few_are_shared_out_at_once() -> None:
@@ -53,6 +55,16 @@ def test_two_that_are_served_at_once_share_it() -> None:
     ended(waits, "b", served=(0, 10))
     blamed = {wait.call: wait.blamed for wait in told(waits)}
     assert blamed == {"c": pytest.approx({"a.py": 2.5, "b.py": 2.5})}
+
+
+def test_a_wait_while_a_slot_is_free_is_none_of_the_queue() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 6))
+    ended(waits, "b", served=(4, 9))
+    ended(waits, "c", came=1, served=(6, 10))
+    [wait] = told(waits, slots=2)
+    assert wait.busy == pytest.approx({"a.py": 3})  # from 1 to 4 a alone: its prompt was read
+    assert wait.blamed == pytest.approx({"a.py": 1, "b.py": 1})
 
 
 def test_who_still_runs_may_have_been_in_service() -> None:

@@ -79,6 +79,9 @@ def test_each_client_and_model_has_its_own(store: SqliteStore) -> None:
     assert found[2].tokens is None and not found[2].estimated
     assert [one.model for one in store.findings(Filter(model="m:latest"))] == ["m"]
     assert [one.client for one in store.findings(Filter(client="b.py"))] == ["b.py"]
+    assert len(store.findings(Filter(kind="prompt_cut"))) == 3
+    assert store.findings(Filter(kind="waited")) == []
+    assert store.findings(Filter(hidden=("waited", "prompt_cut"))) == []
 
 
 def test_after_a_quiet_time_it_is_over_and_another_one_begins(path: Path) -> None:

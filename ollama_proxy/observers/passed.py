@@ -1,0 +1,63 @@
+"""The last of a stream that was passed over: its bytes, no more of them than may be listened to.
+
+Not here: what they say (`text.py`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ollama_proxy.observers.budget import Budget
+
+MOST = 64 * 1024
+ALL = Budget(16 * 1024 * 1024)
+"""That of all streams together; beyond it each keeps its last block only."""
+
+
+class Passed:
+    """Whole lines, in blocks as they came; those are kept as they are, not copied.
+
+    `gap`: something was passed over before them that is not kept.
+    """
+
+    __slots__ = ("_blocks", "_budget", "_separator", "_size", "gap")
+
+    def __init__(self, separator: bytes, budget: Budget = ALL) -> None:
+        self._separator = separator
+        self._budget = budget
+        self._blocks: deque[bytes] = deque()
+        self._size = 0
+        self.gap = False
+
+    def __bool__(self) -> bool:
+        return bool(self._blocks)
+
+    def add(self, block: bytes) -> None:
+        """A block is kept while those after it have less than `MOST` bytes, and there is room.
+
+        Of a longer one only whole lines at its end are.
+        """
+        if len(block) > MOST:
+            self.clear()
+            self.gap = True
+            first = block.find(self._separator, len(block) - MOST)
+            block = b"" if first < 0 else block[first + len(self._separator) :]
+        self._blocks.append(block)
+        self._resize(len(block))
+        while len(self._blocks) > 1 and (
+            self._size - len(self._blocks[0]) >= MOST or self._budget.held > self._budget.limit
+        ):
+            self._resize(-len(self._blocks.popleft()))
+            self.gap = True
+
+    def block(self) -> bytes:
+        """All of it: less than `MOST` bytes and a block."""
+        return b"".join(self._blocks)
+
+    def clear(self) -> None:
+        self._blocks.clear()
+        self._resize(-self._size)
+
+    def _resize(self, by: int) -> None:
+        self._size += by
+        self._budget.held += by

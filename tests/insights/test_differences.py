@@ -1,0 +1,107 @@
+"""What is different about a model's calls, and that nothing is where there is nothing."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from ollama_proxy.exchange import Call
+from ollama_proxy.insights.differences import LEAST, Differences, differences, rank_sum
+from tests.storage.calls import make_call
+
+
+def calls(count: int, seed: int = 1, times: float = 1.0, **fields: Any) -> list[Call]:
+    """Calls of all lengths whose prefill takes 2 ms a token, times `times`, more or less."""
+    drawn = random.Random(seed)
+    found = []
+    for _ in range(count):
+        tokens = drawn.randrange(20, 4000)
+        prefill = 0.002 * tokens * times * drawn.uniform(0.8, 1.25)
+        decode = drawn.uniform(1.0, 2.0)
+        facts: dict[str, Any] = {
+            "model": "m",
+            "client": "a.py",
+            "input_tokens": tokens,
+            "output_tokens": drawn.randrange(40, 60),
+            "queue": 0.0,
+            "load": 0.002,
+            "prefill": prefill,
+            "decode": decode,
+            "time_to_first_token": prefill,
+            "time_per_output_token": decode / 50,
+            "duration": prefill + decode,
+            "options": {"num_ctx": 4096},
+            "resources": {"others_cpu_seconds": 0.1 * decode},
+        }
+        found.append(make_call(**facts | fields))
+    return found
+
+
+def told(found: Differences) -> dict[str, float | None]:
+    return {one.what: one.times for one in found.differences}
+
+
+def test_of_few_calls_nothing_is_told() -> None:
+    found = differences(calls(LEAST - 1, times=9.0), calls(400, 2))
+    assert (found.calls, found.usual_calls, found.enough) == (LEAST - 1, 400, False)
+    assert (found.differences, found.traits) == ([], [])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_different_where_nothing_is(seed: int) -> None:
+    found = differences(calls(200, seed), calls(400, seed + 100))
+    assert (found.enough, found.differences, found.traits) == (True, [], [])
+
+
+def test_slower_reading_is_told_with_how_many_times_whatever_the_lengths() -> None:
+    short = [call for call in calls(400, 3, times=2.4) if (call.input_tokens or 0) < 1200]
+    found = differences(short, calls(400, 4))
+    prefill = next(one for one in found.differences if one.what == "prefill")
+    assert prefill.times == pytest.approx(2.4, rel=0.1)
+    assert len(short) - 5 < prefill.calls <= len(short)  # of few of a length nothing is told
+    assert "time_per_output_token" not in told(found)
+
+
+def test_a_queue_where_there_was_none_has_no_times() -> None:
+    found = differences(calls(40, 5, queue=3.0), calls(400, 6))
+    [queue] = [one for one in found.differences if one.what == "queue"]
+    assert (queue.usual, queue.now, queue.times, queue.unit) == (0.0, 3.0, None, "seconds")
+
+
+def test_less_is_told_too() -> None:
+    assert told(differences(calls(40, 7, output_tokens=10), calls(400, 8)))[
+        "output_tokens"
+    ] == pytest.approx(0.2, rel=0.1)
+
+
+def test_other_programs_are_told_in_cores() -> None:
+    found = differences(calls(40, 9, resources={"others_cpu_seconds": 30.0}), calls(400, 10))
+    assert [one.unit for one in found.differences if one.what == "other_programs"] == ["cores"]
+
+
+def test_what_the_calls_were_is_told_by_shares() -> None:
+    found = differences(calls(30, 11, options={"num_ctx": 8192}, client="b.py"), calls(400, 12))
+    traits = {(one.name, one.value): (one.usual, one.now) for one in found.traits}
+    assert traits == {
+        ("options.num_ctx", 8192): (0.0, 1.0),
+        ("options.num_ctx", 4096): (1.0, 0.0),
+        ("client", "b.py"): (0.0, 1.0),
+        ("client", "a.py"): (1.0, 0.0),
+    }
+
+
+def test_failures_are_a_share_and_their_times_do_not_count() -> None:
+    failed = calls(20, 13, state="failed", duration=0.01)
+    found = differences(calls(20, 14) + failed, calls(400, 15))
+    assert found.differences == []
+    assert ("state", "failed", 0.0, 0.5) in [
+        (one.name, one.value, one.usual, one.now) for one in found.traits
+    ]
+
+
+def test_the_rank_sum_of_an_example_by_hand() -> None:
+    # U = 6 of 9 pairs; mean 4.5, variance 3 * 3 * 7 / 12.
+    assert rank_sum([2, 4, 6], [1, 3, 5]) == pytest.approx((6 - 4.5) / 5.25**0.5)
+    assert rank_sum([1, 1, 1], [1, 1]) == 0.0

@@ -1,0 +1,110 @@
+"""An answer that has fallen into a loop is heard to have, in every dialect and however it came."""
+
+from __future__ import annotations
+
+import pytest
+
+from ollama_proxy.exchange import Observation
+from ollama_proxy.observers import ROUTES, Privacy
+from ollama_proxy.observers.budget import Budget
+from ollama_proxy.observers.passed import ALL as HELD
+from ollama_proxy.observers.passed import MOST, Passed
+from ollama_proxy.simulator.script import Piece
+from tests.observers.spoken import ALL, asked, say, think, units, whole
+
+PROSE = [f"word{number} " for number in range(300)]
+UNIT = ["I ", "think ", "that ", "it ", "will ", "rise ", "again. "]
+
+
+def heard(
+    path: str, texts: list[Piece], reason: str, privacy: Privacy, block: int = 8192
+) -> Observation:
+    call = asked(path, b"".join(units(path, texts, reason=reason)), privacy)
+    observer = ROUTES[call.method, call.path](Observation(), privacy)
+    observer.request(call.body, True)
+    observer.response(call.status, call.content_type, "")
+    for at in range(0, len(call.answer), block):
+        observer.feed(call.answer[at : at + block])
+    observer.close(True)
+    return observer.observation
+
+
+@pytest.mark.parametrize("mode", ["full", "truncate", "none"])
+@pytest.mark.parametrize("path", ALL)
+def test_a_loop_is_heard_with_where_it_began(path: str, mode: str) -> None:
+    seen = heard(path, say(*PROSE, *UNIT * 40), "length", Privacy.build(mode))
+    assert seen.loop is not None and seen.loop.unit == len("".join(UNIT))
+    # Where all is read, the pieces are only known to be so many of so many characters.
+    off = 80 if mode == "full" else 12
+    assert seen.loop_from is not None and abs(seen.loop_from - len(PROSE)) <= off
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_an_answer_that_only_goes_on_is_none(path: str) -> None:
+    seen = heard(path, say(*PROSE * 3), "length", Privacy.build("truncate"))
+    assert (seen.loop, seen.loop_from) == (None, None)
+
+
+def test_a_model_that_stopped_by_itself_was_in_none() -> None:
+    seen = heard("/api/chat", say(*PROSE, *UNIT * 40), "stop", Privacy.build("truncate"))
+    assert seen.loop is None
+
+
+def test_a_loop_of_thoughts_is_one_too() -> None:
+    seen = heard("/api/chat", think(*PROSE, *UNIT * 40), "length", Privacy.build("truncate"))
+    assert seen.loop is not None
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_an_answer_in_one_object_is_listened_to(path: str) -> None:
+    seen = whole(path, text="".join(PROSE + UNIT * 40), reason="length").facts()
+    assert seen.loop is not None and seen.loop_from is not None
+
+
+def test_while_it_runs_a_loop_is_heard_now_and_then() -> None:
+    call = asked("/api/chat", b"".join(units("/api/chat", say(*UNIT * 600), end=False)))
+    observer = ROUTES[call.method, call.path](Observation(), Privacy.build("truncate"))
+    observer.request(call.body, True)
+    observer.response(call.status, call.content_type, "")
+    observer.feed(call.answer)
+    assert observer.observation.loop is not None
+
+
+def test_a_loop_that_was_left_is_forgotten() -> None:
+    texts = say(*UNIT * 600, *PROSE * 3)
+    seen = heard("/api/chat", texts, "length", Privacy.build("truncate"))
+    assert (seen.loop, seen.loop_from) == (None, None)
+
+
+class TestWhatIsKeptForIt:
+    def test_no_more_than_the_last(self) -> None:
+        passed = Passed(b"\n")
+        for number in range(1000):
+            passed.add(b"%04d " % number + b"x" * 994 + b"\n")
+        block = passed.block()
+        assert MOST <= len(block) < MOST + 1000
+        assert block.endswith(b"0999 " + b"x" * 994 + b"\n") and block[4:5] == b" "
+
+    def test_of_a_long_block_only_whole_lines(self) -> None:
+        passed = Passed(b"\n")
+        passed.add((b"a" * 999 + b"\n") * 200)
+        assert MOST - 1000 <= len(passed.block()) <= MOST
+        assert passed.block().startswith(b"a" * 999 + b"\n")
+        passed.add(b"b" * 2 * MOST + b"\n")
+        assert passed.block() == b""
+
+    def test_all_calls_together_keep_no_more_than_the_budget_and_a_block_each(self) -> None:
+        budget = Budget(100_000)
+        streams = [Passed(b"\n", budget) for _ in range(10)]
+        for _ in range(50):
+            for passed in streams:
+                passed.add(b"x" * 999 + b"\n")
+        assert budget.held <= 100_000
+        for passed in streams:
+            passed.clear()
+        assert budget.held == 0
+
+    def test_what_was_kept_is_given_back_at_the_end(self) -> None:
+        before = HELD.held
+        heard("/api/chat", say(*PROSE * 3), "length", Privacy.build("truncate"))
+        assert HELD.held == before
