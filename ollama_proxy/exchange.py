@@ -15,7 +15,6 @@ import msgspec
 
 from ollama_proxy.gaps import Gaps
 from ollama_proxy.ids import iso, new_id
-from ollama_proxy.loops import Loop
 from ollama_proxy.sketch import Sketch
 
 
@@ -90,9 +89,9 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     """What an observer understood of one call. Seconds are floats; what was not seen is None.
 
     `sketch`, `asked` (those options that decide how a model is loaded and cut, numbers and truth
-    values), `request_mark` (a hash of a whole request by this process's own key), `listed_tokens`,
-    `loop` and `loop_from` (the piece of the stream with which it began) are for the findings alone,
-    and are never stored.
+    values), `request_mark` (a hash of a whole request by this process's own key), `listed_tokens`
+    and `looped` (the share of the answer that goes round in a loop) are for the findings alone, and
+    are never stored.
     """
 
     model: str | None = None
@@ -122,8 +121,7 @@ class Observation(msgspec.Struct, kw_only=True, gc=False):
     asked: dict[str, Any] | None = None
     request_mark: int | None = None
     listed_tokens: int | None = None
-    loop: Loop | None = None
-    loop_from: int | None = None
+    looped: float | None = None
 
     @property
     def queue(self) -> float | None:

@@ -268,7 +268,7 @@ class Judging:
     ) -> dict[str, Any] | None:
         seconds = None if served is None else served.seconds
         seen = exchange.observation
-        found = self._wastes.ended(call, facts.model, seen.request_mark, seconds, seen.loop_from)
+        found = self._wastes.ended(call, facts.model, seen.request_mark, seconds, seen.looped)
         return None if found is None else msgspec.structs.asdict(found)
 
 

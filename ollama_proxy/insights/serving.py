@@ -18,6 +18,8 @@ from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
 """Seconds between two looks at all that runs; where there are many waits to share out."""
+WHILE_IDLE = 64
+"""Waits that are shared out at once where no call runs, that could be late for it: some 10 ms."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -97,8 +99,10 @@ class Serving:
         now = self._clock()
         self._share_at = now + PAUSE
         if self._waits.unknown:
-            found = self._waits.shared_out(self._oldest(), now, slots=self._slots)
-            if len(found) == AT_ONCE:
+            oldest = self._oldest()
+            most = AT_ONCE if oldest else WHILE_IDLE
+            found = self._waits.shared_out(oldest, now, most, self._slots)
+            if len(found) == most:
                 self._share_at = now + BREATH
             for wait in found:
                 waiter = self._waiting.get(wait.call)

@@ -45,17 +45,17 @@ class Wastes:
         model: str,
         mark: int | None,
         in_service: float | None,
-        loop_from: int | None = None,
+        looped: float | None = None,
     ) -> Waste | None:
         """What of this call was wasted. `mark` is its request's hash, None where that was not seen
-        whole; `in_service` the seconds from where it was served to its end, if it was; `loop_from`
-        the piece of its stream with which a loop began."""
+        whole; `in_service` the seconds from where it was served to its end, if it was; `looped`
+        the share of its answer that went round in a loop."""
         if call.state == State.CANCELLED and call.reason == Reason.CLIENT_DISCONNECTED:
             if in_service is None:
                 return None  # it still waited: nothing was done for it
             return Waste("left", call.output_tokens or call.output_chunks, in_service)
-        if loop_from is not None:
-            return _looped(call, loop_from)
+        if looped is not None:
+            return _looped(call, looped)
         if call.reason == Reason.INCOMPLETE:
             return Waste("unfinished", call.output_tokens or call.output_chunks, in_service)
         if call.state != State.COMPLETED:
@@ -87,14 +87,10 @@ def _thought_only(call: Call) -> bool:
     return call.response == "" or silent
 
 
-def _looped(call: Call, loop_from: int) -> Waste:
-    """A piece of a stream is a token, nearly always; where it is not, their share of the whole."""
-    pieces, tokens = call.output_chunks, call.output_tokens
-    if not pieces:
-        return Waste("looped", tokens, call.decode, True)
-    share = max(0.0, 1 - loop_from / pieces)
+def _looped(call: Call, share: float) -> Waste:
+    tokens = call.output_tokens or call.output_chunks
     decode = None if call.decode is None else call.decode * share
-    return Waste("looped", round((tokens or pieces) * share), decode, True)
+    return Waste("looped", tokens and round(tokens * share), decode, True)
 
 
 def _worked(call: Call) -> float | None:

@@ -57,6 +57,7 @@ class TextObserver(LineObserver):
         self._characters = 0  # and how much that was in all
         self._passed = Passed(self.separator)
         self._listen_at = LISTENED
+        self._loop_from: float | None = None  # the piece with which a loop began
         self._uncounted = not self.tells_all
 
     def _keep_streamed(self, stream: object, absent: bool) -> None:
@@ -102,9 +103,15 @@ class TextObserver(LineObserver):
         found = loop(recent + "".join(passed))
         seen = self.observation
         if found is None:
-            seen.loop, seen.loop_from = None, None
-        elif seen.loop is None:
-            seen.loop, seen.loop_from = found, self._began(found.repeated, passed)
+            self._loop_from = seen.looped = None
+            return
+        again = found.repeated - found.unit
+        if not self.pieces:  # an answer in one object
+            seen.looped = again / self._characters
+            return
+        if self._loop_from is None:
+            self._loop_from = self.pieces - self._pieces_of(again, passed)
+        seen.looped = max(0.0, 1 - self._loop_from / self.pieces)
 
     def _heard(self, block: bytes) -> list[str]:
         """What each line that was passed over says or thinks."""
@@ -128,16 +135,16 @@ class TextObserver(LineObserver):
         block = self.separator.join(lines) + self.separator
         return [said or thought for said, thought in self._spoken(self._documents(block))]
 
-    def _began(self, repeated: int, passed: list[str]) -> int:
-        """The piece with which that many characters at the end began."""
+    def _pieces_of(self, characters: int, passed: list[str]) -> float:
+        """How many of the pieces held these characters at the end."""
         pieces = 0
-        while repeated > 0 and pieces < len(passed):
+        while characters > 0 and pieces < len(passed):
             pieces += 1
-            repeated -= len(passed[-pieces])
-        if repeated > 0 and self._characters:
-            # Of what was read only its length is known, and in how many pieces it came.
-            pieces += round(repeated / self._characters * (self.pieces - len(passed)))
-        return max(0, self.pieces - pieces)
+            characters -= len(passed[-pieces])
+        if characters <= 0 or not self._characters:
+            return pieces
+        # Of what was read only its length is known, and in how many pieces it came.
+        return pieces + characters / self._characters * (self.pieces - len(passed))
 
     def _wants_lines(self) -> bool:
         if not self.answer_seen:

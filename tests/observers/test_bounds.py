@@ -336,5 +336,5 @@ def test_the_facts_of_an_odd_answer_do_not_depend_on_the_cuts(
     cuts = data.draw(st.lists(st.integers(0, len(answer)), max_size=12))
     one, other = call.facts(cuts), call.facts()
     for seen in one, other:
-        seen.loop = seen.loop_from = None  # heard in the last 64 KiB, in blocks as they came
+        seen.looped = None  # heard in the last 64 KiB, in blocks as they came
     assert one == other

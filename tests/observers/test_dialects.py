@@ -29,7 +29,7 @@ MODES = [Privacy.build(mode) for mode in ("truncate", "none", "hash", "full")]
 FULL = Privacy.build("full")
 REASONS = {"/v1/responses": "completed", "/v1/messages": "end_turn"}
 CUTS = st.lists(st.integers(0, 1 << 20), max_size=8)
-LONG = [*say(*["word "] * 100)]  # more than the mode truncate keeps
+LONG = say(*(f"w{number:03} " for number in range(100)))  # more than the mode truncate keeps
 
 
 def counts(seen: Observation) -> tuple[int | None, ...]:
