@@ -294,6 +294,7 @@ class App:
             privacy=self._privacy,
             changed=lambda: self._marking.changed,
             hidden=config.insights.hidden,
+            expect=lambda call: self._foretelling.of(call),
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),

@@ -2,13 +2,14 @@
 
 import { bar } from "./bars.js";
 import { endOf, estimated, excused, noteOf, phases, who } from "./calls.js";
+import { showContent } from "./content.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
 import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
 
-const SHOWN = 64 * 1024;
+const AGAIN = 2000; // milliseconds, while the call runs
 
 /** A text of several lines, in which nothing can turn the others round. */
 const lines = (text) => text.split("\n").map(visible).join("\n");
@@ -66,12 +67,30 @@ export class Detail {
     document.getElementById("call-title").focus();
     try {
       const call = await json(`api/requests/${encodeURIComponent(id)}`);
-      if (id === this.id) this.show(call);
+      if (id !== this.id) return;
+      this.show(call);
+      this.again(call.id);
+      this.keepUp(call);
     } catch (error) {
       if (id !== this.id) return;
       const gone = error.status === 404;
       this.message(gone ? t("call.gone") : t("call.unread", { reason: visible(error.message) }), !gone);
     }
+  }
+
+  /** What runs is asked for again now and then, until it has ended or the sheet is closed. */
+  keepUp(call) {
+    clearTimeout(this.timer);
+    if (call.state !== "running") return;
+    this.timer = setTimeout(async () => {
+      const fresh = this.id === call.id && !document.hidden
+        ? await json(`api/requests/${encodeURIComponent(call.id)}`).catch(() => call)
+        : call;
+      if (this.id !== call.id) return;
+      if (fresh !== call) this.show(fresh);
+      if (fresh.state !== "running") this.again(fresh.id);
+      this.keepUp(fresh);
+    }, AGAIN);
   }
 
   message(text, retry) {
@@ -96,10 +115,9 @@ export class Detail {
     this.more(call);
     this.waterfall(call);
     const options = call.options && JSON.stringify(call.options, null, 2);
-    this.content("options", options ?? null);
-    this.content("prompt", call.prompt);
-    this.content("response", call.response);
-    this.again(call.id);
+    showContent(this.body, "options", options ?? null);
+    showContent(this.body, "prompt", call.prompt);
+    showContent(this.body, "response", call.response);
   }
 
   /** Links to what makes the call again, where that was kept. */
@@ -166,22 +184,5 @@ export class Detail {
       const spent = seconds(value);
       say(find(".num", line), kind === "queue" ? t("estimate", { s: spent }) : spent);
     }
-  }
-
-  content(key, text) {
-    const box = find(`[data-content=${key}]`, this.body);
-    const place = find("pre", box);
-    const all = find(".all", box);
-    show(find(".empty", box), text === null);
-    show(find(".copy", box), text !== null);
-    show(place, text !== null);
-    place.textContent = (text ?? "").slice(0, SHOWN);
-    show(all, (text?.length ?? 0) > SHOWN);
-    if (all.hidden) return;
-    say(all, t("call.show_all", { size: size(text.length) }));
-    all.onclick = () => {
-      place.textContent = text;
-      show(all, false);
-    };
   }
 }

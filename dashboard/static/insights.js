@@ -14,6 +14,7 @@ export function insightsOf(call) {
   if (cache) told.prompt_cache = t("call.prompt_cache.share", { share: t("estimate", { s: percent(Math.round(cache.share * 100)) }), tokens: t("estimate", { s: number(cache.tokens) }) });
   if (waste) told.waste = t(`call.waste.${waste.kind}`);
   if (slow) told.slow = slowOf(slow);
+  if (call.expected) told.expected = expectedOf(call.expected);
   if (deadline) told.deadline = t(deadline.met ? "call.deadline.met" : "call.deadline.missed", { s: seconds(deadline.seconds) });
   return told;
 }
@@ -32,6 +33,12 @@ function slowOf(slow) {
     return one.reason ? `${part} (${t(`call.slow.reason.${one.reason}`)})` : part;
   });
   return [t("call.slow.by", { s: seconds(slow.seconds), usual: seconds(slow.usual), n: number(slow.calls) }), ...parts].join(" \u00b7 ");
+}
+
+function expectedOf(expected) {
+  const range = ({ p50, p95 }) => t("call.expected.range", { p50: seconds(p50), p95: seconds(p95) });
+  const { first_token: first, total, calls } = expected;
+  return t("call.expected.in", { first: range(first), total: range(total), n: number(calls) });
 }
 
 function overrunOf(overrun) {

@@ -25,6 +25,7 @@ from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, model_key
 from ollama_proxy.ids import iso
+from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
@@ -86,6 +87,7 @@ class Api:
         privacy: Callable[[], Awaitable[Any]] = _nothing,
         changed: Callable[[], Mapping[str, str]] = dict,
         hidden: tuple[str, ...] = (),
+        expect: Callable[[Call], Estimate | None] = lambda call: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
@@ -98,7 +100,7 @@ class Api:
         self._began = clock()
         self._started_at = iso(now())
         self.history = History(live, reader, now, hidden)  # for the other answers, too
-        self._calls = Calls(self.history, facts.own_url, now)
+        self._calls = Calls(self.history, facts.own_url, now, expect)
         self.exports = Export(self.history.search_all, now)
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval

@@ -6,14 +6,17 @@ Not here: where they are found (`history.py`), a download of any size (`export.p
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.answers import json_answer, told
 from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
-from ollama_proxy.exchange import Call
+from ollama_proxy.exchange import Call, State
+from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.replay import FORMS, ReplayError, forms_of
 
 SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
@@ -25,12 +28,20 @@ WHICH_FORMS = "forms"
 
 
 class Calls:
-    """The answers about calls. `own_url`: where programs of this machine reach the proxy."""
+    """The answers about calls. `own_url`: where programs of this machine reach the proxy; `expect`
+    is what a running call still takes, before its first token."""
 
-    def __init__(self, history: History, own_url: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        history: History,
+        own_url: str,
+        now: Callable[[], float],
+        expect: Callable[[Call], Estimate | None] = lambda call: None,
+    ) -> None:
         self._history = history
         self._own_url = own_url
         self._now = now
+        self._expect = expect
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/api/requests", self._requests)
@@ -50,7 +61,14 @@ class Calls:
 
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())
-        return json_answer(view(await self._known(request.match_info["id"])))
+        call = await self._known(request.match_info["id"])
+        return json_answer(view(call) | {"expected": self._expected(call)})
+
+    def _expected(self, call: Call) -> dict[str, Any] | None:
+        if call.state != State.RUNNING or call.time_to_first_byte is not None:
+            return None
+        found = self._expect(call)
+        return None if found is None else msgspec.to_builtins(found) | {"estimated": True}
 
     async def _known(self, id: str) -> Call:
         call = await told(self._history.call(id))

@@ -20,6 +20,7 @@ from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
+from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, Mark, UpstreamHealth
@@ -144,6 +145,7 @@ class World:
         self.storage = Storage()
         self.health = UpstreamHealth()
         self.changed: dict[str, str] = {}
+        self.expected: Estimate | None = None
         self.live = Live(
             sinks=[Counting(self.statistics)],
             clock=self.clock,
@@ -157,6 +159,7 @@ class World:
             health=lambda: self.health,
             storage=self.storage,
             changed=lambda: self.changed,
+            expect=lambda call: self.expected,
             facts=Facts(
                 listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"
             ),

@@ -16,7 +16,7 @@ from ollama_proxy.admin.pages import DASHBOARD, Pages
 from ollama_proxy.admin.words import Text, name, visible
 from ollama_proxy.ids import iso
 from tests.browser.conftest import watched
-from tests.browser.fake import Fake, call, model, summary
+from tests.browser.fake import Fake, call, finding, model, summary
 from tests.browser.scene import busy, noted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -344,6 +344,45 @@ async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
     await page.goto(f"{fake.url}?call={fake.ended[1].id}")
     await expect(sheet.locator("[data-f=started]")).not_to_be_empty()
     await expect(sheet.locator("[data-more]:visible")).to_have_count(0)
+
+
+async def test_an_open_sheet_follows_its_call_to_the_end(page: Page, fake: Fake) -> None:
+    running = await fake.start(call("running", ago=1.0))
+    await page.goto(f"{fake.url}?call={running.id}")
+    sheet = page.locator("#call")
+    await expect(sheet.locator(".state").first).to_contain_text("Running")
+    await fake.finish(running, duration=4.0, output_tokens=77, response="a b c")
+    await expect(sheet.locator(".state").first).to_contain_text("Completed")
+    await expect(sheet.locator("[data-f=tokens_out]")).to_have_text("77")
+    await expect(page.locator("#content-response")).to_have_text("a b c")
+
+
+async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake: Fake) -> None:
+    last = call(ago=300.0, client="signals.py")
+    fake.ended = [last]
+    fake.found = [
+        finding("waited", other=HOSTILE, seconds=200.0, calls=[last.id]),
+        finding("prompt_cut", tokens=900, needed=5000, client=None),
+    ]
+    await opened(page, fake)
+    listed = page.locator("#findings-list .finding")
+    await expect(listed).to_have_count(2)
+    await expect(listed.first).to_contain_text(
+        f"signals.py waited 3\u00a0min\u00a020\u00a0s for {SHOWN}"
+    )
+    await listed.first.locator("a").click()
+    await expect(page.locator("#call-title")).to_have_text("signals.py")
+    await page.keyboard.press("Escape")
+    await expect(listed.first.locator("a")).to_be_focused()
+    await page.locator("#waits summary").click()
+    await expect(page.locator("#waits tbody tr")).to_have_count(1)
+    # After a break of the stream they are asked for again.
+    fake.found = []
+    await fake.break_off()
+    fake.refused = False
+    await fake.connected(2)
+    await expect(page.locator("#findings-empty")).to_be_visible()
+    await expect(page.locator("#waits")).to_be_hidden()
 
 
 async def test_a_captured_call_can_be_had_in_the_forms_that_there_are(
