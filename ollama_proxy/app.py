@@ -28,6 +28,7 @@ from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
+from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
@@ -54,6 +55,7 @@ from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.connections import to_port
 from ollama_proxy.sensors.models import ModelSensor
+from ollama_proxy.sensors.rendering import rendered
 from ollama_proxy.sensors.resources import ResourceSensor
 from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
@@ -308,6 +310,7 @@ class App:
             Insights(api.history, pages.words, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
+            PromptCheck(api.history, self._rendered),
         ]
         mounted = mounted_at(config.admin_path, admin_app(parts))
         behind = await self._runner(mounted)
@@ -316,6 +319,10 @@ class App:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
+
+    async def _rendered(self, path: str, body: dict[str, Any]) -> str:
+        """Raises RenderingError."""
+        return await rendered(str(self.config.upstream), path, body, self._instance)
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = runner_for(app)

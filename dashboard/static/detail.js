@@ -2,6 +2,7 @@
 
 import { bar } from "./bars.js";
 import { endOf, estimated, excused, noteOf, phases, who } from "./calls.js";
+import { offerCheck } from "./check.js";
 import { showContent } from "./content.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
@@ -69,7 +70,7 @@ export class Detail {
       const call = await json(`api/requests/${encodeURIComponent(id)}`);
       if (id !== this.id) return;
       this.show(call);
-      this.again(call.id);
+      this.again(call);
       this.keepUp(call);
     } catch (error) {
       if (id !== this.id) return;
@@ -88,7 +89,7 @@ export class Detail {
         : call;
       if (this.id !== call.id) return;
       if (fresh !== call) this.show(fresh);
-      if (fresh.state !== "running") this.again(fresh.id);
+      if (fresh.state !== "running") this.again(fresh);
       this.keepUp(fresh);
     }, AGAIN);
   }
@@ -121,13 +122,16 @@ export class Detail {
   }
 
   /** Links to what makes the call again, where that was kept. */
-  async again(id) {
+  async again(call) {
+    const { id } = call;
     const place = document.getElementById("call-again");
     show(place, false);
     const address = `api/requests/${encodeURIComponent(id)}/replay?as=`;
     const forms = await json(`${address}forms`).catch(() => []);
     if (id !== this.id) return;
     show(place, forms.length > 0);
+    this.sheet.dataset.call = id;
+    offerCheck(this.sheet, call, forms.length > 0);
     for (const link of place.querySelectorAll("[data-form]")) {
       const { form } = link.dataset;
       show(link, forms.includes(form));

@@ -88,7 +88,7 @@ async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse
     refused = refusal(request)
     if refused is not None:
         return _refused(403, refused)
-    if request.method not in METHODS:
+    if request.method not in METHODS and request.match_info.http_exception is not None:
         answer = _refused(405, f"the admin only reads: use GET; {ELSEWHERE}")
         answer.headers["Allow"] = ", ".join(METHODS)
         return answer

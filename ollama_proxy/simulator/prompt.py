@@ -77,7 +77,8 @@ def _newest_that_fit(messages: list[Message], room: int) -> list[Message]:
 def _fitted(call: Call, text: str, tokens: int | None, num_ctx: int, num_keep: int) -> Prompt:
     """The half cut of the completion path: a prompt of num_ctx tokens and more loses its middle."""
     whole = count_tokens(text) if tokens is None else tokens
-    if whole < num_ctx or any(m.images for m in call.messages):
+    # What is only written out goes to no runner, which is what refuses and cuts here.
+    if whole < num_ctx or call.render_only or any(m.images for m in call.messages):
         return Prompt(text, whole, whole)
     if not call.truncate:
         raise Refused(400, _exceeded(whole, num_ctx), late=True)

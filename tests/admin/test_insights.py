@@ -135,11 +135,11 @@ async def test_an_estimate_over_rest() -> None:
 
 async def test_what_a_running_call_still_takes_is_told_before_its_first_byte() -> None:
     world = World()
-    running = world.begin(model="m")
+    running, spread = world.begin(model="m"), Spread(1.5, 3.0)
     async with served(world) as client:
         path = f"/api/requests/{running.id}"
         assert (await got(client, path))["expected"] is None
-        world.expected = Estimate(*[Spread(1.5, 3.0)] * 4, 2, 40)
+        world.expected = Estimate(spread, spread, spread, spread, 2, 40)
         told = (await got(client, path))["expected"]
         assert (told["first_token"], told["ahead"]) == ({"p50": 1.5, "p95": 3.0}, 2)
         assert (told["calls"], told["estimated"]) == (40, True)

@@ -95,6 +95,7 @@ class Fake:
         self.ended: list[Call] = []
         self.listed: list[Json] = []
         self.found: list[Finding] = []
+        self.verdict: Json | None = None  # on a prompt that is asked about
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
         self.changes: Json = {}
@@ -235,6 +236,7 @@ class Fake:
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
+        app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
         app.router.add_get("/api/events", self._stream)
         return app
 
@@ -257,6 +259,11 @@ class Fake:
         if form == "forms":
             return web.json_response(self.forms.get(request.match_info["id"], []))
         return web.Response(text=f"the call as {form}")
+
+    async def _prompt_cut(self, request: web.Request) -> web.Response:
+        if self.verdict is None:
+            return web.json_response({"error": "no answer"}, status=502)
+        return web.json_response(self.verdict)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refused:

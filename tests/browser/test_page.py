@@ -410,6 +410,25 @@ async def test_a_captured_call_can_be_had_in_the_forms_that_there_are(
     await expect(italian.locator("#call-again")).to_contain_text("Ripeti questa chiamata")
 
 
+async def test_whether_a_kept_prompt_was_cut_can_be_asked(page: Page, fake: Fake) -> None:
+    kept = call(ago=5.0, input_tokens=300, insights={"prompt_cut": {"cut": None}})
+    fake.ended = [kept, call(ago=9.0, input_tokens=300)]
+    fake.forms = {kept.id: ["curl"]}
+    await page.goto(f"{fake.url}?call={fake.ended[1].id}")
+    await expect(page.locator("[data-f=started]")).not_to_be_empty()
+    await expect(page.locator("#call-check")).to_be_hidden()
+    await page.goto(f"{fake.url}?call={kept.id}")
+    line = page.locator("[data-more=prompt_cut]")
+    await expect(line).to_contain_text("cannot be told")
+    await page.locator("#call-check").click()
+    await expect(line).to_contain_text("could not be asked: no answer")
+    await page.reload()
+    fake.verdict = {"cut": True, "tokens_lost": 76, "estimated": True, "rule": "rendered"}
+    await page.locator("#call-check").click()
+    await expect(line).to_contain_text("yes, ~76 tokens lost")
+    await expect(page.locator("#call-check")).to_be_hidden()
+
+
 async def test_an_estimate_of_tokens_says_so(page: Page, fake: Fake) -> None:
     told = {"input_tokens": None, "output_tokens": None, "output_chunks": 1234}
     guessed = call("completed", ago=5.0, **told)

@@ -1,0 +1,120 @@
+"""Whether a prompt was cut, told by having Ollama write it out, from outside and in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_proxy.insights.prompt_cut import half_cut
+from ollama_proxy.insights.rendered import by_rendering
+from ollama_proxy.simulator import Simulator, SimulatorOptions
+from tests.harness import Connection, Proxy, head_bytes, running_proxy
+
+FAST = SimulatorOptions(
+    models=("m",), tokens_per_second=0, prefill_tokens_per_second=0, load_seconds=0
+)
+WORDS = "one two three four five six seven eight nine ten " * 12
+
+
+@asynccontextmanager
+async def proxied(folder: Path, **settings: str) -> AsyncIterator[Proxy]:
+    """The proxy before a simulator."""
+    ollama = Simulator(FAST)
+    try:
+        async with running_proxy(await ollama.start(), folder, **settings) as proxy:
+            yield proxy
+    finally:
+        await ollama.stop()
+
+
+async def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+    headers = [("Host", f"127.0.0.1:{port}"), ("Content-Type", "application/json")]
+    headers += [("Content-Length", str(len(body))), ("Connection", "close")]
+    await connection.send(head_bytes(f"{method} {path} HTTP/1.1", headers) + body)
+    head, _, answer = (await connection.read_to_end()).partition(b"\r\n\r\n")
+    await connection.close()
+    return int(head.split()[1]), answer
+
+
+async def checked(proxy: Proxy, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    """Makes the call, then asks whether its prompt was cut."""
+    sent = json.dumps({"model": "m", "stream": False, **body}).encode()
+    status, _ = await request(proxy.port, "POST", path, sent)
+    assert status == 200
+    [call] = await proxy.calls(1)
+    status, answer = await request(
+        proxy.port, "POST", f"/admin/api/requests/{call['id']}/prompt_cut"
+    )
+    return status, json.loads(answer)
+
+
+def messages(count: int) -> list[dict[str, str]]:
+    roles = ("user", "assistant")
+    return [{"role": roles[n % 2], "content": f"{n} {WORDS}"} for n in range(count)]
+
+
+CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "dropped messages": ("/api/chat", {"messages": messages(9), "options": {"num_ctx": 512}}, True),
+    "all of them": ("/api/chat", {"messages": messages(3), "options": {"num_ctx": 4096}}, False),
+    "half a prompt": ("/api/generate", {"prompt": WORDS * 340, "options": {"num_ctx": 256}}, True),
+    "a whole one": ("/api/generate", {"prompt": WORDS, "options": {"num_ctx": 4096}}, False),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_of_a_call_that_was_kept_it_is_told(case: str, tmp_path: Path) -> None:
+    path, body, cut = CASES[case]
+    async with proxied(tmp_path, privacy_mode="full") as proxy:
+        status, told = await checked(proxy, path, body)
+        assert status == 200, told
+        assert (told["cut"], told["rule"]) == (cut, "rendered")
+        assert (told["tokens_lost"] is not None) == (case == "dropped messages")
+        # The check itself is no call of anybody's.
+        assert len(await proxy.get("requests")) == 1
+
+
+async def test_of_a_call_that_was_not_kept_the_error_says_so(tmp_path: Path) -> None:
+    async with proxied(tmp_path) as proxy:
+        status, told = await checked(proxy, "/api/generate", {"prompt": "hi"})
+        assert (status, "privacy mode full" in told["error"]) == (409, True)
+
+
+async def test_another_origins_page_may_not_ask(tmp_path: Path) -> None:
+    async with proxied(tmp_path) as proxy:
+        connection = await proxy.client()
+        host = f"127.0.0.1:{proxy.port}"
+        headers = [("Host", host), ("Origin", "https://example.org"), ("Content-Length", "0")]
+        path = "/admin/api/requests/01/prompt_cut"
+        await connection.send(head_bytes(f"POST {path} HTTP/1.1", headers))
+        assert b" 403 " in (await connection.read_head()).split(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_all_else_is_only_read(method: str, tmp_path: Path) -> None:
+    async with proxied(tmp_path) as proxy:
+        status, answer = await request(proxy.port, method, "/admin/api/requests")
+        assert (status, b"the admin only reads" in answer) == (405, True)
+
+
+def test_what_differs_are_dropped_messages_and_how_much_they_were_is_estimated() -> None:
+    found = by_rendering("x" * 100, "x" * 250, tokens=40, context=64, keep=4)
+    assert (found.cut, found.lost, found.estimated) == (True, 60, True)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_half_cut_is_told_by_its_count(more: int) -> None:
+    tokens = half_cut(2048, 4 + more)
+    assert by_rendering("x", "x", tokens=tokens, context=2048, keep=4).cut is True
+    assert by_rendering("x", "x", tokens=tokens + 2, context=2048, keep=4).cut is False
+
+
+def test_without_the_context_only_dropped_messages_are_seen() -> None:
+    assert by_rendering("x", "x", tokens=40, context=None, keep=4).cut is None
+    assert by_rendering("x", "xy", tokens=40, context=None, keep=4).cut is True
