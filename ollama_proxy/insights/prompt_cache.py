@@ -95,6 +95,8 @@ class PromptCaches:
     ) -> Cached | None:
         """`tokens` and `seconds` are Ollama's, of the whole prompt and of what was read of it.
         `loaded`: the call loaded the model, so that its cache was empty."""
+        if tokens < SHORTEST:
+            return None
         known = self._models.get(model)
         if known is None:
             if len(self._models) >= MAX_MODELS:
@@ -105,7 +107,7 @@ class PromptCaches:
         share = shared(sketch, known.recent)
         known.recent.append(sketch)
         told = _told(known.fit, tokens, seconds, on_gpu)
-        if share is not None and tokens >= SHORTEST and seconds > 0:
+        if share is not None and seconds > 0:
             known.samples.append(_Sample(tokens * (1 - share), tokens * share, seconds))
             known.fresh += 1
             if len(known.samples) >= ENOUGH and (known.fit is None or known.fresh >= REFIT):
@@ -143,6 +145,8 @@ def shared(sketch: Sketch, others: Iterable[Sketch]) -> float | None:
 
 
 def _shared_messages(sketch: Sketch, other: Sketch) -> float:
+    if not sketch.parts or not other.parts or sketch.parts[0].mark != other.parts[0].mark:
+        return 0.0
     sizes = [sum(part.counts) for part in sketch.parts]
     whole, begun = sum(sizes), 0
     for size, part, before in zip(sizes, sketch.parts, other.parts, strict=False):
