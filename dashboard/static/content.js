@@ -14,6 +14,7 @@ export function showContent(body, key, text) {
   show(find(".empty", box), text === null);
   show(find(".copy", box), text !== null);
   show(place, text !== null);
+  place.whole = text; // what is copied, however much is shown
   const cut = (text ?? "").slice(0, SHOWN);
   // Somebody may have marked a part of it, or be reading all of it.
   if (place.textContent !== cut && place.textContent !== text) place.textContent = cut;

@@ -30,7 +30,7 @@ export function copying() {
     const label = button.dataset.label ?? button.textContent;
     button.dataset.label = label;
     try {
-      await navigator.clipboard.writeText(source.textContent);
+      await navigator.clipboard.writeText(source.whole ?? source.textContent);
       button.textContent = t("copied");
     } catch {
       getSelection().selectAllChildren(source);

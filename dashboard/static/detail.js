@@ -37,6 +37,7 @@ export class Detail {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     this.row = row;
+    this.pushed = true;
     history.pushState(null, "", shows ? shows.search : `?call=${encodeURIComponent(row.dataset.id)}`);
     this.follow();
   }
@@ -53,8 +54,11 @@ export class Detail {
   }
 
   closed() {
-    if (this.id) history.pushState(null, "", "./");
+    const { id, pushed } = this;
     this.id = null;
+    this.pushed = false;
+    if (id && pushed) history.back();
+    else if (id) history.replaceState(null, "", "./");
     const link = this.row?.isConnected ? (find("a", this.row) ?? this.row) : document.getElementById("main");
     link.focus({ preventScroll: true });
   }

@@ -346,6 +346,25 @@ async def test_a_call_tells_all_that_is_known_of_it_and_nothing_else(
     await expect(sheet.locator("[data-more]:visible")).to_have_count(0)
 
 
+async def test_a_closed_sheet_leaves_no_step_behind(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    before = await page.evaluate("history.length")
+    for _ in range(3):
+        await page.locator(f"{ROWS} a").first.click()
+        await expect(page.locator("#call-title")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page).to_have_url(fake.url)
+    assert await page.evaluate("history.length") <= before + 1
+    # The way back closes it, too; a link that was followed here leads to the page.
+    await page.locator(f"{ROWS} a").first.click()
+    await page.go_back()
+    await expect(page.locator("#call")).to_be_hidden()
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await page.keyboard.press("Escape")
+    await expect(page).to_have_url(fake.url)
+
+
 async def test_an_open_sheet_follows_its_call_to_the_end(page: Page, fake: Fake) -> None:
     running = await fake.start(call("running", ago=1.0))
     await page.goto(f"{fake.url}?call={running.id}")
