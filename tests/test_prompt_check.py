@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.insights.prompt_cut import half_cut
 from ollama_proxy.insights.rendered import by_rendering
+from ollama_proxy.replay import Capture
 from ollama_proxy.simulator import Simulator, SimulatorOptions
+from tests.admin.support import Stored, World
 from tests.harness import Connection, Proxy, head_bytes, running_proxy
+from tests.storage.calls import make_call
 
 FAST = SimulatorOptions(
     models=("m",), tokens_per_second=0, prefill_tokens_per_second=0, load_seconds=0
@@ -118,3 +124,24 @@ def test_a_half_cut_is_told_by_its_count(more: int) -> None:
 def test_without_the_context_only_dropped_messages_are_seen() -> None:
     assert by_rendering("x", "x", tokens=40, context=None, keep=4).cut is None
     assert by_rendering("x", "xy", tokens=40, context=None, keep=4).cut is True
+
+
+async def test_ollama_is_asked_with_the_calls_own_options_but_its_keep_alive() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def render(path: str, body: dict[str, Any]) -> str:
+        asked.append(body)
+        return "x"
+
+    kept = {"model": "m", "prompt": "hi", "options": {"num_ctx": 512}, "keep_alive": 0}
+    call = make_call(path="/api/generate", input_tokens=9)
+    body = json.dumps(kept).encode()
+    capture = Capture(id=call.id, method="POST", target=call.path, headers=[], body=body)
+    world = World(stored=Stored(rows=[call], captures={call.id: capture}))
+    app = web.Application()
+    PromptCheck(world.api.history, render).add_routes(app)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.post(f"/api/requests/{call.id}/prompt_cut")
+        assert (await answer.json())["cut"] is False
+    del kept["keep_alive"]
+    assert asked == [kept, kept | {"truncate": False}]

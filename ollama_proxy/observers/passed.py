@@ -15,19 +15,15 @@ ALL = Budget(16 * 1024 * 1024)
 
 
 class Passed:
-    """Whole lines, in blocks as they came; those are kept as they are, not copied.
+    """Whole lines, in blocks as they came; those are kept as they are, not copied."""
 
-    `gap`: something was passed over before them that is not kept.
-    """
-
-    __slots__ = ("_blocks", "_budget", "_separator", "_size", "gap")
+    __slots__ = ("_blocks", "_budget", "_separator", "_size")
 
     def __init__(self, separator: bytes, budget: Budget = ALL) -> None:
         self._separator = separator
         self._budget = budget
         self._blocks: deque[bytes] = deque()
         self._size = 0
-        self.gap = False
 
     def __bool__(self) -> bool:
         return bool(self._blocks)
@@ -39,7 +35,6 @@ class Passed:
         """
         if len(block) > MOST:
             self.clear()
-            self.gap = True
             first = block.find(self._separator, len(block) - MOST)
             block = b"" if first < 0 else block[first + len(self._separator) :]
         self._blocks.append(block)
@@ -48,7 +43,6 @@ class Passed:
             self._size - len(self._blocks[0]) >= MOST or self._budget.held > self._budget.limit
         ):
             self._resize(-len(self._blocks.popleft()))
-            self.gap = True
 
     def block(self) -> bytes:
         """All of it: less than `MOST` bytes and a block."""

@@ -91,16 +91,13 @@ class TextObserver(LineObserver):
             self.observation.tool_calls = None if self._uncounted else self._calls
 
     def _skim(self, block: bytes) -> None:
-        recent = self._recent
         super()._skim(block)
-        self._recent = recent  # what was read of this block is in it
         self._passed.add(block)
 
     def _listen(self) -> None:
         """Look whether what was said and thought lately goes round in a loop."""
         passed = self._heard(self._passed.block()) if self._passed else []
-        recent = "" if self._passed.gap else self._recent
-        found = loop(recent + "".join(passed))
+        found = loop(self._recent + "".join(passed))
         seen = self.observation
         if found is None:
             self._loop_from = seen.looped = None

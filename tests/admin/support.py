@@ -137,6 +137,7 @@ class World:
         stored: Stored | None = None,
         status_interval: float = NEVER,
         progress_interval: float = NEVER,
+        hidden: tuple[str, ...] = (),
         **bus: int,
     ) -> None:
         self.clock = Clock()
@@ -160,6 +161,7 @@ class World:
             storage=self.storage,
             changed=lambda: self.changed,
             expect=lambda call: self.expected,
+            hidden=hidden,
             facts=Facts(
                 listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"
             ),

@@ -106,6 +106,15 @@ def test_what_slowed_a_model_is_said(language: str, detail: str | None) -> None:
     assert sentence(slow, words).endswith(words.t(f"finding.slow.{detail or 'unknown'}"))
 
 
+async def test_hidden_kinds_are_told_only_where_they_are_asked_for() -> None:
+    world = World(hidden=("waited",))
+    async with served(world) as client:
+        await got(client, "/api/insights")
+        assert world.stored.asked[-1].hidden == ("waited",)
+        await got(client, "/api/insights?kind=waited")
+        assert not world.stored.asked[-1].hidden
+
+
 def test_a_hostile_name_stays_a_name() -> None:
     said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"])
     assert "x\\u202e{model}\\u000a to {tokens}," in said

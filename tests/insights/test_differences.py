@@ -105,3 +105,18 @@ def test_the_rank_sum_of_an_example_by_hand() -> None:
     # U = 6 of 9 pairs; mean 4.5, variance 3 * 3 * 7 / 12.
     assert rank_sum([2, 4, 6], [1, 3, 5]) == pytest.approx((6 - 4.5) / 5.25**0.5)
     assert rank_sum([1, 1, 1], [1, 1]) == 0.0
+
+
+def test_ties_are_taken_into_account() -> None:
+    # Ranks 2, 2, 5 of [1, 1, 2]: U = 3, mean 4.5; variance 9 / 12 * (7 - 48 / 30).
+    assert rank_sum([1, 1, 2], [1, 2, 2]) == pytest.approx(-1.5 / 4.05**0.5)
+
+
+def test_what_may_be_chance_is_not_told() -> None:
+    """Answers short or long by a toss: one side's median is a hundred times the other's."""
+    short, long = {"output_tokens": 10}, {"output_tokens": 1000}
+    now = calls(9, 16, **short) + calls(11, 17, **long)
+    before = calls(11, 18, **short) + calls(9, 19, **long)
+    assert "output_tokens" not in told(differences(now, before))
+    others = calls(5, 20, client="b.py") + calls(15, 21)
+    assert [one.name for one in differences(others, calls(40, 22)).traits] == []

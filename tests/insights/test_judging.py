@@ -6,6 +6,8 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from ollama_proxy.exchange import Call, Exchange
 from ollama_proxy.insights.judging import MOST_LOOKS, Judging
 from ollama_proxy.insights.occurring import occurrences
@@ -284,3 +286,74 @@ def test_where_ollama_told_no_durations_the_time_in_service_is_estimated() -> No
     judged(judging, client="b.py", queue=4.0, prefill=1.0, decode=1.0, ended=7.0)
     [told] = noted
     assert [(one.other, one.seconds) for one in told.occurrences] == [("v1.py", 4.0)]
+
+
+def test_a_slow_call_says_why() -> None:
+    judging = Judging()
+    usual: dict[str, Any] = {"duration": 2.0, "queue": 0.0, "prefill": 0.5, "decode": 1.5}
+    for _ in range(10):
+        assert "slow" not in judged(judging, **usual)[1]
+    _, found = judged(judging, **usual | {"duration": 9.0, "decode": 8.5})
+    assert found["slow"] == {
+        "usual": 2.0,
+        "calls": 10,
+        "seconds": 7.0,
+        "because": [{"what": "decode", "seconds": 7.0, "reason": None}],
+    }
+
+
+def test_less_of_the_model_on_the_gpu_is_known_from_the_looks() -> None:
+    judging = Judging()
+    usual: dict[str, Any] = {"duration": 2.0, "queue": 0.0, "prefill": 0.5, "decode": 1.5}
+    for on_gpu, calls in ((100, 10), (40, 0)):
+        judging.looked([ModelInfo(name="m", loaded=True, size_loaded=100, size_vram=on_gpu)], 1.0)
+        for _ in range(calls):
+            judged(judging, **usual)
+    _, found = judged(judging, **usual | {"duration": 9.0, "decode": 8.5})
+    assert [one["reason"] for one in found["slow"]["because"]] == ["cpu"]
+
+
+def test_the_share_from_the_cache_is_told_once_it_was_learnt() -> None:
+    judging = Judging()
+    for number in range(27):
+        tokens = 200 + 40 * number
+        judged(judging, prompt=f"{number} " * tokens, input_tokens=tokens, prefill=0.002 * tokens)
+    _, found = judged(judging, prompt="x y " * 1000, input_tokens=1000, prefill=0.5)
+    assert found["prompt_cache"] == {"share": pytest.approx(0.75), "tokens": pytest.approx(750, 2)}
+
+
+def slow(*because: tuple[str, float, str | None]) -> dict[str, Any]:
+    told = [
+        {"what": what, "seconds": seconds, "reason": reason} for what, seconds, reason in because
+    ]
+    return {"usual": 2.0, "calls": 40, "seconds": 9.0, "because": told}
+
+
+def test_only_what_no_other_finding_tells_of_a_slow_call_is_an_occurrence() -> None:
+    others = ("decode", 6.0, "others"), ("queue", 2.0, None)
+    assert occurred({"slow": slow(*others)}) == [
+        Occurrence(kind="slow_decode", detail="others", seconds=6.0)
+    ]
+    assert occurred({"slow": slow(*reversed(others))}) == []
+    assert occurred({"slow": slow(("tokens", 6.0, None))}) == []
+    read = slow(("prefill", 6.0, None))
+    assert occurred({"slow": read}) == [Occurrence(kind="slow_prefill", seconds=6.0)]
+    start = {"at": 1, "tokens": 5, "seconds": 6.0}
+    assert [one.kind for one in occurred({"slow": read, "prompt_start": start})] == ["prompt_start"]
+
+
+def test_waits_of_many_calls_are_told_at_one_look_where_nothing_runs() -> None:
+    noted: list[Noted] = []
+    clock = [0.0]
+    busy = [Running("m", None, 0.0)]
+    judging = Judging(running=lambda: busy, note=noted.append, clock=lambda: clock[0])
+    for number in range(20):
+        begun = 2.0 * number
+        judged(
+            judging, ended=begun + 2.0, duration=1.0 + begun, queue=begun, prefill=1.0, decode=1.0
+        )
+    assert noted == []
+    busy.clear()
+    clock[0] = 50.0
+    judging.looked([], 50.0)
+    assert len(noted) == 19
