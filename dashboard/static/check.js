@@ -1,8 +1,8 @@
 // Asks whether a call's prompt was cut, where the call was kept whole: Ollama writes the prompt out anew.
 
 import { fill, show } from "./dom.js";
-import { t } from "./i18n.js";
 import { visible } from "./format.js";
+import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 
 const PATHS = ["/api/chat", "/api/generate"];
@@ -14,23 +14,26 @@ export function offerCheck(sheet, call, kept) {
   button.disabled = false;
   button.onclick = async () => {
     button.disabled = true;
-    const answer = await ask(call.id);
+    const { told, text } = await ask(call.id);
     if (sheet.dataset.call !== call.id) return;
     const line = sheet.querySelector("[data-more=prompt_cut]");
-    fill(line, { prompt_cut: answer });
+    fill(line, { prompt_cut: text });
     show(line, true);
-    show(button, false);
+    show(button, !told);
+    button.disabled = false;
   };
 }
 
+/** `told` false: the text says why not. */
 async function ask(id) {
   const path = `api/requests/${encodeURIComponent(id)}/prompt_cut`;
   try {
     const response = await fetch(path, { method: "POST", headers: { Accept: "application/json" } });
     const body = await response.json();
-    if (!response.ok) return t("call.check.failed", { reason: visible(body.error ?? String(response.status)) });
-    return t("call.check.told", { told: insightsOf({ insights: { prompt_cut: body } }).prompt_cut });
+    if (!response.ok) throw new Error(body.error ?? String(response.status));
+    const { prompt_cut: told } = insightsOf({ insights: { prompt_cut: body } });
+    return { told: true, text: t("call.check.told", { told }) };
   } catch (error) {
-    return t("call.check.failed", { reason: visible(error.message) });
+    return { told: false, text: t("call.check.failed", { reason: visible(error.message) }) };
   }
 }

@@ -21,11 +21,16 @@ EVIDENCE = 20
 
 _SUBJECT = "kind = ? AND model IS ? AND client IS ? AND other IS ? AND detail IS ?"
 _OPEN = f"SELECT id, last FROM findings WHERE {_SUBJECT} ORDER BY last DESC LIMIT 1"
+# Summed before they are joined: of 50,000 occurrences that takes a third of the time.
 _SUMS = """
-    SELECT f.id, f.kind, f.model, f.client, f.other, f.detail, min(o.call), max(o.call), f.last,
-        count(*), sum(o.tokens), sum(o.seconds), max(o.needed), max(o.estimated)
-    FROM occurrences o JOIN findings f ON f.id = o.finding
-    WHERE o.call >= ? AND o.call < ?
+    SELECT f.id, f.kind, f.model, f.client, f.other, f.detail, o.first, o.latest, f.last,
+        o.count, o.tokens, o.seconds, o.needed, o.estimated
+    FROM (
+        SELECT finding, min(call) AS first, max(call) AS latest, count(*) AS count,
+            sum(tokens) AS tokens, sum(seconds) AS seconds, max(needed) AS needed,
+            max(estimated) AS estimated
+        FROM occurrences WHERE call >= ? AND call < ? GROUP BY finding
+    ) o JOIN findings f ON f.id = o.finding WHERE true
 """
 _CALLS = "SELECT call FROM occurrences WHERE finding = ? AND call >= ? AND call < ?"
 _OF = "SELECT count(*) FROM calls WHERE id >= ? AND id <= ? AND model IS ? AND client IS ?"
@@ -66,7 +71,7 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
     if wanted.hidden:
         sql += f" AND f.kind NOT IN ({', '.join('?' * len(wanted.hidden))})"
         values += wanted.hidden
-    rows = connection.execute(f"{sql} GROUP BY f.id", values).fetchall()
+    rows = connection.execute(sql, values).fetchall()
     if wanted.model is not None:
         key = model_key(wanted.model)
         rows = [row for row in rows if row[2] is not None and model_key(row[2]) == key]
@@ -75,7 +80,7 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
 
 
 def one(connection: sqlite3.Connection, id: str, now: float) -> Finding | None:
-    row = connection.execute(f"{_SUMS} AND f.id = ? GROUP BY f.id", ("", _LAST_ID, id)).fetchone()
+    row = connection.execute(f"{_SUMS} AND f.id = ?", ("", _LAST_ID, id)).fetchone()
     return None if row is None else _told(connection, row, "", _LAST_ID, now)
 
 

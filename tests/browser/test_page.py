@@ -441,7 +441,6 @@ async def test_whether_a_kept_prompt_was_cut_can_be_asked(page: Page, fake: Fake
     await expect(line).to_contain_text("cannot be told")
     await page.locator("#call-check").click()
     await expect(line).to_contain_text("could not be asked: no answer")
-    await page.reload()
     fake.verdict = {"cut": True, "tokens_lost": 76, "estimated": True, "rule": "rendered"}
     await page.locator("#call-check").click()
     await expect(line).to_contain_text("yes, ~76 tokens lost")

@@ -44,8 +44,9 @@ def test_an_answer_that_only_goes_on_is_none(path: str) -> None:
     assert seen.looped is None
 
 
-def test_a_model_that_stopped_by_itself_was_in_none() -> None:
-    seen = heard("/api/chat", say(*PROSE, *UNIT * 40), "stop", Privacy.build("truncate"))
+@pytest.mark.parametrize("path", ALL)
+def test_a_model_that_stopped_by_itself_was_in_none(path: str) -> None:
+    seen = heard(path, say(*PROSE, *UNIT * 40), "stop", Privacy.build("truncate"))
     assert seen.looped is None
 
 
