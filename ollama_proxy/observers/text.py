@@ -30,8 +30,8 @@ LISTENED = 2000
 """Pieces of a stream after which it is listened to whether it has fallen into a loop."""
 _LAST = 6
 """Of the lines passed over: those at the end that may say other things than text."""
-_STOPPED = ("stop", "end_turn", "stop_sequence", "tool_calls", "tool_use", "completed")
-"""Why a model stopped that did so by itself: it was in no loop."""
+_STOPPED = ("stop", "end_turn", "stop_sequence", "tool_calls", "tool_use")
+"""Why a model stopped that did so by itself: it was in no loop. /v1/responses does not tell."""
 _PLAIN_NAME = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
 
 

@@ -44,7 +44,7 @@ def test_an_answer_that_only_goes_on_is_none(path: str) -> None:
     assert seen.looped is None
 
 
-@pytest.mark.parametrize("path", ALL)
+@pytest.mark.parametrize("path", [path for path in ALL if path != "/v1/responses"])
 def test_a_model_that_stopped_by_itself_was_in_none(path: str) -> None:
     seen = heard(path, say(*PROSE, *UNIT * 40), "stop", Privacy.build("truncate"))
     assert seen.looped is None
