@@ -18,6 +18,9 @@ from ollama_proxy.exchange import Exchange, model_key, ran_model
 
 REMEMBERED = 32
 MAX_MODELS = 500
+SLACK = 0.02
+"""Seconds by which one call may seem to begin before the other has ended: each is seen to end a
+little late."""
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -68,7 +71,9 @@ class Slots:
         """A call of this model ended at that moment, after so many seconds of prefill, decode."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
-        begun = ended - served
+        begun = ended - served + SLACK
+        if begun >= ended:
+            return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         beside = [span for span in spans if span[0] < ended and span[1] > begun]
         spans.append((begun, ended))

@@ -94,6 +94,14 @@ def test_calls_one_after_the_other_use_one_slot() -> None:
     assert slots.of("m") == 1
 
 
+def test_calls_one_right_after_the_other_are_not_served_at_once() -> None:
+    """The end of each is seen a little late, and the next seems to have begun before it."""
+    slots = Slots()
+    for number in range(20):
+        slots.add("m", 0.1 * number + 0.001 * (number % 3), 0.1)
+    assert slots.of("m") == 1
+
+
 def test_an_ended_call_teaches_the_slots() -> None:
     phases = Phases()
     for at in (20.0, 20.5):

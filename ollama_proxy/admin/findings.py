@@ -30,9 +30,19 @@ def sentence(found: Finding, words: Words) -> str:
         model=visible(found.model or ""),
         tokens=tokens,
         lost=lost,
+        cost=_cost(found, words),
         remedy=_remedy(found, words),
     )
     return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
+
+
+def _cost(found: Finding, words: Words) -> str:
+    """Tokens and seconds, as far as they are known."""
+    tokens = None if found.tokens is None else words.n("finding.cost.tokens", found.tokens)
+    seconds = None if found.seconds is None else full(words.seconds(found.seconds))
+    if tokens and seconds:
+        return words.t("finding.cost.both", tokens=tokens, seconds=seconds)
+    return tokens or seconds or words.t("finding.cost.unknown")
 
 
 def _remedy(found: Finding, words: Words) -> str:

@@ -154,3 +154,19 @@ async def test_what_a_running_call_still_takes_is_told_before_its_first_byte() -
         assert (told["calls"], told["estimated"]) == (40, True)
         running.first_byte = running.started
         assert (await got(client, path))["expected"] is None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "cost"),
+    [
+        (1, None, "1 token for nothing"),
+        (40, 2.0, "40 tokens and 2.0\xa0s for nothing"),
+        (None, 2.0, "2.0\xa0s for nothing"),
+        (None, None, "an unknown amount for nothing"),
+    ],
+)
+def test_a_cost_is_told_as_far_as_it_is_known(
+    tokens: int | None, seconds: float | None, cost: str
+) -> None:
+    looped = finding(kind="looped", tokens=tokens, seconds=seconds, estimated=False)
+    assert f"over and over: {cost}. " in sentence(looped, WORDS["en"])
