@@ -121,6 +121,11 @@ def test_a_half_cut_is_told_by_its_count(more: int) -> None:
     assert by_rendering("x", "x", tokens=tokens + 2, context=2048, keep=4).cut is False
 
 
+def test_of_what_was_dropped_and_then_halved_the_loss_is_not_known() -> None:
+    found = by_rendering("x", "xy", tokens=half_cut(2048, 4), context=2048, keep=4)
+    assert (found.cut, found.lost) == (True, None)
+
+
 def test_without_the_context_only_dropped_messages_are_seen() -> None:
     assert by_rendering("x", "x", tokens=40, context=None, keep=4).cut is None
     assert by_rendering("x", "xy", tokens=40, context=None, keep=4).cut is True

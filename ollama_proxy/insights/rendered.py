@@ -15,13 +15,14 @@ def by_rendering(
 ) -> Verdict:
     """`as_sent` is what the model got, `whole` what it would have got with room for all; `tokens`
     what Ollama counted of this call. Cut None: what context it had is not known."""
+    # One token more is kept by models that begin each prompt with one of their own.
+    half = context is not None and tokens in {half_cut(context, keep), half_cut(context, keep + 1)}
     if as_sent != whole:
+        if half:
+            return Verdict(True, "rendered")  # and what was left of it was cut, too
         # The share of the text that is gone, of as many tokens a character as what is left.
         lost = max(1, round(tokens * (len(whole) / max(1, len(as_sent)) - 1)))
         return Verdict(True, "rendered", lost, estimated=True)
     if context is None:
         return Verdict(None, "rendered")
-    # One token more is kept by models that begin each prompt with one of their own.
-    if tokens in {half_cut(context, keep), half_cut(context, keep + 1)}:
-        return Verdict(True, "rendered")
-    return Verdict(False, "rendered")
+    return Verdict(half, "rendered")
