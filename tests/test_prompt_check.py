@@ -67,7 +67,7 @@ def messages(count: int) -> list[dict[str, str]]:
 
 
 CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "dropped messages": ("/api/chat", {"messages": messages(9), "options": {"num_ctx": 512}}, True),
+    "dropped messages": ("/api/chat", {"messages": messages(9), "options": {"num_ctx": 900}}, True),
     "all of them": ("/api/chat", {"messages": messages(3), "options": {"num_ctx": 4096}}, False),
     "half a prompt": ("/api/generate", {"prompt": WORDS * 340, "options": {"num_ctx": 256}}, True),
     "a whole one": ("/api/generate", {"prompt": WORDS, "options": {"num_ctx": 4096}}, False),
