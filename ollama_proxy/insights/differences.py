@@ -25,9 +25,9 @@ from ollama_proxy.exchange import Call, State
 LEAST, LEAST_ALIKE = 20, 5
 """Calls on either side; of them with prompts of like length."""
 CLEARLY = 4.0
-TIMES, SECONDS, SHARE = 1.25, 0.1, 0.2
-"""What matters: a quarter more, or a fifth less; a tenth of a second of queue or load; a fifth of
-all calls."""
+TIMES, SECONDS, CORES, SHARE = 1.25, 0.1, 0.1, 0.2
+"""What matters: a quarter more, or a fifth less; a tenth of a second of queue or load, of a core; a
+fifth of all calls."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -110,11 +110,11 @@ def _difference(
     quantity: _Quantity, calls: Sequence[Call], usual: Sequence[Call]
 ) -> Difference | None:
     if quantity.by_length:
-        now, before, share = _alike(quantity, calls, usual)
+        now, before, share, z = _alike(quantity, calls, usual)
     else:
         now, before = (_known(quantity, side) for side in (calls, usual))
-        share = None
-    if len(now) < LEAST or len(before) < LEAST or abs(rank_sum(now, before)) < CLEARLY:
+        share, z = None, rank_sum((now, before))
+    if len(now) < LEAST or len(before) < LEAST or abs(z) < CLEARLY:
         return None
     typical = fmean if quantity.by_mean else median
     was, is_now = typical(before), typical(now)
@@ -123,7 +123,10 @@ def _difference(
         matters = abs(is_now - was) >= SECONDS
     else:
         matters = times is None or not 1 / TIMES < times < TIMES
-    if not matters:
+    if quantity.unit == "cores":
+        matters = matters and abs(is_now - was) >= CORES
+    # Of a mean a few calls may say the opposite of all the others.
+    if not matters or is_now == was or (z > 0) != (is_now > was):
         return None
     return Difference(quantity.what, quantity.unit, was, is_now, times, len(before), len(now))
 
@@ -134,9 +137,9 @@ def _known(quantity: _Quantity, calls: Sequence[Call]) -> list[float]:
 
 def _alike(
     quantity: _Quantity, calls: Sequence[Call], usual: Sequence[Call]
-) -> tuple[list[float], list[float], float | None]:
+) -> tuple[list[float], list[float], float | None, float]:
     """Values of calls of like length, in parts of what is usual for it times what is usual for all;
-    and how many times the usual they are now."""
+    how many times the usual they are now, and how clearly: the ranks are those within a length."""
     sides: list[dict[int, list[float]]] = []
     for side in (calls, usual):
         by_length: dict[int, list[float]] = defaultdict(list)
@@ -153,29 +156,38 @@ def _alike(
         and median(before[length]) > 0
     ]
     if not lengths:
-        return [], [], None
+        return [], [], None, 0.0
     middle = median([value for length in lengths for value in before[length]])
     parts: tuple[list[float], list[float]] = ([], [])
     for length in lengths:
         unit = median(before[length]) / middle
         for values, into in zip((now[length], before[length]), parts, strict=True):
             into += [value / unit for value in values]
-    return *parts, median(parts[0]) / middle
+    z = rank_sum(*((now[length], before[length]) for length in lengths))
+    return *parts, median(parts[0]) / middle, z
 
 
-def rank_sum(a: Sequence[float], b: Sequence[float]) -> float:
-    """How clearly the values of `a` are above those of `b`, in standard deviations (z)."""
-    tagged = sorted([(value, 1) for value in a] + [(value, 0) for value in b])
-    n, m = len(a), len(b)
-    rank, ranks, ties = 0, 0.0, 0
-    for _, group in groupby(tagged, key=lambda one: one[0]):
-        members = [mine for _, mine in group]
-        size = len(members)
-        ranks += sum(members) * (rank + (size + 1) / 2)
-        ties += size**3 - size
-        rank += size
-    spread = n * m / 12 * ((rank + 1) - ties / (rank * (rank - 1)))
-    return (ranks - n * (n + 1) / 2 - n * m / 2) / sqrt(spread) if spread > 0 else 0.0
+def rank_sum(*pairs: tuple[Sequence[float], Sequence[float]]) -> float:
+    """How clearly the first values of each pair are above its second, in standard deviations (z).
+
+    Of several pairs the sums of all (van Elteren): what differs between pairs does not count.
+    """
+    above = variance = 0.0
+    for a, b in pairs:
+        tagged = sorted([(value, 1) for value in a] + [(value, 0) for value in b])
+        n, m = len(a), len(b)
+        rank, ranks, ties = 0, 0.0, 0
+        for _, group in groupby(tagged, key=lambda one: one[0]):
+            members = [mine for _, mine in group]
+            size = len(members)
+            ranks += sum(members) * (rank + (size + 1) / 2)
+            ties += size**3 - size
+            rank += size
+        if rank > 1:
+            weight = 1 / (rank + 1)
+            above += weight * (ranks - n * (rank + 1) / 2)
+            variance += weight**2 * n * m / 12 * ((rank + 1) - ties / (rank * (rank - 1)))
+    return above / sqrt(variance) if variance > 0 else 0.0
 
 
 def _changed(calls: Sequence[Call], usual: Sequence[Call]) -> Iterator[Trait]:

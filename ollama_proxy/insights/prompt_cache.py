@@ -118,7 +118,8 @@ class PromptCaches:
 def _told(fit: Fit | None, tokens: int, seconds: float, on_gpu: bool) -> Cached | None:
     if fit is None or tokens < (SHORTEST_ON_GPU if on_gpu else SHORTEST):
         return None
-    if fit.a + fit.b * tokens <= CLEAR * fit.error:
+    # The share rests on what grows with the prompt, not on what each prefill takes.
+    if fit.seconds(tokens, 0.0) - fit.a <= CLEAR * fit.error:
         return None
     share = max(0.0, 1 - fit.new(tokens, seconds) / tokens)
     return Cached(share, round(tokens * share))
@@ -201,6 +202,8 @@ def _least_squares(samples: Sequence[_Sample]) -> Fit | None:
         if min(solved) >= 0:
             values = dict(zip(used, solved, strict=True))
             fit = Fit(values.get(0, 0.0), values.get(1, 0.0), values.get(2, 0.0), 0.0)
+            if not fit.b and not fit.q:
+                return None  # prompts of one length: what grows cannot be told from what does not
             errors = [abs(fit.seconds(s.new, s.cached) - s.seconds) for s in samples]
             return fit._replace(error=median(errors))
         used.remove(used[solved.index(min(solved))])

@@ -259,7 +259,9 @@ class TextObserver(LineObserver):
         unsure = deaf or self.lines.skipped > 0
         self._uncounted = self._uncounted or unsure
         self._tell()
-        if self.status == 200 and not deaf and self.observation.done_reason not in _STOPPED:
+        if self.observation.done_reason in _STOPPED:
+            self.observation.looped = None  # it has left the loop that was heard before
+        elif self.status == 200 and not deaf:
             self._listen()
         if deaf:
             self.observation.output_chunks = None

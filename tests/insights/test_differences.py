@@ -103,13 +103,13 @@ def test_failures_are_a_share_and_their_times_do_not_count() -> None:
 
 def test_the_rank_sum_of_an_example_by_hand() -> None:
     # U = 6 of 9 pairs; mean 4.5, variance 3 * 3 * 7 / 12.
-    assert rank_sum([2, 4, 6], [1, 3, 5]) == pytest.approx((6 - 4.5) / 5.25**0.5)
-    assert rank_sum([1, 1, 1], [1, 1]) == 0.0
+    assert rank_sum(([2, 4, 6], [1, 3, 5])) == pytest.approx((6 - 4.5) / 5.25**0.5)
+    assert rank_sum(([1, 1, 1], [1, 1])) == 0.0
 
 
 def test_ties_are_taken_into_account() -> None:
     # Ranks 2, 2, 5 of [1, 1, 2]: U = 3, mean 4.5; variance 9 / 12 * (7 - 48 / 30).
-    assert rank_sum([1, 1, 2], [1, 2, 2]) == pytest.approx(-1.5 / 4.05**0.5)
+    assert rank_sum(([1, 1, 2], [1, 2, 2])) == pytest.approx(-1.5 / 4.05**0.5)
 
 
 def test_what_may_be_chance_is_not_told() -> None:
@@ -120,3 +120,22 @@ def test_what_may_be_chance_is_not_told() -> None:
     assert "output_tokens" not in told(differences(now, before))
     others = calls(5, 20, client="b.py") + calls(15, 21)
     assert [one.name for one in differences(others, calls(40, 22)).traits] == []
+
+
+def test_a_mean_that_one_call_made_is_not_told_against_all_others() -> None:
+    before = [*calls(99, 30), *calls(1, 31, load=30.0)]
+    assert "load" not in told(differences(calls(60, 32, load=0.003), before))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_calls_of_a_length_do_not_shift_the_many_now(seed: int) -> None:
+    def some(count: int, tokens: int, seed: int) -> list[Call]:
+        drawn = random.Random(seed)
+        return [
+            make_call(model="m", input_tokens=tokens, prefill=drawn.lognormvariate(0, 0.5))
+            for _ in range(count)
+        ]
+
+    now = some(5, 100, seed) + some(200, 2000, seed + 50)
+    before = some(200, 100, seed + 100) + some(5, 2000, seed + 150)
+    assert "prefill" not in told(differences(now, before))

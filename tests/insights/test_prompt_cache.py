@@ -118,3 +118,9 @@ def test_few_prompts_are_remembered() -> None:
     for number in range(RECENT + 5):
         calls.call(words(number, 500), 0.0)
     assert len(calls.caches._models["m"].recent) == RECENT
+
+
+def test_of_prompts_of_one_length_nothing_is_told() -> None:
+    calls = Calls()
+    for number in range(40):
+        assert calls.call(words(number, 800), 0.0) is None
