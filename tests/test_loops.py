@@ -19,7 +19,7 @@ def test_a_unit_again_and_again_is_a_loop(unit: str, cut: int) -> None:
     text = PROSE + unit * 30
     found = loop(text[: len(text) - cut])
     assert found is not None
-    assert found.unit == len(unit) // 2 if unit.startswith("the end") else len(unit)
+    assert found.unit == (len(unit) // 2 if unit.startswith("the end") else len(unit))
     assert found.repeated >= min(LOOKED_AT - 100, 30 * len(unit) - cut)
 
 

@@ -68,6 +68,8 @@ export class Detail {
     const known = this.store.active.get(id) ?? this.store.recent.find((call) => call.id === id);
     fill(this.sheet, { client: known ? who(known).client : t("call", { id: visible(id) }) });
     show(this.body, false);
+    this.sheet.dataset.call = id;
+    show(document.getElementById("call-check"), false);
     this.message(t("call.loading"), false);
     document.getElementById("call-title").focus();
     try {
