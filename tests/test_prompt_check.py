@@ -17,6 +17,7 @@ from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.insights.prompt_cut import half_cut
 from ollama_proxy.insights.rendered import by_rendering
 from ollama_proxy.replay import Capture
+from ollama_proxy.sensors.rendering import RenderingError, rendered
 from ollama_proxy.simulator import Simulator, SimulatorOptions
 from tests.admin.support import Stored, World
 from tests.harness import Connection, Proxy, head_bytes, running_proxy
@@ -150,3 +151,36 @@ async def test_ollama_is_asked_with_the_calls_own_options_but_its_keep_alive() -
         assert (await answer.json())["cut"] is False
     del kept["keep_alive"]
     assert asked == [kept, kept | {"truncate": False}]
+
+
+async def test_a_kept_prompt_follows_no_redirection() -> None:
+    strangers: list[str] = []
+
+    async def moved(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect(location=str(request.url.with_path("/stolen")))
+
+    async def stolen(request: web.Request) -> web.Response:
+        strangers.append(await request.text())
+        return web.json_response({"_debug_info": {"rendered_template": "x"}})
+
+    app = web.Application()
+    app.router.add_post("/api/chat", moved)
+    app.router.add_post("/stolen", stolen)
+    async with TestServer(app) as server:
+        with pytest.raises(RenderingError, match="status 307"):
+            await rendered(str(server.make_url("")), "/api/chat", {"model": "m"}, "me")
+    assert strangers == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[" * 200_000, b'{"_debug_info":{"rendered_template":"\xff"}}']
+)
+async def test_what_is_no_rendering_is_told_as_such(answer: bytes) -> None:
+    async def odd(request: web.Request) -> web.Response:
+        return web.Response(body=answer)
+
+    app = web.Application()
+    app.router.add_post("/api/chat", odd)
+    async with TestServer(app) as server:
+        with pytest.raises(RenderingError, match="does not write out"):
+            await rendered(str(server.make_url("")), "/api/chat", {"model": "m"}, "me")

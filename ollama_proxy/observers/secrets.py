@@ -104,10 +104,14 @@ class Cards:
     """Numbers of payment cards: an issuer's first digits, a length it uses, a check digit."""
 
     def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
-        for found in _CARD.finditer(text):
+        at = 0
+        while (found := _CARD.search(text, at)) is not None:
             digits = found[0].replace(" ", "").replace("-", "")
             if _ISSUED.fullmatch(digits) and checked(digits):
                 yield found
+                at = found.end()
+            else:
+                at = found.start() + 1  # a card may begin within what is none
 
     def search(self, text: str, /) -> re.Match[str] | None:
         return next(self.finditer(text), None)

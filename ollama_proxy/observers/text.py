@@ -104,10 +104,11 @@ class TextObserver(LineObserver):
             return
         again = found.repeated - found.unit
         if not self.pieces:  # an answer in one object
-            seen.looped = again / self._characters
+            seen.looped = min(1.0, again / self._characters) if self._characters else None
             return
         if self._loop_from is None:
-            self._loop_from = self.pieces - self._pieces_of(again, passed)
+            # A strange stream may say more than it has pieces.
+            self._loop_from = max(0.0, self.pieces - self._pieces_of(again, passed))
         seen.looped = max(0.0, 1 - self._loop_from / self.pieces)
 
     def _heard(self, block: bytes) -> list[str]:

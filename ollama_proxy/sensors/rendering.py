@@ -39,7 +39,10 @@ async def rendered(upstream: str, path: str, body: dict[str, Any], instance: str
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-            session.post(upstream.rstrip("/") + path, json=asked, headers=headers) as answer,
+            # A redirection could lead a kept prompt to another host.
+            session.post(
+                upstream.rstrip("/") + path, json=asked, headers=headers, allow_redirects=False
+            ) as answer,
         ):
             if answer.status != 200:
                 raise RenderingError(f"Ollama answered with status {answer.status}")
@@ -54,5 +57,5 @@ async def rendered(upstream: str, path: str, body: dict[str, Any], instance: str
         raise RenderingError(f"Ollama cannot be reached: {type(error).__name__}") from error
     try:
         return msgspec.json.decode(data, type=_Answer).debug.rendered_template
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         raise RenderingError("this Ollama does not write out prompts") from None

@@ -27,7 +27,9 @@ _SUMS = """
         o.count, o.tokens, o.seconds, o.needed, o.estimated
     FROM (
         SELECT finding, min(call) AS first, max(call) AS latest, count(*) AS count,
-            sum(tokens) AS tokens, sum(seconds) AS seconds, max(needed) AS needed,
+            -- sum() fails beyond 64 bits, total() does not
+            CASE WHEN count(tokens) THEN CAST(total(tokens) AS INTEGER) END AS tokens,
+            sum(seconds) AS seconds, max(needed) AS needed,
             max(estimated) AS estimated
         FROM occurrences WHERE call >= ? AND call < ? GROUP BY finding
     ) o JOIN findings f ON f.id = o.finding WHERE true

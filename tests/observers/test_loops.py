@@ -110,3 +110,19 @@ class TestWhatIsKeptForIt:
         before = HELD.held
         heard("/api/chat", say(*PROSE * 3), "length", Privacy.build("truncate"))
         assert HELD.held == before
+
+
+@pytest.mark.parametrize("pings", [0, 20])
+def test_a_stream_that_says_more_than_it_has_pieces_is_no_more_than_all_loop(pings: int) -> None:
+    """Events without a name are heard, but no pieces."""
+    start = units("/v1/messages", say("a" * pings), end=False)
+    said = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"%b"}}\n\n'
+    answer = b"".join(start) + b"".join(said % word.encode() for word in UNIT * 400)
+    call = asked("/v1/messages", answer, Privacy.build("none"))
+    observer = ROUTES[call.method, call.path](Observation(), call.privacy)
+    observer.request(call.body, True)
+    observer.response(call.status, call.content_type, "")
+    observer.feed(call.answer)
+    observer.close(True)
+    assert observer.observation.not_understood == 0
+    assert observer.observation.looped is None or 0 <= observer.observation.looped <= 1

@@ -39,6 +39,7 @@ FOUND = {
         "3530111333300000",
     ],
 }
+CARD = "4111 1111 1111 1111"
 PASSED_OVER = {
     "keys": [
         "the key to the door",
@@ -68,6 +69,12 @@ def test_each_is_found_wherever_it_stands(kind: str, text: str) -> None:
     privacy = Privacy.build("full", secrets=[kind])
     for before, after in (("", ""), ("use ", " now"), ("(", ")"), ("«", "»")):
         assert privacy.keep(before + text + after) == before + MARK + after
+
+
+@pytest.mark.parametrize("before", ["22222 37828 ", "94000 37828 ", "1.2345 22222 22222 33 "])
+def test_a_card_behind_other_numbers_is_found(before: str) -> None:
+    kept = Privacy.build("full", secrets=["cards"]).keep(before + CARD) or ""
+    assert MARK in kept and "1111" not in kept
 
 
 @pytest.mark.parametrize(

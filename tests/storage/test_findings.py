@@ -131,3 +131,9 @@ def test_what_is_found_out_later_of_a_call_is_kept_with_it(store: SqliteStore) -
         ("waited", None, 1, 3.0),
     ]
     assert len({one.id for one in store.findings(Filter())}) == 3
+
+
+def test_tokens_beyond_all_measure_do_not_keep_findings_from_being_told(store: SqliteStore) -> None:
+    store.write([cut(NOON + number, lost=2**62) for number in range(4)])
+    [found] = store.findings(Filter())
+    assert found.count == 4 and (found.tokens or 0) >= 2**62
