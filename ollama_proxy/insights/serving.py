@@ -83,11 +83,14 @@ class Serving:
     ) -> None:
         """Tell who was in service, and now and then share out the waits that are known by now."""
         if served is not None:
-            waited = [] if hidden is None else [hidden]
-            if call.queue:
-                waited.append(Span(served.begun - call.queue, served.begun))
-            occupied = _with_load(call, exchange, served, hidden)
-            self._waits.ended(model, call.id, call.client, served=occupied, waited=waited)
+            self._waits.ended(
+                model,
+                call.id,
+                call.client,
+                served=_with_load(call, exchange, served, hidden),
+                waited=[Span(served.begun - call.queue, served.begun)] if call.queue else (),
+                for_load=() if hidden is None else [hidden],
+            )
             self._waiting[call.id] = Noted(call.id, call.model, call.client, [])
             while len(self._waiting) > REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]

@@ -31,10 +31,10 @@ LESS_GPU, MORE_CORES = 0.1, 0.5
 
 
 class Because(msgspec.Struct, frozen=True):
-    """`what`: queue, load, prefill, decode (a slower pace), tokens (more of them), first_token
-    (where Ollama told no phases). `reason`: `cpu` (less of the model in the GPU's memory than
-    usual), `not_cached`, `together` (more calls at once), `others` (other programs used the CPU),
-    None."""
+    """`what`: queue, load, prompt (a longer one), prefill (slower reading), tokens (more of them
+    written), decode (slower writing), first_token (where Ollama told no phases). `reason`: `cpu`
+    (less of the model in the GPU's memory than usual), `not_cached`, `together` (more calls at
+    once), `others` (other programs used the CPU), None."""
 
     what: str
     seconds: float
@@ -60,6 +60,7 @@ class _Took(NamedTuple):
     first: float | None
     pace: float | None
     tokens: float | None
+    prompt: float | None
     cached: float | None
     gpu: float | None
     together: float | None
@@ -81,6 +82,7 @@ class _Took(NamedTuple):
             first=call.time_to_first_token,
             pace=writing / tokens if writing is not None and tokens else None,
             tokens=tokens,
+            prompt=call.input_tokens,
             cached=call.prefill_cached,
             gpu=gpu,
             together=used.get("shared_with"),
@@ -123,9 +125,9 @@ class Usual:
     def ended(self, model: str, call: Call, *, gpu: float | None, slots: int) -> Slow | None:
         """`gpu`: the share of the model that lies in a GPU's memory; `slots`: how many calls it
         serves at once."""
-        if call.state != State.COMPLETED or not call.duration:
+        if call.state != State.COMPLETED or not call.duration or not call.input_tokens:
             return None
-        key = model, (call.input_tokens or 0).bit_length() // 2
+        key = model, call.input_tokens.bit_length() // 2
         kind = self._kinds.get(key)
         if kind is None:
             kind = _Kind()
@@ -152,7 +154,9 @@ def _because(took: _Took, usual: _Took, slots: int) -> Iterable[Because]:
         yield Because("load", _above(took.load, usual.load))
         why = "not_cached" if took.cached == 0 and usual.cached == 1 else None
         why = why or _reason(took, usual, slots)
-        yield Because("prefill", took.prefill - usual.prefill, why)
+        longer = (took.prompt or 0) / usual.prompt if usual.prompt else 1.0
+        yield Because("prompt", (longer - 1) * usual.prefill)
+        yield Because("prefill", took.prefill - longer * usual.prefill, why)
     else:
         yield Because("first_token", _above(took.first, usual.first))
     if took.pace is not None and usual.pace is not None and took.tokens and usual.tokens:

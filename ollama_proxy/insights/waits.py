@@ -62,19 +62,29 @@ class Waits:
 
     def __init__(self) -> None:
         self._served: dict[str, deque[_Served]] = {}
-        self._open: deque[tuple[str, str, list[Span]]] = deque(maxlen=REMEMBERED)
+        self._open: deque[tuple[str, str, list[Span], list[Span]]] = deque(maxlen=REMEMBERED)
 
     def ended(
-        self, model: str, call: str, client: str | None, *, served: Span, waited: Iterable[Span]
+        self,
+        model: str,
+        call: str,
+        client: str | None,
+        *,
+        served: Span,
+        waited: Iterable[Span] = (),
+        for_load: Iterable[Span] = (),
     ) -> None:
-        """A call has ended that was in service then, and waited before, once or twice."""
+        """A call has ended that was in service then, and `waited` before at the model; `for_load`:
+        until that could be loaded anew, for which a free slot is of no use."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         spans.append(_Served(call, client, served))
-        long = [span for span in waited if span.seconds >= SHORTEST]
-        if long:
-            self._open.append((model, call, long))
+        long, loads = (
+            [span for span in some if span.seconds >= SHORTEST] for some in (waited, for_load)
+        )
+        if long or loads:
+            self._open.append((model, call, long, loads))
 
     @property
     def unknown(self) -> bool:
@@ -106,15 +116,17 @@ class Waits:
         came; `slots`: how many calls a model serves at once."""
         found: list[Wait] = []
         for _ in range(len(self._open)):
-            model, call, spans = self._open.popleft()
+            model, call, long, loads = self._open.popleft()
+            spans = [*loads, *long]
             ended = max(span.ended for span in spans)
             if len(found) == most or (oldest.get(model, now) < ended and now - ended < PATIENCE):
-                self._open.append((model, call, spans))
+                self._open.append((model, call, long, loads))
                 continue
             others = [one for one in self._served[model] if one.call != call]
             wait = Wait(call, sum(span.seconds for span in spans), {}, {})
-            for span in spans:
-                _share_out(span, others, slots(model), wait)
+            for some, needed in ((loads, 0), (long, slots(model))):
+                for span in some:
+                    _share_out(span, others, needed, wait)
             found.append(wait)
         return found
 

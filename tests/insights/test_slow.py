@@ -123,6 +123,16 @@ def test_without_ollamas_phases_the_first_token_is_told() -> None:
     assert causes(found) == [("first_token", 7.0, None)]
 
 
+def test_a_longer_prompt_read_as_quickly_is_not_slower_reading() -> None:
+    usual = learnt(input_tokens=150, prefill=0.75, duration=1.0, decode=0.25)
+    found = judged(usual, input_tokens=500, prefill=2.5, duration=2.75, decode=0.25)
+    assert causes(found) == [("prompt", 1.75, None)]
+
+
+def test_of_calls_whose_length_is_not_known_nothing_is_said() -> None:
+    assert judged(learnt(input_tokens=None), input_tokens=None, duration=60.0) is None
+
+
 def test_slow_calls_become_usual_where_they_are_many() -> None:
     usual = learnt()
     told = [judged(usual, duration=14.0, queue=12.0) for _ in range(40)]

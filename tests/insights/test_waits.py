@@ -67,6 +67,14 @@ def test_a_wait_while_a_slot_is_free_is_none_of_the_queue() -> None:
     assert wait.blamed == pytest.approx({"a.py": 1, "b.py": 1})
 
 
+def test_a_wait_until_a_model_can_be_loaded_anew_is_for_all_who_use_it() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10))
+    waits.ended(MODEL, "b", "b.py", served=Span(11, 12), for_load=[Span(1, 10)])
+    [wait] = told(waits, slots=2)
+    assert (wait.blamed, wait.busy) == ({"a.py": 9}, {})
+
+
 def test_who_still_runs_may_have_been_in_service() -> None:
     waits = Waits()
     ended(waits, "a", served=(0, 6))
