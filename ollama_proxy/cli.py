@@ -149,6 +149,7 @@ def _metavar(setting: Setting) -> str:
         "data_dir": "DIR",
     }
     kinds = {
+        "number, 1 or more": "NUMBER",
         "whole number": "NUMBER",
         "seconds": "SECONDS",
         "true or false": "true|false",

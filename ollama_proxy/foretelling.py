@@ -48,8 +48,8 @@ class Foretelling:
         exchange = next((one for one in self._live.exchanges if one.id == call.id), None)
         if exchange is None:
             return None
-        sketch = exchange.observation.sketch
-        most = (exchange.observation.asked or {}).get("num_predict")
+        sketch, options = exchange.observation.sketch, exchange.observation.asked or {}
+        most = options.get("num_predict")
         size = None if sketch is None else sketch.size or None
         limit = most if type(most) is int and most >= 0 else None
         return self._told(Asked(call.model, size, limit, call.client), exchange)
@@ -63,6 +63,7 @@ class Foretelling:
             loaded=lambda model: self._loaded().holds(model),
             before=None if itself is None else itself.started,
             runs=RUNS if itself is None else FEW_RUNS,
+            options=None if itself is None else itself.observation.asked,
         )
 
 

@@ -11,6 +11,8 @@ PROBE_HEADER = "X-Ollama-Proxy-Probe"
 """Sent with this proxy's own looks at the upstream, never with a client's call."""
 
 RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+WRONG = ("prompt_cut", "context_overrun", "context_full")
+"""Of the findings those that make an answer wrong, where others only make it late."""
 FINDINGS = (
     "prompt_cut",
     "context_overrun",
@@ -133,8 +135,9 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
     what comes later is another one. `count` of its calls are occurrences, of `of` that the client
-    sent the model meanwhile. `tokens` and `seconds` are what they cost together, `needed` is the
-    most that one needed; None is not known. `calls`: their ids, the newest first, not all of them.
+    sent the model within that span; without one, from its first occurrence to its last. `tokens`
+    and `seconds` are what they cost together, `needed` is the most that one needed; None is not
+    known. `calls`: their ids, the newest first, not all of them.
     """
 
     id: str

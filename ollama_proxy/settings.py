@@ -280,7 +280,7 @@ AMOUNT = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int)
 DAYS = Kind("a whole number of days, 0 to 36500", _number(int, 0, 36_500), int)
 TIMES = Kind("a number, 1 or more", _number(float, 1), float)
 FINDINGS = Kind(
-    "a list of findings, of " + ", ".join(records.FINDINGS),
+    'a list such as ["waited", "left"], of these: ' + ", ".join(records.FINDINGS),
     _findings,
     json.loads,
 )
@@ -318,14 +318,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("clients.processes", SWITCH, True, "Find out which local program calls."),
     Setting("clients.header", HEADER, "", "A header whose value is the caller's name."),
     Setting("clients.keys", KEYS, {}, "Callers' names, each with the SHA-256 of its API key."),
-    Setting(
-        "insights.slow_times", TIMES, 2, "A call that takes this many times the usual is slow."
-    ),
+    Setting("insights.slow_times", TIMES, 2, "Times the usual that a slow call takes at least."),
     Setting(
         "insights.slow_seconds",
         SECONDS,
         1,
-        "A call that takes no more seconds above the usual is not.",
+        "Seconds above the usual that a slow call takes at least.",
     ),
     Setting("insights.hidden", FINDINGS, [], "Findings that are told only if they are asked for."),
     Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),

@@ -55,12 +55,23 @@ async def test_a_running_call_waits_for_those_before_it() -> None:
     world = World()
     world.ran(10)
     first, second = world.begin(), world.begin()
-    first.started -= 1.0
+    first.started -= 0.5
     ahead = [world.told.of(one.record()) for one in (first, second)]
     assert [one and one.ahead for one in ahead] == [0, 1]
     second.end(State.CANCELLED)
     world.live.finish(second)
     assert world.told.of(second.record()) is None
+
+
+async def test_what_a_running_call_has_taken_is_taken_off() -> None:
+    world = World()
+    world.ran(10)
+    first = world.begin()
+    first.started -= 0.75
+    found = world.told.of(first.record())
+    assert found is not None and 0.2 < found.first_token.p50 < 0.26
+    first.started -= 0.75
+    assert world.told.of(first.record()) is None, "none of the past calls took that long"
 
 
 async def test_only_what_runs_a_model_is_ahead_and_also_what_has_just_ended() -> None:

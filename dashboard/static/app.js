@@ -110,7 +110,7 @@ async function fetchNumbers() {
 /** They cost the store more than the other numbers, and change slowly. */
 async function fetchFindings() {
   if (stream.state !== "live" || painter.paused) return;
-  await findings.fetch().catch(() => {});
+  await findings.fetch();
   painter.ask();
 }
 

@@ -9,6 +9,7 @@ import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible }
 import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
+import { offerReplay } from "./replay.js";
 
 const AGAIN = 2000; // milliseconds, while the call runs
 
@@ -91,9 +92,14 @@ export class Detail {
     if (call.state !== "running") return;
     this.timer = setTimeout(async () => {
       const fresh = this.id === call.id && !document.hidden
-        ? await json(`api/requests/${encodeURIComponent(call.id)}`).catch(() => call)
+        ? await json(`api/requests/${encodeURIComponent(call.id)}`)
+          .catch((error) => (error.status === 404 ? null : call))
         : call;
       if (this.id !== call.id) return;
+      if (!fresh) {
+        this.message(t("call.gone"), false);
+        return;
+      }
       if (fresh !== call) this.show(fresh);
       if (fresh.state !== "running") this.again(fresh);
       this.keepUp(fresh);
@@ -127,23 +133,12 @@ export class Detail {
     showContent(this.body, "response", call.response);
   }
 
-  /** Links to what makes the call again, where that was kept. */
+  /** What can be done with a call that was kept whole. */
   async again(call) {
-    const { id } = call;
-    const place = document.getElementById("call-again");
-    show(place, false);
-    const address = `api/requests/${encodeURIComponent(id)}/replay?as=`;
-    const forms = await json(`${address}forms`).catch(() => []);
-    if (id !== this.id) return;
-    show(place, forms.length > 0);
-    this.sheet.dataset.call = id;
-    offerCheck(this.sheet, call, forms.length > 0);
-    for (const link of place.querySelectorAll("[data-form]")) {
-      const { form } = link.dataset;
-      show(link, forms.includes(form));
-      link.href = address + form;
-      if (form === "recording") link.download = `${id}.json`;
-    }
+    const kept = await offerReplay(call.id, () => call.id === this.id);
+    if (call.id !== this.id) return;
+    this.sheet.dataset.call = call.id;
+    offerCheck(this.sheet, call, kept);
   }
 
   numbers(call) {

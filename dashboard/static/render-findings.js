@@ -1,11 +1,12 @@
 // What there is to look at, and who waited for whom: asked for now and then, in the proxy's own words.
 
-import { attribute, copy, fill, find, json, show } from "./dom.js";
-import { ago, epoch, name, number, seconds } from "./format.js";
+import { attribute, copy, fill, find, json, say, show } from "./dom.js";
+import { ago, epoch, n, name, number, seconds } from "./format.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 
-const MOST = 5;
+const ASKED = 50;
+const MOST = 5; // in the open
 const WAITS = 10;
 
 export class FindingsView {
@@ -14,26 +15,37 @@ export class FindingsView {
     this.section = document.getElementById("findings");
     this.list = document.getElementById("findings-list");
     this.waits = document.getElementById("waits");
+    this.more = document.getElementById("findings-more");
     this.found = null; // until they are fetched the first page's stand
-    this.waited = [];
-    this.rows = new Rows(this.list, () => copy("t-finding"), (row, one) => this.row(row, one));
+    this.unread = false;
+    const rows = (list) => new Rows(list, () => copy("t-finding"), (row, one) => this.row(row, one));
+    this.rows = rows(this.list);
+    this.rest = rows(document.getElementById("findings-rest"));
     this.waitRows = new Rows(find("tbody", this.waits), () => copy("t-wait"), (row, one) => this.wait(row, one));
   }
 
   async fetch() {
-    [this.found, this.waited] = await Promise.all([
-      json(`api/insights?since=1d&limit=${MOST}`),
-      json(`api/insights?since=1d&limit=${WAITS}&kind=waited`),
-    ]);
+    try {
+      this.found = await json(`api/insights?since=1d&limit=${ASKED}`);
+      this.unread = false;
+    } catch {
+      this.unread = true; // what is known stays
+    }
   }
 
   render() {
+    show(document.getElementById("findings-unread"), this.unread);
     if (!this.found) return;
-    this.rows.show(this.found);
-    this.waitRows.show(this.waited);
-    show(this.list, this.found.length > 0);
-    show(document.getElementById("findings-empty"), this.found.length === 0);
-    show(this.waits, this.waited.length > 0);
+    const [first, rest] = [this.found.slice(0, MOST), this.found.slice(MOST)];
+    const waited = this.found.filter((one) => one.kind === "waited").slice(0, WAITS);
+    this.rows.show(first);
+    this.rest.show(rest);
+    this.waitRows.show(waited);
+    say(find("summary", this.more), n("findings.more", rest.length));
+    show(this.list, first.length > 0);
+    show(this.more, rest.length > 0);
+    show(document.getElementById("findings-empty"), first.length === 0 && !this.unread);
+    show(this.waits, waited.length > 0);
   }
 
   row(row, one) {

@@ -20,7 +20,7 @@ from ollama_proxy.admin.words import Text, Words, visible
 from ollama_proxy.exchange import Call, State, model_key
 from ollama_proxy.insights.differences import LEAST, Difference, Differences, differences
 from ollama_proxy.records import Filter, Mark
-from ollama_proxy.storage.base import MAX_LIMIT
+from ollama_proxy.storage.base import MAX_LIMIT, following
 
 PARAMETERS = ("model", "since", "until", "client")
 
@@ -58,8 +58,14 @@ class WhatIsDifferent:
         )
 
     async def _ended(self, wanted: Filter) -> list[Call]:
-        found = await told(self._history.search(wanted))
-        return [call for call in found.calls if call.state != State.RUNNING]
+        """The last ones, page by page: each may be shorter than was asked for."""
+        calls: list[Call] = []
+        page: Filter | None = wanted
+        while page is not None and len(calls) < MAX_LIMIT:
+            found = await told(self._history.search_all(page))
+            calls += (call for call in found.calls if call.state != State.RUNNING)
+            page = following(page, found)
+        return calls[:MAX_LIMIT]
 
     async def _changes(self, span: Filter, usual: list[Call]) -> list[Mark]:
         """Of Ollama, and of this model, from the first of all those calls on."""
@@ -87,18 +93,30 @@ def _sentences(found: Differences, w: Words) -> Iterable[str]:
             what=w.t(f"difference.{one.what}"),
             now=_value(one, one.now, w),
             usual=_value(one, one.usual, w),
-            times=w.number(one.times or 0.0, 1),
+            times=_times(one.times or 0.0, w),
             n=w.number(one.calls),
             m=w.number(one.usual_calls),
         )
     for trait in found.traits:
         yield w.t(
             "difference.trait",
-            name=visible(trait.name),
+            name=_named(trait.name, w),
             value=visible(json.dumps(trait.value, ensure_ascii=False)),
             now=w.percent(100 * trait.now),
             usual=w.percent(100 * trait.usual),
         )
+
+
+def _times(times: float, w: Words) -> str:
+    """With two digits that tell, or so."""
+    return w.number(times, 1 if times >= 1 else 2 if times >= 0.1 else 4)
+
+
+def _named(trait: str, w: Words) -> str:
+    kind, _, option = trait.partition(".")
+    if option:
+        return w.t("difference.trait.option", name=visible(option))
+    return w.t(f"difference.trait.{kind}")
 
 
 def _value(one: Difference, value: float, w: Words) -> str:

@@ -21,8 +21,8 @@ def sentence(found: Finding, words: Words) -> str:
         key += ".own"
     said = words.t(
         key,
-        n=words.number(found.count),
-        of=words.number(found.of),
+        calls=_counted("finding.calls", found, words),
+        answers=_counted("finding.answers", found, words),
         client=_client(found.client, words),
         other=_client(found.other, words),
         detail=visible(found.detail or ""),
@@ -36,13 +36,30 @@ def sentence(found: Finding, words: Words) -> str:
     return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
 
 
+def _counted(key: str, found: Finding, words: Words) -> str:
+    """English counts them all, Italian those that are meant: `only` is one of one."""
+    only = found.count == found.of == 1
+    return words.t(
+        f"{key}.only" if only else f"{key}.{'one' if found.count == 1 else 'other'}",
+        n=words.number(found.count),
+        of=words.number(found.of),
+    )
+
+
 def _cost(found: Finding, words: Words) -> str:
-    """Tokens and seconds, as far as they are known."""
+    """Tokens and seconds, as far as they are known; of a loop no more than was listened to."""
+    known = _known_cost(found, words)
+    if known is None:
+        return words.t("finding.cost.unknown")
+    return words.t("finding.cost.at_least", cost=known) if found.kind == "looped" else known
+
+
+def _known_cost(found: Finding, words: Words) -> str | None:
     tokens = None if found.tokens is None else words.n("finding.cost.tokens", found.tokens)
     seconds = None if found.seconds is None else full(words.seconds(found.seconds))
     if tokens and seconds:
         return words.t("finding.cost.both", tokens=tokens, seconds=seconds)
-    return tokens or seconds or words.t("finding.cost.unknown")
+    return tokens or seconds
 
 
 def _remedy(found: Finding, words: Words) -> str:

@@ -53,7 +53,8 @@ if not DASHBOARD.is_dir():
 
 THEMES = ("system", "light", "dark")
 FINDINGS_SECONDS = 86400.0
-FINDINGS, WAITS = 5, 10
+FINDINGS, SHOWN, WAITS = 50, 5, 10
+"""How many are asked for; of them those that stand in the open, and the pairs that wait."""
 ROWS = 50  # recent calls in the first page; the live page keeps 200
 LANES = 12
 
@@ -91,8 +92,7 @@ class Seen:
     active: list[Call]
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
-    findings: list[Finding]  # of the last day, the costliest first
-    waits: list[Finding]  # those that tell who waited for whom
+    findings: list[Finding] | None  # of the last day, the worst first; None: cannot be read
     unread: bool  # the store could not be read
 
 
@@ -191,7 +191,7 @@ class Pages:
             # Without the error's own text, which may quote a prompt.
             log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
-        findings, waits = await self._findings()
+        findings = await self._findings()
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
         return Seen(
             time.time(),
@@ -202,20 +202,16 @@ class Pages:
             state.phases(),
             ended,
             findings,
-            waits,
             unread,
         )
 
-    async def _findings(self) -> tuple[list[Finding], list[Finding]]:
-        """None, where they cannot be read: the page says of the calls that they cannot."""
+    async def _findings(self) -> list[Finding] | None:
         day = first_id(time.time() - FINDINGS_SECONDS)
         try:
-            found = await self.state.findings(Filter(since=day, limit=FINDINGS))
-            waited = await self.state.findings(Filter(since=day, limit=WAITS, kind="waited"))
+            return await self.state.findings(Filter(since=day, limit=FINDINGS))
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             log.warning("findings could not be read: %s", where(error))
-            return [], []
-        return found, waited
+            return None
 
     def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
         rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
@@ -232,8 +228,7 @@ class Pages:
             **_now(w, seen, rows),
             **_models(seen, rows),
             recent=[(call, call_row(w, call, seen.now)) for call in seen.recent],
-            findings=[finding_row(w, one, seen.now) for one in seen.findings],
-            waits=[wait_row(w, one) for one in seen.waits],
+            **_findings(w, seen),
             unread=seen.unread,
         )
 
@@ -312,6 +307,17 @@ def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
             for model, calls in groups.items()
         ],
         "more": len(seen.active) - LANES,
+    }
+
+
+def _findings(w: Words, seen: Seen) -> dict[str, Any]:
+    found = seen.findings or []
+    rows = [finding_row(w, one, seen.now) for one in found]
+    return {
+        "findings": rows[:SHOWN],
+        "more_findings": rows[SHOWN:],
+        "findings_unread": seen.findings is None,
+        "waits": [wait_row(w, one) for one in found if one.kind == "waited"][:WAITS],
     }
 
 

@@ -6,6 +6,7 @@ with the call's own options. Not here: what follows from the prompts (`insights/
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -33,6 +34,7 @@ class PromptCheck:
 
     def __init__(self, history: History, render: Render) -> None:
         self._history, self._render = history, render
+        self._at_a_time = asyncio.Semaphore(1)
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/api/requests/{id}/prompt_cut", self._answer)
@@ -45,14 +47,16 @@ class PromptCheck:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
         if call.path not in PATHS or not call.input_tokens:
             raise web.HTTPConflict(
-                text="this can be told of finished calls to /api/chat and /api/generate only"
+                text="this can be told only of calls to /api/chat and /api/generate that have been"
+                " answered, with the tokens of their prompt"
             )
         body = await self._sent(id)
-        try:
-            as_sent = await self._render(call.path, body)
-            whole = await self._render(call.path, {**body, "truncate": False})
-        except RenderingError as error:
-            raise web.HTTPBadGateway(text=str(error)) from None
+        async with self._at_a_time:
+            try:
+                as_sent = await self._render(call.path, body)
+                whole = await self._render(call.path, {**body, "truncate": False})
+            except RenderingError as error:
+                raise web.HTTPBadGateway(text=str(error)) from None
         options = body.get("options")
         keep = (options if isinstance(options, dict) else {}).get("num_keep")
         found = by_rendering(
@@ -73,13 +77,16 @@ class PromptCheck:
 
     async def _sent(self, id: str) -> dict[str, Any]:
         capture = await told(self._history.capture(id))
-        body: Any = None
-        if capture is not None and capture.body is not None:
-            with suppress(msgspec.DecodeError):
-                body = msgspec.json.decode(capture.body)
-        if not isinstance(body, dict):
+        if capture is None or capture.body is None:
             raise web.HTTPConflict(
                 text="what this call sent was not kept: only the privacy mode full keeps it"
+            )
+        body: Any = None
+        with suppress(msgspec.DecodeError, RecursionError):
+            body = msgspec.json.decode(capture.body)
+        if not isinstance(body, dict):
+            raise web.HTTPConflict(
+                text="what was kept of this call's request is no JSON object: nothing can be asked"
             )
         # How long the model stays loaded is not for a check to say.
         return {name: value for name, value in body.items() if name != "keep_alive"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from math import sqrt
 from statistics import fmean, median
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from ollama_proxy.exchange import Call, State
 LEAST, LEAST_ALIKE = 20, 5
 """Calls on either side; of them with prompts of like length."""
 CLEARLY = 4.0
+MOST_OPTIONS, LONGEST_VALUE = 32, 200
+"""Of a call; in bytes of JSON. Ollama has some 20 options, with short values."""
 TIMES, SECONDS, CORES, SHARE = 1.25, 0.1, 0.1, 0.2
 """What matters: a quarter more, or a fifth less; a tenth of a second of queue or load, of a core; a
 fifth of all calls."""
@@ -205,9 +207,11 @@ def _changed(calls: Sequence[Call], usual: Sequence[Call]) -> Iterator[Trait]:
 
 
 def _traits(call: Call) -> Iterator[tuple[str, bytes]]:
-    """By name, each value as JSON."""
+    """By name, each value as JSON; what is not known is none."""
     told: dict[str, Any] = {"client": call.client, "route": call.path, "state": call.state}
     told |= {"streamed": call.streamed, "prefill_cached": call.prefill_cached}
-    told |= {f"options.{name}": value for name, value in (call.options or {}).items()}
+    options = islice((call.options or {}).items(), MOST_OPTIONS)
+    told |= {f"options.{name}": value for name, value in options}
     for name, value in told.items():
-        yield name, msgspec.json.encode(value)
+        if value is not None and len(encoded := msgspec.json.encode(value)) <= LONGEST_VALUE:
+            yield name, encoded

@@ -19,6 +19,8 @@ import msgspec
 
 from ollama_proxy.exchange import Call
 
+LEAST_LEFT = 0.05
+"""Of the draws: with fewer that took as long as a call has already, nothing is said of it."""
 REMEMBERED = 200
 """Calls of each model, the latest."""
 LEAST = 5
@@ -95,26 +97,36 @@ class Estimator:
         ahead: Sequence[Ahead],
         slots: int,
         loaded: bool,
+        context: int | None = None,
+        spent: float = 0.0,
         runs: int = RUNS,
     ) -> Estimate | None:
         """For a prompt of `size` bytes and at most `most` tokens of answer; None of either: as the
-        client's calls are. None where too few of the model's calls were seen."""
+        client's calls are. No more of a prompt is read than the `context` holds. `spent`: seconds
+        for which the call itself has been in service. None where too few of the model's calls were
+        seen, or where they hardly ever took as long as this one has."""
         past = list(self._past.get(model, ()))
         if len(past) < LEAST:
             return None
         draw = _Draw(past)
         loads = [0.0] if loaded else list(self._loads.get(model, ())) or [0.0]
         waits, loadings, firsts, totals = [], [], [], []
-        for _ in range(max(LEAST_RUNS, min(runs, 10 * runs // (len(ahead) + 1)))):
+        times = max(LEAST_RUNS, min(runs, 10 * runs // (len(ahead) + 1)))
+        for _ in range(times):
             free = [0.0] * max(1, slots)
             for one in ahead:
                 heapq.heappush(free, heapq.heappop(free) + draw.rest(one))
             wait, load = heapq.heappop(free), draw.one(loads)
-            prefill, decode = draw.own(client, size, most)
+            prefill, decode = draw.own(client, size, most, context)
+            first = wait + load + prefill - spent
+            if spent and first <= 0:
+                continue  # it has taken longer than that already
             waits.append(wait)
             loadings.append(load)
-            firsts.append(wait + load + prefill)
-            totals.append(wait + load + prefill + decode)
+            firsts.append(first)
+            totals.append(first + decode)
+        if len(totals) < LEAST_LEFT * times:
+            return None
         return Estimate(
             queue=_spread(waits),
             load=_spread(loadings),
@@ -150,10 +162,15 @@ class _Draw:
         left = max(0, past.output - ahead.written)
         return past.decode * left / past.output if past.output else 0.0
 
-    def own(self, client: str | None, size: int | None, most: int | None) -> tuple[float, float]:
+    def own(
+        self, client: str | None, size: int | None, most: int | None, context: int | None
+    ) -> tuple[float, float]:
         """Seconds to read such a prompt, and to write the answer."""
         past = self._random.choice(self.of(client))
-        prefill = past.prefill if size is None else past.prefill * size / past.bytes
+        times = 1.0 if size is None else size / past.bytes
+        if context is not None:
+            times = min(times, max(1.0, context / past.tokens))
+        prefill = past.prefill * times
         if most is None or past.output <= most:
             return prefill, past.decode
         return prefill, past.decode * most / past.output

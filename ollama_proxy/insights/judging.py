@@ -62,13 +62,14 @@ class Judging:
         self._running, self._look, self._slots = running, look, slots
         self._clock, self._now = clock, now
         self._same_as: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}
         self._looks: Counter[str] = Counter()
         self._contexts = Contexts()
         self._cuts = PromptCuts()
         self._reloads = Reloads()
         self._starts = PromptStarts()
         self._caches = PromptCaches()
-        self._serving = Serving(running, self._key, note, slots, clock)
+        self._serving = Serving(running, self._key, note, self._slots_of, clock)
         self._wastes = Wastes()
         self._estimator = Estimator()
         self._usual = Usual() if usual is None else usual
@@ -77,7 +78,8 @@ class Judging:
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
         models = list(models)
-        self._same_as = _same(models)
+        self._names = _names(models)
+        self._same_as = {name: key for key, names in self._names.items() for name in names}
         asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
         self._contexts.looked(models, at, asking, self._key)
         ahead = self._clock() - self._now()
@@ -88,9 +90,9 @@ class Judging:
         )
         self._reloads.looked({key: at + ahead for key, at in expires if at is not None})
         self._on_gpu = {
-            self._key(model.name): (model.size_vram or 0) / model.size_loaded
+            self._key(model.name): model.size_vram / model.size_loaded
             for model in models
-            if model.loaded and model.size_loaded
+            if model.loaded and model.size_loaded and model.size_vram is not None
         }
         self._serving.share_out()
 
@@ -98,6 +100,10 @@ class Judging:
         """Of several names of a model always the same."""
         key = model_key(name)
         return self._same_as.get(key, key)
+
+    def _slots_of(self, key: str) -> int:
+        """They are learnt by the name that a call gave."""
+        return max(self._slots(name) for name in self._names.get(key, (key,)))
 
     def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None:
         if call.model is None or not ran_model(call.path):
@@ -148,9 +154,12 @@ class Judging:
         loaded: Callable[[str], bool],
         before: float | None = None,
         runs: int = RUNS,
+        options: dict[str, Any] | None = None,
     ) -> Estimate | None:
-        """What a call would take that is sent now, or that came at that moment; see `Estimator`."""
+        """What a call would take that is sent now; of one that came at the moment `before`, what it
+        still takes. See `Estimator`."""
         key = self._key(model)
+        slots = self._slots_of(key)
         ahead = [
             Ahead(one.client, one.written)
             for one in self._running()
@@ -162,8 +171,12 @@ class Judging:
             most=most,
             client=client,
             ahead=ahead,
-            slots=self._slots(key),
+            slots=slots,
             loaded=bool(ahead) or loaded(key),
+            context=self._contexts.of(key, asked_context(options)),
+            spent=0.0
+            if before is None or len(ahead) >= slots
+            else self._serving.spent(key, before),
             runs=runs,
         )
 
@@ -254,13 +267,13 @@ class Judging:
             call.input_tokens,
             call.prefill,
             loaded=load is not None and load >= SHORTEST,
-            on_gpu=self._on_gpu.get(facts.model, 0.0) > 0,
+            on_gpu=self._on_gpu.get(facts.model, 1.0) > 0,
         )
         return None if found is None else msgspec.structs.asdict(found)
 
     def _slow(self, call: Call, model: str) -> dict[str, Any] | None:
         gpu = self._on_gpu.get(model)
-        found = self._usual.ended(model, call, gpu=gpu, slots=self._slots(model))
+        found = self._usual.ended(model, call, gpu=gpu, slots=self._slots_of(model))
         return None if found is None else msgspec.to_builtins(found)
 
     def _waste(
@@ -302,13 +315,13 @@ class _Facts(NamedTuple):
 _V1_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
-def _same(models: Iterable[ModelInfo]) -> dict[str, str]:
-    """Each name of a model, with the first of them by the alphabet: they share what is loaded."""
+def _names(models: Iterable[ModelInfo]) -> dict[str, list[str]]:
+    """The names of each model by the first of them by the alphabet: they share what is loaded."""
     names: dict[str, list[str]] = {}
     for model in models:
         if model.digest:
             names.setdefault(model.digest, []).append(model_key(model.name))
-    return {name: min(others) for others in names.values() for name in others}
+    return {min(same): same for same in names.values()}
 
 
 def _moment(text: str) -> float | None:

@@ -95,15 +95,15 @@ class PromptCaches:
     ) -> Cached | None:
         """`tokens` and `seconds` are Ollama's, of the whole prompt and of what was read of it.
         `loaded`: the call loaded the model, so that its cache was empty."""
+        known = self._models.get(model)
+        if loaded and known is not None:
+            known.recent.clear()
         if tokens < SHORTEST:
             return None
-        known = self._models.get(model)
         if known is None:
             if len(self._models) >= MAX_MODELS:
                 return None
             known = self._models[model] = _Model()
-        if loaded:
-            known.recent.clear()
         share = shared(sketch, known.recent)
         known.recent.append(sketch)
         told = _told(known.fit, tokens, seconds, on_gpu)

@@ -18,8 +18,8 @@ from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
 """Seconds between two looks at all that runs; where there are many waits to share out."""
-WHILE_IDLE = 64
-"""Waits that are shared out at once where no call runs, that could be late for it: some 10 ms."""
+WHILE_IDLE = 16
+"""Waits that are shared out at once where no call runs, that could be late for it: some 3 ms."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -78,6 +78,11 @@ class Serving:
         before = self._waits.previous_end(model, exchange.first_byte or ended)
         return Span(max(exchange.started, before or exchange.started), ended)
 
+    def spent(self, model: str, since: float) -> float:
+        """Seconds for which a call that came then has been in service, if no other one is ahead."""
+        now = self._clock()
+        return now - max(since, self._waits.previous_end(model, now) or since)
+
     def ended(
         self, model: str, call: Call, exchange: Exchange, served: Span | None, hidden: Span | None
     ) -> None:
@@ -88,6 +93,7 @@ class Serving:
                 call.id,
                 call.client,
                 served=_with_load(call, exchange, served, hidden),
+                read=_read(call, served),
                 waited=[Span(served.begun - call.queue, served.begun)] if call.queue else (),
                 for_load=() if hidden is None else [hidden],
             )
@@ -119,6 +125,12 @@ class Serving:
             key = self._key(one.model)
             oldest[key] = min(one.since, oldest.get(key, one.since))
         return oldest
+
+
+def _read(call: Call, served: Span) -> Span:
+    """While its prompt was read; where Ollama did not say, all the while."""
+    known = call.prefill is not None and call.decode is not None
+    return Span(served.begun, served.ended - (call.decode or 0.0)) if known else served
 
 
 def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:

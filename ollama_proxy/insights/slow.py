@@ -93,10 +93,11 @@ class _Took(NamedTuple):
 class _Kind:
     """The last calls of a model with prompts of like length."""
 
-    __slots__ = ("_new", "_usual", "past")
+    __slots__ = ("_new", "_usual", "calls", "past")
 
     def __init__(self) -> None:
         self.past: deque[_Took] = deque(maxlen=REMEMBERED)
+        self.calls = 0  # that the usual was worked out from
         self._usual: _Took | None = None
         self._new = 0
 
@@ -108,7 +109,7 @@ class _Kind:
         if len(self.past) < LEAST:
             return None
         if self._usual is None or self._new >= REFRESH:
-            self._new = 0
+            self._new, self.calls = 0, len(self.past)
             duration, *others = zip(*self.past, strict=True)
             self._usual = _Took(median(duration), *map(_middle, others))
         return self._usual
@@ -143,7 +144,7 @@ class Usual:
                     one for one in _because(took, usual, slots) if one.seconds >= SHARE * above
                 ]
                 because.sort(key=lambda one: one.seconds, reverse=True)
-                found = Slow(usual.duration, len(kind.past), above, because)
+                found = Slow(usual.duration, kind.calls, above, because)
         kind.add(took)
         return found
 

@@ -5,8 +5,8 @@ the others in service there have the slots. Each second is shared out equally am
 Ollama 98 to 100 % of all waits were explained so, with one slot, two and four. A wait is shared out
 when no call that may have been in service then is still running. While fewer calls are in service
 than the model has slots, nobody stands in a queue: the runner reads another prompt, up to
-`num_batch` tokens at once. Not here: how long a call waited (`exchange.Observation.queue`), what a
-wait hides in a load.
+`num_batch` tokens at once; that is put down to those whose prompt was being read. Not here: how
+long a call waited (`exchange.Observation.queue`), what a wait hides in a load.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class _Served(NamedTuple):
     call: str
     client: str | None
     span: Span
+    read: Span
 
 
 class Waits:
@@ -71,15 +72,17 @@ class Waits:
         client: str | None,
         *,
         served: Span,
+        read: Span | None = None,
         waited: Iterable[Span] = (),
         for_load: Iterable[Span] = (),
     ) -> None:
-        """A call has ended that was in service then, and `waited` before at the model; `for_load`:
-        until that could be loaded anew, for which a free slot is of no use."""
+        """A call has ended that was in service then, its prompt being `read` for some of it (None:
+        all of it), and `waited` before at the model; `for_load`: until that could be loaded anew,
+        for which a free slot is of no use."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
-        spans.append(_Served(call, client, served))
+        spans.append(_Served(call, client, served, read or served))
         long, loads = (
             [span for span in some if span.seconds >= SHORTEST] for some in (waited, for_load)
         )
@@ -134,29 +137,34 @@ class Waits:
 def _share_out(wait: Span, served: Iterable[_Served], slots: int, into: Wait) -> None:
     """The seconds of a wait by who was in service in each; where nobody was, nobody's."""
     beside = [
-        (max(one.span.begun, wait.begun), min(one.span.ended, wait.ended), one.client)
+        (_within(wait, one.span), _within(wait, one.read), one.client)
         for one in served
         if one.span.begun < wait.ended and one.span.ended > wait.begun
     ]
-    steps: dict[float, int] = defaultdict(int)
-    for begun, ended, _ in beside:
-        steps[begun] += 1
-        steps[ended] -= 1
+    steps: dict[float, list[int]] = defaultdict(lambda: [0, 0])
+    for span, read, _ in beside:
+        for which, one in enumerate((span, read)):
+            steps[one.begun][which] += 1
+            steps[one.ended][which] -= 1
     # How much each of those in service has been given by each moment, of either kind.
     given: dict[float, tuple[float, float]] = {}
     blamed = busy = 0.0
-    there, last = 0, wait.begun
+    there, reading, last = 0, 0, wait.begun
     for moment in sorted(steps):
-        share = (moment - last) / there if there else 0.0
         if there < slots:
-            busy += share
+            busy += (moment - last) / reading if reading else 0.0
         else:
-            blamed += share
-        there, last = there + steps[moment], moment
+            blamed += (moment - last) / there if there else 0.0
+        there, reading, last = there + steps[moment][0], reading + steps[moment][1], moment
         given[moment] = blamed, busy
-    for begun, ended, client in beside:
-        for shares, until, since in zip(
-            (into.blamed, into.busy), given[ended], given[begun], strict=True
-        ):
-            if until > since:
-                shares[client] = shares.get(client, 0.0) + until - since
+    for span, read, client in beside:
+        for which, (shares, one) in enumerate(((into.blamed, span), (into.busy, read))):
+            seconds = given[one.ended][which] - given[one.begun][which]
+            if seconds > 0:
+                shares[client] = shares.get(client, 0.0) + seconds
+
+
+def _within(wait: Span, span: Span) -> Span:
+    """What of it lies in the wait; if nothing does, of no length."""
+    begun = min(max(span.begun, wait.begun), wait.ended)
+    return Span(begun, max(begun, min(span.ended, wait.ended)))

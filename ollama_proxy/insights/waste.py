@@ -5,7 +5,8 @@
 - `repeated`, `embedded_again`: word for word what this client had sent the model before, and got an
   answer to. Equal requests are told by a hash that this process keyed; none is kept.
 - `thought_only`: the limit was used up by thinking, the answer itself is empty.
-- `looped`: the answer ended in the same words over and over; what came from their second time on.
+- `looped`: the answer ended in the same words over and over; what came from their second time on,
+  as far back as was listened: at least so much.
 - `unfinished`: a 200 whose answer has no end. Ollama breaks off so where a token comes 31 times.
 
 Not here: how a loop is found (`loops.py`), prompts that were cut (`prompt_cut.py`).
@@ -54,20 +55,24 @@ class Wastes:
             if in_service is None:
                 return None  # it still waited: nothing was done for it
             return Waste("left", call.output_tokens or call.output_chunks, in_service)
+        if call.state == State.COMPLETED and (again := self._again(call, model, mark)) is not None:
+            return again
         if looped is not None:
             return _looped(call, looped)
         if call.reason == Reason.INCOMPLETE:
             return Waste("unfinished", call.output_tokens or call.output_chunks, in_service)
-        if call.state != State.COMPLETED:
-            return None
+        if call.state == State.COMPLETED and _thought_only(call):
+            return Waste("thought_only", call.output_tokens, _worked(call))
+        return None
+
+    def _again(self, call: Call, model: str, mark: int | None) -> Waste | None:
+        """Where this request was answered before, all of it was for nothing."""
         embeds = call.path.endswith(EMBEDS)
         # What only loads a model, or keeps it loaded, has no prompt.
         counts = mark is not None and (embeds or bool(call.input_tokens))
         if counts and self._seen((model, call.client, call.path, mark or 0)):
             kind = "embedded_again" if embeds else "repeated"
             return Waste(kind, call.output_tokens, _worked(call))
-        if _thought_only(call):
-            return Waste("thought_only", call.output_tokens, _worked(call))
         return None
 
     def _seen(self, request: tuple[str, str | None, str, int]) -> bool:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 
 from ollama_proxy.exchange import Observation
-from ollama_proxy.loops import LOOKED_AT, loop
+from ollama_proxy.loops import loop
 from ollama_proxy.observers.errors import message_of
 from ollama_proxy.observers.lines import LineObserver
-from ollama_proxy.observers.passed import Passed
+from ollama_proxy.observers.passed import Passed, Recent
 from ollama_proxy.observers.privacy import Held, Privacy, readable
 from ollama_proxy.observers.reading import count, flag, name
 
@@ -26,10 +26,11 @@ CALLS_LIMIT = 1024
 """Tool calls of one answer that are counted; of more the number is not known."""
 TOOL_NAMES = 16
 TOOL_NAME_LIMIT = 64
-LISTENED = 2000
+LISTENED = 1000
 """Pieces of a stream after which it is listened to whether it has fallen into a loop."""
-_LAST = 6
-"""Of the lines passed over: those at the end that may say other things than text."""
+_LAST, _ONE_BY_ONE = 6, 256
+"""Of the lines passed over: those at the end that may say other things than text; and where others
+do, too, how many are read at the most, some 3 us each."""
 _STOPPED = ("stop", "end_turn", "stop_sequence", "tool_calls", "tool_use")
 """Why a model stopped that did so by itself: it was in no loop. /v1/responses does not tell."""
 _PLAIN_NAME = re.compile(r"[\w.:/-]{1,64}", re.ASCII)
@@ -53,7 +54,7 @@ class TextObserver(LineObserver):
         self._silent = 0  # lines read since something was said
         self._thought = 0
         self._calls = 0
-        self._recent = ""  # the end of what was said and thought, as far as it was read
+        self._recent = Recent()  # the end of what was said and thought, as far as it was read
         self._characters = 0  # and how much that was in all
         self._passed = Passed(self.separator)
         self._listen_at = LISTENED
@@ -97,7 +98,7 @@ class TextObserver(LineObserver):
     def _listen(self) -> None:
         """Look whether what was said and thought lately goes round in a loop."""
         passed = self._heard(self._passed.block()) if self._passed else []
-        found = loop(self._recent + "".join(passed))
+        found = loop(self._recent.text() + "".join(passed))
         seen = self.observation
         if found is None:
             self._loop_from = seen.looped = None
@@ -118,7 +119,7 @@ class TextObserver(LineObserver):
         try:
             texts = self._texts(most)
         except (ValueError, RecursionError):
-            texts, last = [], lines
+            texts, last = [], lines[-_ONE_BY_ONE:]
         for line in last:
             try:
                 texts += self._texts([line])
@@ -204,7 +205,7 @@ class TextObserver(LineObserver):
 
     def _keep_recent(self, text: str) -> None:
         self._characters += len(text)
-        self._recent = (self._recent + text)[-LOOKED_AT:]
+        self._recent.add(text)
 
     def _call_tool(self, called: object) -> None:
         """One more tool that the model calls."""
@@ -253,10 +254,10 @@ class TextObserver(LineObserver):
         self._fail(message_of(error))
 
     def _end(self, complete: bool, deaf: bool) -> None:
-        recent = self._recent
+        recent = self._recent.text()
         super()._end(complete, deaf)
         if self._passed:
-            self._recent = recent  # the last lines were passed over before they were read
+            self._recent = Recent(recent)  # the last lines were passed over before they were read
         unsure = deaf or self.lines.skipped > 0
         self._uncounted = self._uncounted or unsure
         self._tell()
@@ -276,4 +277,4 @@ class TextObserver(LineObserver):
     def _forget(self) -> None:
         super()._forget()
         self._passed.clear()
-        self._recent = ""
+        self._recent.clear()

@@ -173,7 +173,9 @@ class ThisMachine:
         times = psutil.cpu_times()
         # Linux counts guests' time in user and nice already.
         everything = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
-        return everything - times.idle - getattr(times, "iowait", 0), everything
+        # What a hypervisor gave to others is nobody's here.
+        unused = times.idle + getattr(times, "iowait", 0) + getattr(times, "steal", 0)
+        return everything - unused, everything
 
     def memory(self) -> tuple[int, int]:
         memory = psutil.virtual_memory()

@@ -33,7 +33,10 @@ class _Answer(msgspec.Struct):
 
 async def rendered(upstream: str, path: str, body: dict[str, Any], instance: str) -> str:
     """The prompt of this request. Raises RenderingError."""
-    asked = {**body, "stream": False, "_debug_render_only": True}
+    options = body.get("options")
+    # An Ollama that does not know the field would answer: with no more than a token.
+    short = {**(options if isinstance(options, dict) else {}), "num_predict": 1}
+    asked = {**body, "options": short, "stream": False, "_debug_render_only": True}
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     headers = {PROBE_HEADER: instance}
     try:

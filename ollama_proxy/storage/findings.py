@@ -8,11 +8,12 @@ counts as an occurrence (`insights/occurring.py`).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from ollama_proxy.exchange import model_key
 from ollama_proxy.ids import first_id, iso, moment_of
-from ollama_proxy.records import Filter, Finding, Noted
+from ollama_proxy.records import WRONG, Filter, Finding, Noted
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
@@ -35,6 +36,10 @@ _SUMS = """
     ) o JOIN findings f ON f.id = o.finding WHERE true
 """
 _CALLS = "SELECT call FROM occurrences WHERE finding = ? AND call >= ? AND call < ?"
+_SENT = (
+    "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
+    " WHERE id >= ? AND id < ? GROUP BY model, client"
+)
 _OF = "SELECT count(*) FROM calls WHERE id >= ? AND id <= ? AND model IS ? AND client IS ?"
 _LAST_ID = "~"
 
@@ -63,7 +68,8 @@ def note(connection: sqlite3.Connection, noted: Noted) -> None:
 
 
 def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[Finding]:
-    """Those that cost most seconds, then tokens, then happened most often, first."""
+    """Those first that make answers wrong; then what cost most seconds, then tokens, then what
+    happened most often."""
     since, until = wanted.since or "", wanted.until or _LAST_ID
     sql, values = _SUMS, [since, until]
     for column, value in (("client", wanted.client), ("kind", wanted.kind)):
@@ -77,13 +83,17 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
     if wanted.model is not None:
         key = model_key(wanted.model)
         rows = [row for row in rows if row[2] is not None and model_key(row[2]) == key]
-    rows.sort(key=lambda row: (row[11] or 0.0, row[10] or 0, row[9]), reverse=True)
-    return [_told(connection, row, since, until, now) for row in rows[: wanted.limit]]
+    rows.sort(key=lambda row: (row[1] in WRONG, row[11] or 0.0, row[10] or 0, row[9]), reverse=True)
+    rows = rows[: wanted.limit]
+    sent = {}
+    if rows and wanted.since is not None:
+        sent = {tuple(row[:2]): row[2] for row in connection.execute(_SENT, (since, until))}
+    return [_told(connection, row, since, until, now, sent) for row in rows]
 
 
 def one(connection: sqlite3.Connection, id: str, now: float) -> Finding | None:
     row = connection.execute(f"{_SUMS} AND f.id = ?", ("", _LAST_ID, id)).fetchone()
-    return None if row is None else _told(connection, row, "", _LAST_ID, now)
+    return None if row is None else _told(connection, row, "", _LAST_ID, now, {})
 
 
 def forget(connection: sqlite3.Connection) -> None:
@@ -99,14 +109,23 @@ def _over(last: str, id: str) -> bool:
 
 
 def _told(
-    connection: sqlite3.Connection, row: tuple[Any, ...], since: str, until: str, now: float
+    connection: sqlite3.Connection,
+    row: tuple[Any, ...],
+    since: str,
+    until: str,
+    now: float,
+    sent: Mapping[tuple[Any, ...], int],
 ) -> Finding:
+    """`sent`: how many calls each client sent a model within the span; else it is looked up, from
+    the finding's first call to its last."""
     id, kind, model, client, other, detail, first, latest, last, *sums = row
     count, tokens, seconds, needed, estimated = sums
     calls = connection.execute(
         f"{_CALLS} ORDER BY call DESC LIMIT {EVIDENCE}", (id, since, until)
     ).fetchall()
-    of = connection.execute(_OF, (first, latest, model, client)).fetchone()[0]
+    of = sent.get((model, client))
+    if of is None:
+        of = connection.execute(_OF, (first, latest, model, client)).fetchone()[0]
     return Finding(
         id=id,
         kind=kind,

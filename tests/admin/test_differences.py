@@ -79,8 +79,17 @@ async def test_what_the_calls_were_is_said() -> None:
     async with asking(World(stored=Stored(rows=rows))) as client:
         told = await got(client, "/api/differences?model=m&since=30m")
     assert (
-        "options.num_ctx is 8192 in 100\xa0% of the calls instead of 0\xa0%." in told["text"]["en"]
+        "The option num_ctx is 8192 in 100\xa0% of the calls, 0\xa0% before." in told["text"]["en"]
     )
+
+
+async def test_a_page_that_ends_early_is_not_all() -> None:
+    rows = slower(count=40)
+    # The store's first page ends among the new calls, for lack of time.
+    stored = Stored(rows=rows, scanned_to=sorted(row.id for row in rows)[-10])
+    async with asking(World(stored=stored)) as client:
+        told = await got(client, "/api/differences?model=m&since=1h")
+    assert (told["calls"], told["usual_calls"]) == (40, 100)
 
 
 async def test_it_asks_for_what_it_needs() -> None:

@@ -51,6 +51,19 @@ def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() ->
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "of", "english", "italian"),
+    [
+        (1, 1, "of 1 of 1 call of", "di 1 chiamata su 1 di"),
+        (1, 3, "of 1 of 3 calls of", "di 1 chiamata su 3 di"),
+        (2, 3, "of 2 of 3 calls of", "di 2 chiamate su 3 di"),
+    ],
+)
+def test_one_is_one(count: int, of: int, english: str, italian: str) -> None:
+    found = finding(count=count, of=of)
+    assert english in sentence(found, WORDS["en"]) and italian in sentence(found, WORDS["it"])
+
+
 def test_what_is_not_known_is_left_out() -> None:
     bare = finding(tokens=None, needed=None, client=None)
     assert sentence(bare, WORDS["en"]) == (
@@ -159,9 +172,9 @@ async def test_what_a_running_call_still_takes_is_told_before_its_first_byte() -
 @pytest.mark.parametrize(
     ("tokens", "seconds", "cost"),
     [
-        (1, None, "1 token for nothing"),
-        (40, 2.0, "40 tokens and 2.0\xa0s for nothing"),
-        (None, 2.0, "2.0\xa0s for nothing"),
+        (1, None, "at least 1 token for nothing"),
+        (40, 2.0, "at least 40 tokens and 2.0\xa0s for nothing"),
+        (None, 2.0, "at least 2.0\xa0s for nothing"),
         (None, None, "an unknown amount for nothing"),
     ],
 )

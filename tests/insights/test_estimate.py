@@ -55,6 +55,11 @@ def test_a_longer_prompt_and_a_shorter_answer() -> None:
     assert (rounded(found.first_token), rounded(found.total)) == (alone(4), alone(5))
 
 
+def test_no_more_of_a_prompt_is_read_than_the_context_holds() -> None:
+    found = asked(learnt(), size=1_000_000, context=1000)
+    assert rounded(found.first_token) == alone(4)
+
+
 def test_who_is_ahead_is_waited_for_less_what_is_done() -> None:
     ahead = [Ahead("a.py", 40), Ahead("a.py", None)]
     found = asked(learnt(), ahead=ahead)

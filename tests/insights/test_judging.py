@@ -11,7 +11,7 @@ import pytest
 from ollama_proxy.exchange import Call, Exchange
 from ollama_proxy.insights.judging import MOST_LOOKS, Judging
 from ollama_proxy.insights.occurring import occurrences
-from ollama_proxy.insights.serving import Running
+from ollama_proxy.insights.serving import WHILE_IDLE, Running
 from ollama_proxy.records import FINDINGS, ModelInfo, Noted, Occurrence
 from ollama_proxy.sketch import sketch
 from tests.storage.calls import make_call
@@ -168,6 +168,14 @@ def test_two_names_of_a_model_share_what_is_loaded() -> None:
         judging, model="copy", load=1.0, client="b.py", options={"num_ctx": 8192}, ended=20.0
     )
     assert (found["reload"]["cause"], found["reload"]["by"]) == ("options", "a.py")
+
+
+def test_slots_are_those_of_all_its_names() -> None:
+    known = {"m:latest": 4}
+    judging = Judging(slots=lambda name: known.get(name, 1), clock=lambda: 1.0)
+    names = ["m:latest", "copy:latest"]
+    judging.looked([ModelInfo(name=name, digest="sha256:1") for name in names], 1.0)
+    assert judging._slots_of(judging._key("copy")) == 4
 
 
 def test_a_look_tells_when_a_model_is_unloaded() -> None:
@@ -356,4 +364,6 @@ def test_waits_of_many_calls_are_told_at_one_look_where_nothing_runs() -> None:
     busy.clear()
     clock[0] = 50.0
     judging.looked([], 50.0)
+    assert len(noted) == WHILE_IDLE
+    judging.looked([], 51.0)
     assert len(noted) == 19

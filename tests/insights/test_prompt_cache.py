@@ -7,8 +7,10 @@ import random
 import pytest
 
 from ollama_proxy.insights.prompt_cache import (
+    CLEAR,
     ENOUGH,
     RECENT,
+    SHORTEST_ON_GPU,
     Cached,
     Fit,
     PromptCaches,
@@ -98,6 +100,34 @@ def test_a_load_empties_the_cache() -> None:
     known = calls.caches._models["m"]
     calls.call(text, 0.0, loaded=True)
     assert [round(one.cached) for one in known.samples] == [0, 0]
+
+
+def test_a_load_by_a_short_prompt_empties_it_too() -> None:
+    calls = Calls()
+    text = words(1, 4000)
+    calls.call(text, 0.0)
+    calls.call("hello", 0.0, loaded=True)
+    calls.call(text, 0.0)
+    assert [round(one.cached) for one in calls.caches._models["m"].samples] == [0, 0]
+
+
+def test_on_a_gpu_and_where_the_times_scatter_less_is_told() -> None:
+    calls = Calls()
+    calls.learn()
+    text = words(1000, 4 * (SHORTEST_ON_GPU - 1))
+    told = {
+        on_gpu: calls.caches.ended(
+            "m", drawn_of(text), SHORTEST_ON_GPU - 1, 1.0, loaded=False, on_gpu=on_gpu
+        )
+        for on_gpu in (False, True)
+    }
+    assert told[False] is not None and told[True] is None
+    # Reading all of it takes no longer than the fit is off.
+    fit = calls.caches._models["m"].fit
+    assert fit is not None
+    calls.caches._models["m"].fit = fit._replace(error=(fit.seconds(500, 0) - fit.a) / CLEAR)
+    assert calls.call(words(1001, 2000), 0.0) is None
+    assert calls.call(words(1002, 4000), 0.0) is not None
 
 
 def test_which_share_another_prompt_began_with() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.insights.slow import LEAST, Slow, Usual
+from ollama_proxy.insights.slow import LEAST, REFRESH, Slow, Usual
 from tests.storage.calls import make_call
 
 USUAL: dict[str, Any] = {
@@ -90,6 +90,35 @@ def test_prompts_of_other_lengths_have_a_usual_of_their_own() -> None:
 def test_less_of_the_model_on_the_gpu_is_named() -> None:
     usual = learnt(gpu=1.0)
     assert causes(judged(usual, gpu=0.4, duration=8.0, decode=7.5)) == [("decode", 6.0, "cpu")]
+
+
+@pytest.mark.parametrize(("gpu", "named"), [(0.91, None), (0.89, "cpu")])
+def test_a_little_less_on_the_gpu_is_not_named(gpu: float, named: str | None) -> None:
+    assert causes(judged(learnt(gpu=1.0), gpu=gpu, duration=8.0, decode=7.5))[0][2] == named
+
+
+@pytest.mark.parametrize(("cores", "named"), [(0.45, None), (0.55, "others")])
+def test_less_than_half_a_core_more_is_not_named(cores: float, named: str | None) -> None:
+    loud = {"others_cpu_seconds": cores * 8.0}
+    quiet = {"others_cpu_seconds": 0.0}
+    found = judged(learnt(resources=quiet), duration=8.0, decode=7.5, resources=loud)
+    assert causes(found)[0][2] == named
+
+
+@pytest.mark.parametrize(("more", "told"), [(0.5, ["queue"]), (1.0, ["queue", "load"])])
+def test_what_explains_less_than_a_tenth_is_not_told(more: float, told: list[str]) -> None:
+    found = judged(learnt(), duration=11.0, queue=8.0, load=more)
+    assert [what for what, _, _ in causes(found)] == told
+
+
+def test_the_usual_is_worked_out_again_after_some_calls() -> None:
+    usual = learnt()
+    assert judged(usual, duration=14.0, queue=12.0) is not None
+    for number in range(REFRESH):
+        found = judged(usual, duration=100.0, queue=98.0)
+        assert found is not None
+        calls = LEAST if number < REFRESH - 1 else LEAST + REFRESH
+        assert (found.calls, found.usual) == (calls, 2.0)
 
 
 def test_other_programs_are_named_where_they_used_more_than_usual() -> None:

@@ -19,9 +19,12 @@ def ended(
     came: float | None = None,
     model: str = MODEL,
     client: str | None = None,
+    read: tuple[float, float] | None = None,
 ) -> None:
     waited = [] if came is None else [Span(came, served[0])]
-    waits.ended(model, call, client or f"{call}.py", served=Span(*served), waited=waited)
+    reading = None if read is None else Span(*read)
+    name = client or f"{call}.py"
+    waits.ended(model, call, name, served=Span(*served), read=reading, waited=waited)
 
 
 def told(
@@ -65,6 +68,16 @@ def test_a_wait_while_a_slot_is_free_is_none_of_the_queue() -> None:
     [wait] = told(waits, slots=2)
     assert wait.busy == pytest.approx({"a.py": 3})  # from 1 to 4 a alone: its prompt was read
     assert wait.blamed == pytest.approx({"a.py": 1, "b.py": 1})
+
+
+def test_a_runner_is_busy_with_those_whose_prompt_it_reads() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 9), read=(0, 1))
+    ended(waits, "b", served=(2, 9), read=(2, 6))
+    ended(waits, "c", came=1, served=(7, 10))
+    [wait] = told(waits, slots=4)
+    # From 1 to 2 and from 6 to 7 nothing was read: nobody's.
+    assert (wait.busy, wait.blamed) == ({"b.py": 4}, {})
 
 
 def test_a_wait_until_a_model_can_be_loaded_anew_is_for_all_who_use_it() -> None:

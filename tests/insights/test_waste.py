@@ -40,6 +40,15 @@ def test_the_same_request_again_is_known_by_its_mark() -> None:
     assert told(wastes, mark=None, **spans) is None
 
 
+def test_of_a_repeated_request_that_looped_all_was_for_nothing() -> None:
+    wastes = Wastes()
+    spans: dict[str, Any] = {"input_tokens": 9, "prefill": 1.0, "decode": 2.0, "output_tokens": 50}
+    first = wastes.ended(make_call(**spans), "m", 7, None, 0.5)
+    again = wastes.ended(make_call(**spans), "m", 7, None, 0.5)
+    assert first == Waste("looped", 25, 1.0, True)
+    assert again == Waste("repeated", 50, 3.0)
+
+
 def test_a_request_that_got_no_answer_may_be_sent_again() -> None:
     wastes = Wastes()
     for _ in range(2):

@@ -8,7 +8,7 @@ from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import ROUTES, Privacy
 from ollama_proxy.observers.budget import Budget
 from ollama_proxy.observers.passed import ALL as HELD
-from ollama_proxy.observers.passed import MOST, Passed
+from ollama_proxy.observers.passed import BLOCK, MOST, Passed
 from ollama_proxy.simulator.script import Piece
 from tests.observers.spoken import ALL, asked, say, think, units, whole
 
@@ -63,6 +63,34 @@ def test_an_answer_in_one_object_is_listened_to(path: str) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["full", "truncate"])
+def test_a_long_loop_is_told_in_full(mode: str) -> None:
+    seen = heard("/api/chat", say(*PROSE, *UNIT * 300), "length", Privacy.build(mode))
+    assert seen.looped == pytest.approx(2093 / 2400, abs=0.07)
+
+
+def test_a_long_loop_in_one_object_is_told_in_full() -> None:
+    text = "".join([*PROSE[:100], *UNIT * 300])
+    seen = whole("/api/chat", text=text, reason="length").facts()
+    assert seen.looped == pytest.approx(len("".join(UNIT)) * 299 / len(text), abs=0.02)
+
+
+@pytest.mark.parametrize(("lines", "told"), [(100, True), (5000, False)])
+def test_among_lines_that_say_something_else_few_are_read_one_by_one(
+    lines: int, told: bool
+) -> None:
+    said = b"".join(units("/api/chat", say(*PROSE, *UNIT * 60), end=False))
+    call = asked("/api/chat", said, Privacy.build("none"))
+    observer = ROUTES[call.method, call.path](Observation(), call.privacy)
+    observer.request(call.body, True)
+    observer.response(call.status, call.content_type, "")
+    for at in range(0, len(said), 512):
+        observer.feed(said[at : at + 512])
+    observer.feed(b'{"message": 7}\n' * lines)
+    observer.close(True)
+    assert (observer.observation.looped is not None) == told
+
+
 def test_while_it_runs_a_loop_is_heard_now_and_then() -> None:
     call = asked("/api/chat", b"".join(units("/api/chat", say(*UNIT * 600), end=False)))
     observer = ROUTES[call.method, call.path](Observation(), Privacy.build("truncate"))
@@ -84,7 +112,7 @@ class TestWhatIsKeptForIt:
         for number in range(1000):
             passed.add(b"%04d " % number + b"x" * 994 + b"\n")
         block = passed.block()
-        assert MOST <= len(block) < MOST + 1000
+        assert MOST - 100 * BLOCK <= len(block) < MOST + 1000
         assert block.endswith(b"0999 " + b"x" * 994 + b"\n") and block[4:5] == b" "
 
     def test_of_a_long_block_only_whole_lines(self) -> None:
