@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from ollama_proxy.admin.answers import json_errors
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.insights.prompt_cut import half_cut
 from ollama_proxy.insights.rendered import by_rendering
@@ -151,6 +152,63 @@ async def test_ollama_is_asked_with_the_calls_own_options_but_its_keep_alive() -
         assert (await answer.json())["cut"] is False
     del kept["keep_alive"]
     assert asked == [kept, kept | {"truncate": False}]
+
+
+async def test_what_was_kept_and_is_no_json_is_told_as_such() -> None:
+    call = make_call(path="/api/generate", input_tokens=9)
+    capture = Capture(id=call.id, method="POST", target=call.path, headers=[], body=b"{,")
+    world = World(stored=Stored(rows=[call], captures={call.id: capture}))
+
+    async def never(path: str, body: dict[str, Any]) -> str:
+        raise AssertionError("nothing can be asked")
+
+    app = web.Application()
+    app.middlewares.append(json_errors)
+    PromptCheck(world.api.history, never).add_routes(app)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.post(f"/api/requests/{call.id}/prompt_cut")
+        assert answer.status == 409 and "no JSON object" in (await answer.json())["error"]
+
+
+async def test_checks_are_made_one_after_the_other() -> None:
+    begun, go = 0, asyncio.Event()
+
+    async def render(path: str, body: dict[str, Any]) -> str:
+        nonlocal begun
+        begun += 1
+        await go.wait()
+        return "x"
+
+    call = make_call(path="/api/generate", input_tokens=9)
+    capture = Capture(id=call.id, method="POST", target=call.path, headers=[], body=b"{}")
+    world = World(stored=Stored(rows=[call], captures={call.id: capture}))
+    app = web.Application()
+    PromptCheck(world.api.history, render).add_routes(app)
+    async with TestClient(TestServer(app)) as client:
+        path = f"/api/requests/{call.id}/prompt_cut"
+        both = [asyncio.ensure_future(client.post(path)) for _ in range(2)]
+        while not begun:
+            await asyncio.sleep(0)
+        await client.get("/")  # the second has been read by then
+        assert begun == 1
+        go.set()
+        assert [(await one).status for one in both] == [200, 200]
+
+
+async def test_an_ollama_that_does_not_know_how_writes_one_token_at_most() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def answers(request: web.Request) -> web.Response:
+        asked.append(await request.json())
+        return web.json_response({"response": "a", "done": True})
+
+    app = web.Application()
+    app.router.add_post("/api/generate", answers)
+    body = {"model": "m", "prompt": "hi", "options": {"num_ctx": 512, "num_predict": 900}}
+    async with TestServer(app) as server:
+        with pytest.raises(RenderingError, match="does not write out"):
+            await rendered(str(server.make_url("")), "/api/generate", body, "me")
+    assert asked[0]["options"] == {"num_ctx": 512, "num_predict": 1}
 
 
 async def test_a_kept_prompt_follows_no_redirection() -> None:

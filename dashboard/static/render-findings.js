@@ -17,7 +17,7 @@ export class FindingsView {
     this.waits = document.getElementById("waits");
     this.more = document.getElementById("findings-more");
     this.found = null; // until they are fetched the first page's stand
-    this.unread = false;
+    this.unread = !document.getElementById("findings-unread").hidden;
     const rows = (list) => new Rows(list, () => copy("t-finding"), (row, one) => this.row(row, one));
     this.rows = rows(this.list);
     this.rest = rows(document.getElementById("findings-rest"));

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.security import secure
@@ -94,7 +95,7 @@ class Fake:
         self.told: dict[str, Json] = {}  # phases of running calls
         self.ended: list[Call] = []
         self.listed: list[Json] = []
-        self.found: list[Finding] = []
+        self.found: list[Finding] | None = []
         self.verdict: Json | None = None  # on a prompt that is asked about
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
@@ -170,10 +171,12 @@ class Fake:
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         kind = wanted.kind
+        if self.found is None:
+            raise Unreadable
         return [one for one in self.found if kind in (None, one.kind)][: wanted.limit]
 
     async def finding(self, id: str) -> Finding | None:
-        return next((one for one in self.found if one.id == id), None)
+        return next((one for one in self.found or () if one.id == id), None)
 
     # -- what a test does to it -------------------------------------------------------------------
 

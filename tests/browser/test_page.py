@@ -404,6 +404,33 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await expect(page.locator("#waits")).to_be_hidden()
 
 
+async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:
+    last = call(ago=300.0, client="signals.py")
+    fake.ended = [last]
+    fake.found = [
+        finding("left", client=f"c{n}.py", seconds=90.0 - n, calls=[last.id]) for n in range(8)
+    ]
+    await opened(page, fake)
+    more = page.locator("#findings-more")
+    for times in (1, 2):
+        await fake.connected(times)
+        await expect(page.locator("#findings-list .finding")).to_have_count(5)
+        await expect(more.locator("summary")).to_have_text("3 more")
+        await expect(more.locator(".finding")).to_have_count(3)
+        # After a break of the stream they are asked for again.
+        await fake.break_off()
+        fake.refused = False
+    await more.locator("summary").click()
+    await expect(more.locator(".finding").last).to_contain_text("c7.py")
+
+
+async def test_findings_that_cannot_be_read_are_not_none(page: Page, fake: Fake) -> None:
+    fake.ended, fake.found = [call(ago=300.0)], None
+    await opened(page, fake)
+    await expect(page.locator("#findings-unread")).to_be_visible()
+    await expect(page.locator("#findings-empty")).to_be_hidden()
+
+
 async def test_a_captured_call_can_be_had_in_the_forms_that_there_are(
     page: Page, italian: Page, fake: Fake
 ) -> None:

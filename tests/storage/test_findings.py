@@ -84,6 +84,21 @@ def test_each_client_and_model_has_its_own(store: SqliteStore) -> None:
     assert store.findings(Filter(hidden=("waited", "prompt_cut"))) == []
 
 
+def test_what_makes_answers_wrong_comes_first(store: SqliteStore) -> None:
+    slow = {"because": [{"what": "decode", "seconds": 900.0, "reason": None}]}
+    store.write([begun(NOON, insights={"slow": slow}), cut(NOON, lost=None)])
+    assert [one.kind for one in store.findings(Filter())] == ["prompt_cut", "slow_decode"]
+
+
+def test_within_a_span_all_calls_of_the_client_are_those_it_sent_in_it(store: SqliteStore) -> None:
+    others = [begun(NOON + 10 * n, client="news.py") for n in range(6)]
+    store.write([*others, cut(NOON + 25), begun(NOON + 30, client="b.py")])
+    [alone] = store.findings(Filter())
+    [within] = store.findings(Filter(since=first_id(NOON + 15)))
+    assert (alone.count, alone.of) == (1, 1)
+    assert (within.count, within.of) == (1, 5)
+
+
 def test_after_a_quiet_time_it_is_over_and_another_one_begins(path: Path) -> None:
     later = NOON + QUIET_SECONDS + 100
     store = opened(path, later)
