@@ -18,6 +18,7 @@ from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import ParameterError, parse_filter, single
 from ollama_proxy.admin.words import Text, Words, visible
 from ollama_proxy.exchange import Call, State, model_key
+from ollama_proxy.ids import epoch
 from ollama_proxy.insights.differences import LEAST, Difference, Differences, differences
 from ollama_proxy.records import Filter, Mark
 from ollama_proxy.storage.base import MAX_LIMIT, following
@@ -48,12 +49,16 @@ class WhatIsDifferent:
         before = msgspec.structs.replace(span, since=None, until=span.since)
         calls, usual = await self._ended(span), await self._ended(before)
         found = await asyncio.to_thread(differences, calls, usual)
+        changes, now = await self._changes(span, usual), self._now()
         return json_answer(
             {
                 "model": said["model"],
                 **msgspec.to_builtins(found),
-                "changes": [msgspec.to_builtins(mark) for mark in await self._changes(span, usual)],
-                "text": {language: _text(found, w) for language, w in self._words.items()},
+                "changes": [msgspec.to_builtins(mark) for mark in changes],
+                "text": {
+                    language: [*_text(found, w), *(_change(mark, w, now) for mark in changes)]
+                    for language, w in self._words.items()
+                },
             }
         )
 
@@ -105,6 +110,16 @@ def _sentences(found: Differences, w: Words) -> Iterable[str]:
             now=w.percent(100 * trait.now),
             usual=w.percent(100 * trait.usual),
         )
+
+
+def _change(mark: Mark, w: Words, now: float) -> str:
+    return w.t(
+        f"difference.change.{mark.kind}",
+        subject=visible(mark.subject),
+        old=visible(mark.old or ""),
+        new=visible(mark.new),
+        at=w.at(epoch(mark.at), now),
+    )
 
 
 def _times(times: float, w: Words) -> str:

@@ -62,8 +62,11 @@ async def test_what_is_slower_since_when_is_told_in_numbers_and_words() -> None:
     [one] = told["differences"]
     assert (one["what"], round(one["times"], 1)) == ("time_per_output_token", 3.0)
     assert [mark["subject"] for mark in told["changes"]] == ["ollama", "m:latest"]
+    then = WORDS["en"].at(NOW - HOUR, NOW)
     assert told["text"]["en"] == [
-        "Each token out: 60\xa0ms instead of 20\xa0ms, 3.0 times as much (30 calls, 100 before)."
+        "Each token out: 60\xa0ms instead of 20\xa0ms, 3.0 times as much (30 calls, 100 before).",
+        f"Ollama went from a to b {then}, or shortly before.",
+        f"m:latest was made or pulled anew {then}, or shortly before: its digest is another one.",
     ]
 
 
