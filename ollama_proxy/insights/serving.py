@@ -18,8 +18,8 @@ from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
 """Seconds between two looks at all that runs; where there are many waits to share out."""
-WHILE_IDLE = 16
-"""Waits that are shared out at once where no call runs, that could be late for it: some 3 ms."""
+WHILE_IDLE = 64
+"""Waits that are shared out at once where no call runs, that could be late for it: some 13 ms."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 

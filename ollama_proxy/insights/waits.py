@@ -5,8 +5,8 @@ the others in service there have the slots. Each second is shared out equally am
 Ollama 98 to 100 % of all waits were explained so, with one slot, two and four. A wait is shared out
 when no call that may have been in service then is still running. While fewer calls are in service
 than the model has slots, nobody stands in a queue: the runner reads another prompt, up to
-`num_batch` tokens at once; that is put down to those whose prompt was being read. Not here: how
-long a call waited (`exchange.Observation.queue`), what a wait hides in a load.
+`num_batch` tokens at once; that is put down to those whose prompt was being read, if any was. Not
+here: how long a call waited (`exchange.Observation.queue`), what a wait hides in a load.
 """
 
 from __future__ import annotations
@@ -146,20 +146,25 @@ def _share_out(wait: Span, served: Iterable[_Served], slots: int, into: Wait) ->
         for which, one in enumerate((span, read)):
             steps[one.begun][which] += 1
             steps[one.ended][which] -= 1
-    # How much each of those in service has been given by each moment, of either kind.
-    given: dict[float, tuple[float, float]] = {}
-    blamed = busy = 0.0
+    # How much each has been given by each moment: those in service while all slots were taken; else
+    # those whose prompt was being read; and where there was none, again those in service.
+    given: dict[float, tuple[float, float, float]] = {}
+    queued = read_for = beside_for = 0.0
     there, reading, last = 0, 0, wait.begun
     for moment in sorted(steps):
-        if there < slots:
-            busy += (moment - last) / reading if reading else 0.0
-        else:
-            blamed += (moment - last) / there if there else 0.0
+        seconds = moment - last
+        if there and there >= slots:
+            queued += seconds / there
+        elif reading:
+            read_for += seconds / reading
+        elif there:
+            beside_for += seconds / there
         there, reading, last = there + steps[moment][0], reading + steps[moment][1], moment
-        given[moment] = blamed, busy
+        given[moment] = queued, read_for, beside_for
     for span, read, client in beside:
-        for which, (shares, one) in enumerate(((into.blamed, span), (into.busy, read))):
-            seconds = given[one.ended][which] - given[one.begun][which]
+        since, until = given[span.begun], given[span.ended]
+        busy = until[2] - since[2] + given[read.ended][1] - given[read.begun][1]
+        for shares, seconds in ((into.blamed, until[0] - since[0]), (into.busy, busy)):
             if seconds > 0:
                 shares[client] = shares.get(client, 0.0) + seconds
 

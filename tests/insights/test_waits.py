@@ -76,8 +76,9 @@ def test_a_runner_is_busy_with_those_whose_prompt_it_reads() -> None:
     ended(waits, "b", served=(2, 9), read=(2, 6))
     ended(waits, "c", came=1, served=(7, 10))
     [wait] = told(waits, slots=4)
-    # From 1 to 2 and from 6 to 7 nothing was read: nobody's.
-    assert (wait.busy, wait.blamed) == ({"b.py": 4}, {})
+    # From 1 to 2 and from 6 to 7 nothing was read: of those in service.
+    assert wait.busy == pytest.approx({"a.py": 1.5, "b.py": 4.5})
+    assert wait.blamed == {}
 
 
 def test_a_wait_until_a_model_can_be_loaded_anew_is_for_all_who_use_it() -> None:
