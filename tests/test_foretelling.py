@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from ollama_proxy.exchange import Exchange, State
 from ollama_proxy.foretelling import Asked, Foretelling, in_service
 from ollama_proxy.insights.judging import Judging
@@ -72,6 +74,15 @@ async def test_what_a_running_call_has_taken_is_taken_off() -> None:
     assert found is not None and 0.2 < found.first_token.p50 < 0.26
     first.started -= 0.75
     assert world.told.of(first.record()) is None, "none of the past calls took that long"
+
+
+async def test_no_more_is_read_than_the_context_that_a_running_call_asked_for() -> None:
+    world = World()
+    world.ran(10)
+    huge = sketch([("user", "x" * 100_000)], True)
+    running = world.begin(sketch=huge, asked={"num_ctx": 500})
+    found = world.told.of(running.record())
+    assert found is not None and found.first_token.p50 == pytest.approx(2.0, abs=0.1)
 
 
 async def test_only_what_runs_a_model_is_ahead_and_also_what_has_just_ended() -> None:

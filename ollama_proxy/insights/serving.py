@@ -20,6 +20,8 @@ PAUSE, BREATH = 0.25, 0.02
 """Seconds between two looks at all that runs; where there are many waits to share out."""
 WHILE_IDLE = 64
 """Waits that are shared out at once where no call runs, that could be late for it: some 13 ms."""
+SHORTEST_BUSY = 0.1
+"""Seconds: where a machine falters for a moment, all its calls seem to wait for a free slot."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -142,9 +144,10 @@ def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None
 
 def _shares(waiter: Noted, wait: Wait) -> Noted:
     least = SHOWN_SHARE * wait.seconds
+    busy = wait.busy if sum(wait.busy.values()) >= SHORTEST_BUSY else {}
     found = [
         Occurrence(kind=kind, other=other, seconds=seconds)
-        for kind, shares in (("waited", wait.blamed), ("runner_busy", wait.busy))
+        for kind, shares in (("waited", wait.blamed), ("runner_busy", busy))
         for other, seconds in shares.items()
         if seconds >= least
     ]

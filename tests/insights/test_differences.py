@@ -39,6 +39,10 @@ def calls(count: int, seed: int = 1, times: float = 1.0, **fields: Any) -> list[
     return found
 
 
+def used(cores: float) -> dict[str, Any]:
+    return {"duration": 1.0, "resources": {"others_cpu_seconds": cores}}
+
+
 def told(found: Differences) -> dict[str, float | None]:
     return {one.what: one.times for one in found.differences}
 
@@ -125,6 +129,43 @@ def test_what_may_be_chance_is_not_told() -> None:
 def test_a_mean_that_one_call_made_is_not_told_against_all_others() -> None:
     before = [*calls(99, 30), *calls(1, 31, load=30.0)]
     assert "load" not in told(differences(calls(60, 32, load=0.003), before))
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "now", "told_of"),
+    [
+        ("output_tokens", {"output_tokens": 40}, {"output_tokens": 49}, False),
+        ("output_tokens", {"output_tokens": 40}, {"output_tokens": 51}, True),
+        ("queue", {"queue": 0.0}, {"queue": 0.09}, False),
+        ("queue", {"queue": 0.0}, {"queue": 0.11}, True),
+        ("other_programs", used(0.01), used(0.1), False),
+        ("other_programs", used(0.01), used(0.12), True),
+    ],
+)
+def test_what_does_not_matter_is_not_told(
+    what: str, before: dict[str, Any], now: dict[str, Any], told_of: bool
+) -> None:
+    found = differences(calls(100, 40, **now), calls(100, 41, **before))
+    assert (what in told(found)) == told_of
+
+
+@pytest.mark.parametrize(("share", "told_of"), [(0.18, False), (0.22, True)])
+def test_a_share_that_hardly_changed_is_not_told(share: float, told_of: bool) -> None:
+    others = round(500 * share)
+    now = calls(others, 42, client="b.py") + calls(500 - others, 43)
+    assert bool(differences(now, calls(500, 44)).traits) == told_of
+
+
+def test_what_is_not_known_and_what_is_too_long_are_no_traits() -> None:
+    many = {f"option{number:03}": number for number in range(100)}
+    now = calls(40, 45, streamed=None, options=many)
+    before = calls(40, 46, streamed=True, options={"stop": ["x" * 300]})
+    names = [one.name for one in differences(now, before).traits]
+    assert "options.stop" not in names and "options.option099" not in names
+    assert "options.option000" in names
+    assert [one.value for one in differences(now, before).traits if one.name == "streamed"] == [
+        True
+    ]
 
 
 @pytest.mark.parametrize("seed", range(5))

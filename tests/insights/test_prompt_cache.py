@@ -7,10 +7,8 @@ import random
 import pytest
 
 from ollama_proxy.insights.prompt_cache import (
-    CLEAR,
     ENOUGH,
     RECENT,
-    SHORTEST_ON_GPU,
     Cached,
     Fit,
     PromptCaches,
@@ -114,18 +112,16 @@ def test_a_load_by_a_short_prompt_empties_it_too() -> None:
 def test_on_a_gpu_and_where_the_times_scatter_less_is_told() -> None:
     calls = Calls()
     calls.learn()
-    text = words(1000, 4 * (SHORTEST_ON_GPU - 1))
-    told = {
-        on_gpu: calls.caches.ended(
-            "m", drawn_of(text), SHORTEST_ON_GPU - 1, 1.0, loaded=False, on_gpu=on_gpu
-        )
-        for on_gpu in (False, True)
-    }
-    assert told[False] is not None and told[True] is None
-    # Reading all of it takes no longer than the fit is off.
+    sketched = drawn_of(words(1000, 2000))
+    told = [
+        calls.caches.ended("m", sketched, tokens, 1.0, loaded=False, on_gpu=on_gpu) is not None
+        for tokens, on_gpu in ((499, False), (499, True), (500, True))
+    ]
+    assert told == [True, False, True]
+    # Reading all of it takes four times what the fit is off by, then eight times.
     fit = calls.caches._models["m"].fit
     assert fit is not None
-    calls.caches._models["m"].fit = fit._replace(error=(fit.seconds(500, 0) - fit.a) / CLEAR)
+    calls.caches._models["m"].fit = fit._replace(error=(fit.seconds(500, 0) - fit.a) / 4)
     assert calls.call(words(1001, 2000), 0.0) is None
     assert calls.call(words(1002, 4000), 0.0) is not None
 
