@@ -76,6 +76,25 @@ async def test_what_a_running_call_has_taken_is_taken_off() -> None:
     assert world.told.of(first.record()) is None, "none of the past calls took that long"
 
 
+async def test_only_time_in_service_is_taken_off() -> None:
+    world = World()
+    world.ran(10)
+    first, second = world.begin(), world.begin()
+    first.started -= 5.5
+    second.started -= 5.0
+    found = world.told.of(second.record())
+    assert found is not None and found.first_token.p50 == pytest.approx(7.0, abs=0.1)
+    # The first has just ended: from now on the second is served.
+    spans = {"prefill": 1.0, "decode": 5.0, "input_tokens": 250, "output_tokens": 50}
+    for name, value in spans.items():
+        setattr(first.observation, name, value)
+    first.end(State.COMPLETED)
+    world.live.finish(first)
+    world.live.settle()
+    found = world.told.of(second.record())
+    assert found is not None and found.first_token.p50 == pytest.approx(1.0, abs=0.1)
+
+
 async def test_no_more_is_read_than_the_context_that_a_running_call_asked_for() -> None:
     world = World()
     world.ran(10)

@@ -154,9 +154,10 @@ async def test_ollama_is_asked_with_the_calls_own_options_but_its_keep_alive() -
     assert asked == [kept, kept | {"truncate": False}]
 
 
-async def test_what_was_kept_and_is_no_json_is_told_as_such() -> None:
+@pytest.mark.parametrize("body", [b"{,", b"[]", b"[" * 100_000])
+async def test_what_was_kept_and_is_no_json_is_told_as_such(body: bytes) -> None:
     call = make_call(path="/api/generate", input_tokens=9)
-    capture = Capture(id=call.id, method="POST", target=call.path, headers=[], body=b"{,")
+    capture = Capture(id=call.id, method="POST", target=call.path, headers=[], body=body)
     world = World(stored=Stored(rows=[call], captures={call.id: capture}))
 
     async def never(path: str, body: dict[str, Any]) -> str:

@@ -95,6 +95,13 @@ async def test_a_page_that_ends_early_is_not_all() -> None:
     assert (told["calls"], told["usual_calls"]) == (40, 100)
 
 
+async def test_what_memory_knows_is_not_all() -> None:
+    world = World(stored=Stored(broken=True))
+    world.ended(model="m")
+    async with asking(world) as client:
+        assert "store" in (await got(client, "/api/differences?model=m&since=1h", 503))["error"]
+
+
 async def test_it_asks_for_what_it_needs() -> None:
     async with asking(World()) as client:
         for wrong, name in (("", "model"), ("?model=m", "since"), ("?model=m&since=x", "since")):

@@ -178,6 +178,28 @@ def test_slots_are_those_of_all_its_names() -> None:
     assert judging._slots_of(judging._key("copy")) == 4
 
 
+def test_where_a_model_lies_may_be_unknown() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    judging.looked([ModelInfo(name="m:latest", loaded=True, size_loaded=9)], 1.0)
+    for number in range(12):
+        judged(judging, ended=20.0 * number, duration=2.0, prefill=0.5, decode=1.5)
+    _, found = judged(judging, ended=300.0, duration=9.0, prefill=0.5, decode=8.5)
+    assert found["slow"]["because"][0]["reason"] is None
+
+
+def test_a_busy_runner_is_put_down_to_whom_it_reads_for() -> None:
+    noted: list[Noted] = []
+    clock = [100.0]
+    judging = Judging(slots=lambda model: 4, note=noted.append, clock=lambda: clock[0])
+    judged(judging, client="old.py", ended=9.0, duration=9.0, prefill=1.0, decode=8.0)
+    judged(judging, client="long.py", ended=9.0, duration=8.0, prefill=7.0, decode=1.0)
+    judged(judging, client="a.py", ended=8.5, duration=6.0, queue=5.5, prefill=0.4, decode=0.1)
+    clock[0] = 200.0
+    judging.looked([], 200.0)
+    shares = [(one.kind, one.other) for told in noted for one in told.occurrences]
+    assert shares == [("runner_busy", "long.py")]
+
+
 def test_a_look_tells_when_a_model_is_unloaded() -> None:
     wall = 1_790_000_000.0
     judging = Judging(clock=lambda: 50.0, now=lambda: wall)

@@ -8,7 +8,7 @@ from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import ROUTES, Privacy
 from ollama_proxy.observers.budget import Budget
 from ollama_proxy.observers.passed import ALL as HELD
-from ollama_proxy.observers.passed import BLOCK, MOST, Passed
+from ollama_proxy.observers.passed import BLOCK, MOST, MOST_TEXT, Passed, Recent
 from ollama_proxy.simulator.script import Piece
 from tests.observers.spoken import ALL, asked, say, think, units, whole
 
@@ -133,6 +133,13 @@ class TestWhatIsKeptForIt:
         for passed in streams:
             passed.clear()
         assert budget.held == 0
+
+    def test_of_a_text_no_more_than_its_end(self) -> None:
+        recent = Recent()
+        for number in range(40_000):
+            recent.add(str(number % 10))
+            assert sum(map(len, recent._pieces)) <= 2 * MOST_TEXT + 1
+        assert recent.text() == "0123456789" * (MOST_TEXT // 10)
 
     def test_what_was_kept_is_given_back_at_the_end(self) -> None:
         before = HELD.held
