@@ -99,7 +99,7 @@ async def test_what_memory_knows_is_not_all() -> None:
     world = World(stored=Stored(broken=True))
     world.ended(model="m")
     async with asking(world) as client:
-        assert "store" in (await got(client, "/api/differences?model=m&since=1h", 503))["error"]
+        assert "store" in (await got(client, "/api/differences?model=m&since=0", 503))["error"]
 
 
 async def test_it_asks_for_what_it_needs() -> None:
