@@ -27,6 +27,7 @@ from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import Insights
+from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
@@ -304,9 +305,12 @@ class App:
             ),
         )
         pages = Pages(api)
+        site = pages.site
         parts: list[Part] = [
             api,
+            site,
             pages,
+            Requests(api, site),
             Insights(api.history, pages.words, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),

@@ -17,7 +17,8 @@ _HOST, _NAMESPACE, _TAG = "registry.ollama.ai/", "library/", ":latest"
 def matches(call: Call, wanted: Filter) -> bool:
     """Whether the filter, but for its limit, describes the call."""
     return (
-        (wanted.before is None or call.id < wanted.before)
+        wanted.finding is None  # of which calls that is only the store knows
+        and (wanted.before is None or call.id < wanted.before)
         and (wanted.since is None or call.id >= wanted.since)
         and (wanted.until is None or call.id < wanted.until)
         and wanted.client in (None, call.client)

@@ -37,9 +37,10 @@ FINDINGS = (
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `kind` is that of findings, `hidden` are kinds that are left out; calls have none. `before`,
-    `since` and `until` are ids: those of calls from `since` on, below the other two. An id tells
-    when its call began; where the clock was set back meanwhile, rather later than that.
+    `finding`: calls that it names. `kind` is that of findings, `hidden` are kinds of them that are
+    left out. `before`, `since` and `until` are ids: those of calls from `since` on, below the other
+    two. An id tells when its call began; where the clock was set back meanwhile, rather later than
+    that.
     """
 
     limit: int = 50
@@ -53,6 +54,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     reason: str | None = None
     slower_than: float | None = None
     text: str | None = None
+    finding: str | None = None
     kind: str | None = None
     hidden: tuple[str, ...] = ()
 

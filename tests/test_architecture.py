@@ -17,7 +17,7 @@ MODULES = {
 EDGES = {
     "aiohttp": (*("admin", "app", "forwarder", "sensors", "simulator"),),
     "sqlite3": ("storage",),
-    "jinja2": ("admin.pages",),
+    "jinja2": ("admin.site",),
     "argparse": ("cli", "simulator"),
     "uvloop": ("cli", "simulator"),
     "psutil": ("sensors",),

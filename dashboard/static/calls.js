@@ -86,6 +86,7 @@ function tokens(call) {
 export function callRow(call, now) {
   return excused(call, {
     ...who(call),
+    started: when(epoch(call.started_at), now),
     ended: call.duration === null ? unknown() : when(endOf(call), now),
     state: t(`state.${call.state}`),
     note: noteOf(call),

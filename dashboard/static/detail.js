@@ -6,6 +6,7 @@ import { offerCheck } from "./check.js";
 import { showContent } from "./content.js";
 import { fill, find, json, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
+import { here } from "./here.js";
 import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
@@ -39,7 +40,8 @@ export class Detail {
     event.preventDefault();
     this.row = row;
     this.pushed = true;
-    history.pushState(null, "", shows ? shows.search : `?call=${encodeURIComponent(row.dataset.id)}`);
+    const call = shows ? new URLSearchParams(shows.search).get("call") : row.dataset.id;
+    history.pushState(null, "", here({ call }));
     this.follow();
   }
 
@@ -59,7 +61,7 @@ export class Detail {
     this.id = null;
     this.pushed = false;
     if (id && pushed) history.back();
-    else if (id) history.replaceState(null, "", "./");
+    else if (id) history.replaceState(null, "", here({ call: null }));
     const link = this.row?.isConnected ? (find("a", this.row) ?? this.row) : document.getElementById("main");
     link.focus({ preventScroll: true });
   }

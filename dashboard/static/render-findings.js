@@ -51,6 +51,7 @@ export class FindingsView {
   row(row, one) {
     const last = t("findings.last", { ago: ago(epoch(one.last_at), this.store.now()) });
     fill(row, { text: one.text[document.documentElement.lang], last });
+    attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}`);
     attribute(find(".shows", row), "href", `?call=${encodeURIComponent(one.calls[0] ?? "")}`);
   }
 

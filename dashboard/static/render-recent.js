@@ -1,8 +1,8 @@
 // The latest ended calls, the newest on top. While somebody reads the list, new ones wait.
 
-import { callBar, scaleFor } from "./bars.js";
-import { callRow } from "./calls.js";
-import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
+import { scaleFor } from "./bars.js";
+import { showCall } from "./call-row.js";
+import { copy, find, say, show } from "./dom.js";
 import { seconds } from "./format.js";
 import { Hold } from "./hold.js";
 import { Rows } from "./rows.js";
@@ -49,14 +49,6 @@ export class RecentView {
   }
 
   row(row, call) {
-    // An ended call changes no more: only the scale, or midnight, makes its row another.
-    const drawn = `${this.scale} ${new Date(this.store.now() * 1000).toDateString()}`;
-    if (row.call === call && row.drawn === drawn) return;
-    Object.assign(row, { call, drawn });
-    attribute(find("a", row), "href", `?call=${encodeURIComponent(call.id)}`);
-    mark(find(".state", row), call.state);
-    find(".c-model", row).classList.toggle("quiet", call.model === null);
-    fill(row, callRow(call, this.store.now()));
-    callBar(find(".bar", row), call, this.scale);
+    showCall(row, call, this.store.now(), this.scale);
   }
 }

@@ -29,6 +29,7 @@ from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
+from ollama_proxy.storage.base import Found
 
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
@@ -227,6 +228,10 @@ class Api:
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""
         return await self.history.recent(limit)
+
+    async def search(self, wanted: Filter) -> Found:
+        """A page of calls, running and ended, newest first. Raises Unreadable."""
+        return await self.history.search(wanted)
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         """What was found of calls, what cost most first. Raises Unreadable."""

@@ -1,72 +1,51 @@
-"""The dashboard's page: HTML with the first numbers in it, its static files, its two languages.
+"""The overview: HTML with the first numbers in it.
 
 What a row says is decided twice: in `rows.py` for the first paint and for readers without script,
-and in the page's own modules while it lives; a browser test holds the two together. Not here: JSON
-and events (`api.py`), who may see them (`security.py`).
+and in the page's own modules while it lives; a browser test holds the two together. Not here: what
+all pages share (`site.py`), JSON and events (`api.py`), who may see them (`security.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-import hashlib
-import json
 import logging
-import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import jinja2
 from aiohttp import web
 
 from ollama_proxy.admin.findings import finding_row, wait_row
 from ollama_proxy.admin.rows import (
-    PRODUCT,
-    YEAR,
     call_row,
     facts,
     model_kind,
     model_row,
-    notices,
     numbers,
     running_row,
     spent,
-    status_line,
     summary_row,
-    title,
 )
-from ollama_proxy.admin.words import LANGUAGES, Text, Words, name
+from ollama_proxy.admin.site import (
+    Site,
+    address,
+    choice,
+    last_call_ago,
+    script_data,
+)
+from ollama_proxy.admin.words import Text, Words, name
 from ollama_proxy.bus import unspoken
-from ollama_proxy.exchange import MODEL_PATHS, Call, model_key
+from ollama_proxy.exchange import Call, model_key
 from ollama_proxy.ids import epoch, first_id
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, Finding
 
 log = logging.getLogger(__name__)
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-DASHBOARD = _PACKAGE / "dashboard"
-if not DASHBOARD.is_dir():
-    DASHBOARD = _PACKAGE.parent / "dashboard"
-
-THEMES = ("system", "light", "dark")
 FINDINGS_SECONDS = 86400.0
 FINDINGS, SHOWN, WAITS = 50, 5, 10
 """How many are asked for; of them those that stand in the open, and the pairs that wait."""
 ROWS = 50  # recent calls in the first page; the live page keeps 200
 LANES = 12
-
-POLICY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'; require-trusted-types-for 'script'"
-    ),
-}
-ICONS = {"failing": "attention", "down": "down"}
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 class PageState(Protocol):
@@ -99,83 +78,24 @@ class Seen:
 Rows = dict[str, dict[str, Text]]  # each model's row by its name
 
 
-def address(listen: str | None, host: str) -> str:
-    """Where programs reach the proxy: as configured, a wildcard as the name the browser used."""
-    if not listen:
-        return host
-    bound, _, port = listen.rpartition(":")
-    if bound in ("0.0.0.0", "[::]", "::", ""):
-        used = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d+)?", host)
-        bound = used[1] if used else "127.0.0.1"
-    return f"{bound}:{port}"
-
-
-def preferred(accept: str) -> str:
-    """The first of our languages in an Accept-Language header, by weight; English if none."""
-    wanted: list[tuple[float, str]] = []
-    for part in accept.split(",")[:20]:
-        tag, _, weight = part.strip().partition(";q=")
-        try:
-            wanted.append((float(weight or 1), tag[:2].lower()))
-        except ValueError:
-            continue
-    for worth, tag in sorted(wanted, key=lambda pair: -pair[0]):
-        if tag in LANGUAGES and worth > 0:
-            return tag
-    return LANGUAGES[0]
-
-
 class Pages:
-    """The page and its files, under whatever prefix the application is mounted."""
+    """The overview, under whatever prefix the application is mounted."""
 
-    def __init__(self, state: PageState, dashboard: Path = DASHBOARD) -> None:
+    def __init__(self, state: PageState, site: Site | None = None) -> None:
         self.state = state
-        self.words = {
-            language: Words(
-                language, json.loads((dashboard / "i18n" / f"{language}.json").read_text("utf-8"))
-            )
-            for language in LANGUAGES
-        }
-        self.files = {
-            path.name: path.read_bytes()
-            for path in sorted((dashboard / "static").iterdir())
-            if path.suffix in _TYPES
-        }
-        digest = hashlib.sha256()
-        for file, content in self.files.items():
-            digest.update(f"{file}\0{len(content)}\0".encode() + content)
-        self.version = digest.hexdigest()[:12]
-        self.packed = {file: gzip.compress(content) for file, content in self.files.items()}
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(dashboard / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.template = environment.get_template("overview.html")
+        self.site = Site() if site is None else site
+        self.words = self.site.words
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.page)
-        app.router.add_get("/favicon.svg", self.favicon)
-        app.router.add_get("/static/{version}/{file}", self.static)
 
     async def page(self, request: web.Request) -> web.Response:
-        for key, allowed in (("language", LANGUAGES), ("theme", THEMES)):
-            if request.query.get(key) in allowed:
-                return _choose(request, key, request.query[key])
-        language = request.cookies.get("ollama_proxy_language", "")
-        if language not in LANGUAGES:
-            language = preferred(request.headers.get("Accept-Language", ""))
-        theme = request.cookies.get("ollama_proxy_theme", "")
-        html = await self.render(language, theme if theme in THEMES else THEMES[0], request.host)
-        headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
-        return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
-
-    async def render(self, language: str, theme: str, host: str) -> str:
+        if (chosen := choice(request)) is not None:
+            return chosen
         seen = await self._read()
-        # In a thread, so that calls pass while a page of 20 ms is made.
-        return await asyncio.to_thread(self._html, self.words[language], theme, host, seen)
+        return await self.site.answer(
+            request, "overview.html", lambda w: self._values(w, request.host, seen)
+        )
 
     async def _read(self) -> Seen:
         state, unread = self.state, False
@@ -213,79 +133,26 @@ class Pages:
             log.warning("findings could not be read: %s", where(error))
             return None
 
-    def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
-        rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
-        return self.template.render(
-            w=w,
-            theme=theme,
-            version=self.version,
-            files=[file for file in self.files if file.endswith(".js")],
-            product=PRODUCT,
-            address=address(seen.status["listen"], host),
-            zone=time.strftime("%Z"),
-            data=_data(w, seen),
-            **_top(w, seen),
+    def _values(self, w: Words, host: str, seen: Seen) -> dict[str, Any]:
+        status, now = seen.status, seen.now
+        rows = {model["name"]: model_row(w, model, now) for model in seen.models}
+        return {
+            **self.site.frame(
+                w, "", "app.js", status, address(status["listen"], host), seen.recent, now
+            ),
+            "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
+            "numbers": numbers(w, status, seen.models, now),
+            "summary": summary_row(w, seen.stats["all"]),
+            "totals": seen.stats["all"],
+            "spent": spent(seen.stats["all"]),
+            "ago": last_call_ago(w, status, now),
+            "data": _data(w, seen),
             **_now(w, seen, rows),
             **_models(seen, rows),
-            recent=[(call, call_row(w, call, seen.now)) for call in seen.recent],
+            "recent": [(call, call_row(w, call, now)) for call in seen.recent],
             **_findings(w, seen),
-            unread=seen.unread,
-        )
-
-    async def favicon(self, request: web.Request) -> web.Response:
-        return self._file(request, "icon-ok.svg", "no-cache")
-
-    async def static(self, request: web.Request) -> web.Response:
-        file = request.match_info["file"]
-        if request.match_info["version"] != self.version or file not in self.files:
-            return web.json_response({"error": "not found"}, status=404, headers=POLICY)
-        return self._file(request, file, "public, max-age=31536000, immutable")
-
-    def _file(self, request: web.Request, file: str, caching: str) -> web.Response:
-        headers = POLICY | {
-            "Cache-Control": caching,
-            "Content-Type": _TYPES[Path(file).suffix] + "; charset=utf-8",
-            "ETag": f'"{self.version}"',
-            "Vary": "Accept-Encoding",
+            "unread": seen.unread,
         }
-        if request.headers.get("If-None-Match") == headers["ETag"]:
-            return web.Response(status=304, headers=headers)
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
-            packed = headers | {"Content-Encoding": "gzip"}
-            return web.Response(body=self.packed[file], headers=packed)
-        return web.Response(body=self.files[file], headers=headers)
-
-
-def _choose(request: web.Request, key: str, value: str) -> web.Response:
-    """Keep a choice of language or theme in a cookie and come back to the page.
-
-    The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
-    """
-    rest = request.rel_url.without_query_params(key).raw_query_string
-    headers = POLICY | {"Location": f"./?{rest}" if rest else "./"}
-    answer = web.Response(status=303, headers=headers)
-    answer.headers["Set-Cookie"] = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
-    return answer
-
-
-def _top(w: Words, seen: Seen) -> dict[str, Any]:
-    """The tab, the status line, the notices, the general numbers."""
-    status, now = seen.status, seen.now
-    last = status["last_call_at"]
-    return {
-        "title": title(w, status),
-        "icon": ICONS.get(status["status"], "ok"),
-        "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
-        "status": status,
-        "line": status_line(w, status, now),
-        "notices": notices(w, status, seen.recent, now),
-        "numbers": numbers(w, status, seen.models, now),
-        "summary": summary_row(w, seen.stats["all"]),
-        "totals": seen.stats["all"],
-        "spent": spent(seen.stats["all"]),
-        "moment": now,
-        "ago": w.ago(epoch(last), now) if last else "",
-    }
 
 
 def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
@@ -329,19 +196,16 @@ def _models(seen: Seen, rows: Rows) -> dict[str, Any]:
 
 
 def _data(w: Words, seen: Seen) -> dict[str, Any]:
-    """What the script starts with. No list holds a prompt or an answer."""
-    return {
-        "language": w.language,
-        "words": w.catalogue,
-        "product": PRODUCT,
-        "paths": {"model": MODEL_PATHS},
-        "now": seen.now,
-        "status": seen.status,
-        "stats": seen.stats,
-        "models": seen.models,
-        "active": [unspoken(call) | seen.phases.get(call.id, {}) for call in seen.active],
-        "recent": [unspoken(call) for call in seen.recent],
-    }
+    return script_data(
+        w,
+        "",
+        seen.status,
+        seen.now,
+        stats=seen.stats,
+        models=seen.models,
+        active=[unspoken(call) | seen.phases.get(call.id, {}) for call in seen.active],
+        recent=[unspoken(call) for call in seen.recent],
+    )
 
 
 def _shown(model: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ FILTERS = {
     "since": "Begun since: 2h or 7d (ago), ISO 8601 (UTC unless it says), or seconds since 1970.",
     "until": "Begun before that, told in the same ways.",
     "slower_than": "That took more seconds than this.",
+    "finding": "That this finding names, by its id.",
     "text": "With this in the prompt, the answer or the error as far as kept, in any case.",
 }
 """Each parameter, and which calls it asks for."""
@@ -90,6 +91,7 @@ def parse_filter(
         state=parsed("state", State, f"one of {', '.join(State)}"),
         route=parsed("route", _path, "a path that begins with /"),
         reason=parsed("reason", Reason, f"one of {', '.join(Reason)}"),
+        finding=parsed("finding", _name, "the id of a finding"),
         slower_than=parsed("slower_than", _decimal, "a number of seconds, 0 or more"),
         text=parsed("text", _text, f"1 to {TEXT_LIMIT} characters, none of them NUL"),
     )

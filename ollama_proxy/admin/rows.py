@@ -93,6 +93,7 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
     if call.duration is not None:
         ended = w.moment(epoch(call.started_at) + call.duration, now)
     row = _who(w, call) | {
+        "started": w.moment(epoch(call.started_at), now),
         "ended": ended,
         "state": w.t(f"state.{call.state}"),
         "note": note_of(w, call),
@@ -340,8 +341,8 @@ def _caused(w: Words, key: str, cause: str | None, **values: str) -> dict[str, s
     return {"text": text, "cause": visible(cause), "end": end}
 
 
-def title(w: Words, status: dict[str, Any]) -> str:
+def title(w: Words, status: dict[str, Any], product: str = PRODUCT) -> str:
     """The browser tab's title: how many run, and the state when it needs attention."""
     running = f"({status['active_requests']}) " if status["active_requests"] else ""
     trouble = status["status"] in ("failing", "down")
-    return running + (f"! {w.t('health.' + status['status'])} {NONE} " if trouble else "") + PRODUCT
+    return running + (f"! {w.t('health.' + status['status'])} {NONE} " if trouble else "") + product

@@ -113,6 +113,9 @@ def terms(wanted: Filter) -> list[Term]:
         names = spellings(wanted.model)
         marks = ", ".join("?" * len(names))
         found.append((f"model COLLATE NOCASE IN ({marks})", names))
+    if wanted.finding is not None:
+        named = "id IN (SELECT call FROM occurrences WHERE finding = ?)"
+        found.append((named, (wanted.finding,)))
     if wanted.slower_than is not None:
         found.append(("duration > ?", (wanted.slower_than,)))
     if wanted.text is not None:

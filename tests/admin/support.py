@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.insights import Insights
-from ollama_proxy.admin.pages import DASHBOARD
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.site import DASHBOARD
 from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.exchange import Call, Exchange, State

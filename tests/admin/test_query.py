@@ -73,6 +73,7 @@ def test_a_filter_says_all_that_it_can() -> None:
         "since": "2h",
         "until": str(NOON),
         "slower_than": "1.5",
+        "finding": "01.0",
         "text": "Hello",
     }
     assert asked.keys() == FILTERS.keys()
@@ -87,6 +88,7 @@ def test_a_filter_says_all_that_it_can() -> None:
         since=first_id(NOON - 7200),
         until=first_id(NOON),
         slower_than=1.5,
+        finding="01.0",
         text="Hello",
     )
     assert parse_filter({}, NOON) == Filter()

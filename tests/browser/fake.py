@@ -14,13 +14,17 @@ from aiohttp import web
 
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.insights import Insights
+from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.pages import Pages
+from ollama_proxy.admin.query import parse_filter
 from ollama_proxy.admin.security import secure
 from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
+from ollama_proxy.filters import matches
 from ollama_proxy.ids import iso, new_id
 from ollama_proxy.records import Filter, Finding
+from ollama_proxy.storage.base import Found
 
 Json = dict[str, Any]
 EMPTY = {"count": 0, "mean": None, "p50": None, "p90": None, "p95": None, "p99": None, "max": None}
@@ -169,6 +173,19 @@ class Fake:
     async def recent(self, limit: int) -> list[Call]:
         return sorted(self.ended, key=lambda call: call.id, reverse=True)[:limit]
 
+    async def search(self, wanted: Filter) -> Found:
+        calls = [*self.running.values(), *self.ended]
+        if wanted.finding is not None:
+            ids = [id for one in self.found or () if one.id == wanted.finding for id in one.calls]
+            calls = [call for call in calls if call.id in ids]
+            wanted = msgspec.structs.replace(wanted, finding=None)
+        found = [call for call in calls if matches(call, wanted)]
+        return Found(sorted(found, key=lambda call: call.id, reverse=True)[: wanted.limit])
+
+    def clients(self) -> list[Json]:
+        names = {call.client for call in (*self.running.values(), *self.ended) if call.client}
+        return [{"name": name} for name in sorted(names)]
+
     async def findings(self, wanted: Filter) -> list[Finding]:
         kind = wanted.kind
         if self.found is None:
@@ -233,7 +250,8 @@ class Fake:
         app = web.Application()
         secure(app)
         pages = Pages(self)
-        pages.add_routes(app)
+        for part in (pages.site, pages, Requests(self, pages.site)):
+            part.add_routes(app)
         Insights(self, pages.words, time.time).add_routes(app)
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
@@ -248,8 +266,8 @@ class Fake:
         return web.json_response(msgspec.to_builtins(value))
 
     async def _requests(self, request: web.Request) -> web.Response:
-        found = await self.recent(int(request.query.get("limit", "50")))
-        return web.json_response([unspoken(call) for call in found])
+        found = await self.search(parse_filter(request.query, time.time()))
+        return web.json_response([unspoken(call) for call in found.calls])
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):

@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from ollama_proxy.admin.pages import DASHBOARD, Pages
+from ollama_proxy.admin.pages import Pages
+from ollama_proxy.admin.site import DASHBOARD
 from ollama_proxy.admin.words import Text, name, visible
 from ollama_proxy.ids import iso
 from tests.browser.conftest import watched
@@ -389,10 +390,10 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await expect(listed.first).to_contain_text(
         f"signals.py waited 3\u00a0min\u00a020\u00a0s for {SHOWN}"
     )
-    await listed.first.locator("a").click()
+    await listed.first.locator("a.shows").click()
     await expect(page.locator("#call-title")).to_have_text("signals.py")
     await page.keyboard.press("Escape")
-    await expect(listed.first.locator("a")).to_be_focused()
+    await expect(listed.first.locator("a.shows")).to_be_focused()
     await page.locator("#waits summary").click()
     await expect(page.locator("#waits tbody tr")).to_have_count(1)
     # After a break of the stream they are asked for again.
@@ -602,7 +603,7 @@ async def test_script_and_server_write_alike(page: Page, fake: Fake) -> None:
     }"""
     for language in ("en", "it"):
         w = ours.words[language]
-        folder = f"{fake.url}static/{ours.version}/"
+        folder = f"{fake.url}static/{ours.site.version}/"
         given = [folder, language, w.catalogue, now, values, moments, ahead, names]
         theirs = await page.evaluate(script, given)
         kinds = (w.seconds, w.number, w.compact, w.speed, w.size, w.percent)

@@ -99,6 +99,17 @@ def test_within_a_span_all_calls_of_the_client_are_those_it_sent_in_it(store: Sq
     assert (within.count, within.of) == (1, 5)
 
 
+def test_the_calls_of_a_finding_can_be_asked_for(store: SqliteStore) -> None:
+    first, other, second = cut(NOON), begun(NOON + 5, client="news.py"), cut(NOON + 50)
+    store.write([first, other, second])
+    [found] = store.findings(Filter())
+    assert [call.id for call in store.search(Filter(finding=found.id)).calls] == [
+        second.id,
+        first.id,
+    ]
+    assert store.search(Filter(finding="none")).calls == []
+
+
 def test_after_a_quiet_time_it_is_over_and_another_one_begins(path: Path) -> None:
     later = NOON + QUIET_SECONDS + 100
     store = opened(path, later)

@@ -1,0 +1,103 @@
+// The page of calls: keeps the newest page of those that the address asks for up to date, and fetches
+// older ones below it. While somebody reads the list, new ones wait.
+
+import { scaleFor } from "./bars.js";
+import { showCall } from "./call-row.js";
+import { copy, find, json, say, show } from "./dom.js";
+import { seconds } from "./format.js";
+import { Hold } from "./hold.js";
+import { Rows } from "./rows.js";
+import { Shell } from "./shell.js";
+
+const PAGE = 50;
+const MOST = 2000; // rows; older ones are on a page of their own
+const GAP = 2000; // milliseconds from one look to the next
+
+const section = document.getElementById("requests");
+const older = document.getElementById("requests-older");
+const axis = find("[data-f=scale]", section);
+const shell = new Shell({ render, heard });
+const { store } = shell;
+const hold = new Hold(section, () => shell.again());
+const rows = new Rows(find("tbody", section), () => copy("t-call"), (row, call) => showCall(row, call, store.now(), scale));
+const first = section.dataset.first !== "";
+const calls = new Map(shell.data.calls.map((call) => [call.id, call]));
+let scale = 1;
+let oldest = shell.data.calls.at(-1)?.id ?? "";
+let fetched = Date.now();
+let due = false;
+
+/** What the address asks for, as the API takes it. */
+function query(more) {
+  const asked = new URLSearchParams(location.search);
+  for (const [name, value] of [...asked]) {
+    if (value === "" || ["call", "language", "theme"].includes(name)) asked.delete(name);
+  }
+  for (const [name, value] of Object.entries(more)) asked.set(name, value);
+  return `api/requests?${asked}`;
+}
+
+function render() {
+  const all = [...calls.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+  const held = hold.held && rows.size > 0;
+  // What is older stands below all that is read.
+  const shown = held ? all.filter((call) => rows.has(call.id) || call.id < oldest) : all;
+  oldest = shown.at(-1)?.id ?? "";
+  hold.count(all.length - shown.length);
+  if (!held || scale === 1) scale = scaleFor(shown);
+  say(axis, String(seconds(scale)));
+  rows.show(shown);
+  show(document.getElementById("requests-list"), shown.length > 0);
+  if (shown.length) show(document.getElementById("requests-empty"), false);
+  if (due && Date.now() - fetched > GAP) look();
+}
+
+function heard(kind, changed) {
+  if (first && (changed || kind === "snapshot")) due = true;
+}
+
+/** Fetches the newest page again. What has ended since, or began, is in it. */
+async function look() {
+  if (!shell.awake) return;
+  due = false;
+  fetched = Date.now();
+  try {
+    for (const call of await json(query({ limit: PAGE }))) calls.set(call.id, call);
+    show(document.getElementById("requests-unread"), false);
+  } catch {
+    show(document.getElementById("requests-unread"), true);
+  }
+  shell.painter.ask();
+}
+
+/** The next page of older calls, below the others: its address says from where on. */
+async function fetchOlder() {
+  const before = new URLSearchParams(older.search).get("before");
+  const response = await fetch(query({ limit: PAGE, before }), { headers: { Accept: "application/json" } });
+  if (!response.ok) throw new Error(String(response.status));
+  const found = await response.json();
+  for (const call of found) calls.set(call.id, call);
+  const stopped = response.headers.get("X-Ollama-Proxy-Scanned-To");
+  show(document.getElementById("requests-cut"), stopped !== null);
+  const next = new URLSearchParams(older.search);
+  next.set("before", stopped ?? found.at(-1)?.id ?? before);
+  older.search = next;
+  show(older, found.length === PAGE || stopped !== null);
+}
+
+older.addEventListener("click", async (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || calls.size >= MOST) return;
+  event.preventDefault();
+  await fetchOlder().catch(() => location.assign(older.href));
+  shell.again();
+});
+
+// An empty field asks for nothing: the address that is shared stays short.
+find("form.filters").addEventListener("submit", (event) => {
+  for (const field of event.target.elements) if (field.name && field.value === "") field.disabled = true;
+});
+addEventListener("pageshow", () => {
+  for (const field of find("form.filters").elements) field.disabled = false;
+});
+
+shell.start();

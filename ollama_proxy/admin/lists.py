@@ -1,0 +1,146 @@
+"""The page of calls: those that the address asks for, as a table that works without script, too.
+
+Not here: which calls a filter describes (`query.py`, `filters.py`), what a row says (`rows.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from ollama_proxy.admin.history import Unreadable
+from ollama_proxy.admin.query import FILTERS, PAGE, ParameterError, parse_filter, single
+from ollama_proxy.admin.rows import call_row
+from ollama_proxy.admin.site import Site, address, choice, script_data
+from ollama_proxy.admin.words import Words, visible
+from ollama_proxy.bus import unspoken
+from ollama_proxy.exchange import State
+from ollama_proxy.records import Filter
+from ollama_proxy.storage.base import Found, following
+
+SPANS = ("1h", "1d", "7d", "30d")
+FIELDS = ("text", "state", "model", "client", "since", "slower_than")
+"""Filters that have a field of their own; the others come with links."""
+MOST_NAMES = 200
+"""Of models and of clients that are offered."""
+
+Options = list[tuple[str, str]]
+"""Values and what they are called."""
+
+
+class ListState(Protocol):
+    """What the page shows, in the shapes that the REST answers have."""
+
+    def status(self) -> dict[str, Any]: ...
+    def models(self) -> list[dict[str, Any]]: ...
+    def clients(self) -> list[dict[str, Any]]: ...
+    async def search(self, wanted: Filter) -> Found: ...
+
+
+class Requests:
+    """`GET requests` below the pages: HTML, where `GET api/requests` is JSON."""
+
+    def __init__(self, state: ListState, site: Site) -> None:
+        self._state, self._site = state, site
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/requests", self._page)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        if (chosen := choice(request)) is not None:
+            return chosen
+        now = time.time()
+        asked, wrong = _asked(request)
+        found, unread = Found([]), False
+        wanted = Filter(limit=PAGE)
+        if wrong is None:
+            try:
+                wanted = parse_filter(asked, now)
+                found = await self._state.search(wanted)
+            except ParameterError as error:
+                wrong = str(error)
+            except Unreadable:
+                unread = True
+        unread = unread or found.incomplete
+        status, models, clients = self._state.status(), self._state.models(), self._state.clients()
+
+        def values(w: Words) -> dict[str, Any]:
+            return {
+                **self._site.frame(
+                    w,
+                    "requests",
+                    "requests.js",
+                    status,
+                    address(status["listen"], request.host),
+                    [],
+                    now,
+                ),
+                "asked": asked,
+                "offered": {
+                    "state": [(str(one), w.t(f"state.{one}")) for one in State],
+                    "model": _names(models, asked.get("model")),
+                    "client": _names(clients, asked.get("client")),
+                    "since": _with(
+                        [(one, w.t(f"filter.since.{one}")) for one in SPANS], asked.get("since")
+                    ),
+                },
+                "chips": [_chip(w, name, asked) for name in asked if name not in FIELDS],
+                "wrong": None if wrong is None else visible(wrong),
+                "calls": [(call, call_row(w, call, now)) for call in found.calls],
+                "unread": unread,
+                "cut": found.scanned_to is not None,
+                "older": _older(asked, wanted, found),
+                "export": urlencode({k: v for k, v in asked.items() if k != "before"}),
+                "first": "before" not in asked,
+                "data": script_data(
+                    w, "requests", status, now, calls=[unspoken(call) for call in found.calls]
+                ),
+            }
+
+        return await self._site.answer(request, "requests.html", values)
+
+
+def _asked(request: web.Request) -> tuple[dict[str, str], str | None]:
+    """The filters that are given, and what is wrong with them; an empty field asks for nothing."""
+    given = [(name, value) for name, value in request.query.items() if value and name != "call"]
+    try:
+        return single(given, FILTERS), None
+    except ParameterError as error:
+        return {name: value for name, value in given if name in FILTERS}, str(error)
+
+
+def _names(rows: list[dict[str, Any]], asked: str | None) -> Options:
+    return _with([(row["name"], visible(row["name"])) for row in rows[:MOST_NAMES]], asked)
+
+
+def _with(offered: Options, asked: str | None) -> Options:
+    """What is asked for is among what is offered, or the form would lose it."""
+    if asked is None or any(asked == value for value, _ in offered):
+        return offered
+    return [*offered, (asked, visible(asked))]
+
+
+def _chip(w: Words, name: str, asked: Mapping[str, str]) -> dict[str, str]:
+    label = w.t(f"filter.name.{name}") if f"filter.name.{name}" in w.catalogue else name
+    rest = urlencode({key: value for key, value in asked.items() if key != name})
+    return {
+        "name": name,
+        "value": asked[name],
+        "text": w.t("filter.chip", name=label, value=visible(asked[name])),
+        "remove": w.t("filter.remove", name=label),
+        "without": f"requests?{rest}" if rest else "requests",
+    }
+
+
+def _older(asked: Mapping[str, str], wanted: Filter, found: Found) -> str | None:
+    """The address of what follows this page; None if nothing does."""
+    full = len(found.calls) >= wanted.limit
+    after = following(msgspec.structs.replace(wanted, limit=wanted.limit + 1), found)
+    if after is None or after.before is None or not (full or found.scanned_to):
+        return None
+    return "requests?" + urlencode({**asked, "before": after.before})

@@ -1,0 +1,255 @@
+"""What all pages share: their files, their languages, what a browser chose, the frame around them.
+
+Not here: what stands on a page (`pages.py`, `lists.py`), what a row says (`rows.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from ollama_proxy.admin.rows import PRODUCT, YEAR, notices, status_line, title
+from ollama_proxy.admin.words import LANGUAGES, NONE, Words
+from ollama_proxy.exchange import MODEL_PATHS, Call
+from ollama_proxy.ids import epoch
+from ollama_proxy.records import FINDINGS
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+DASHBOARD = _PACKAGE / "dashboard"
+if not DASHBOARD.is_dir():
+    DASHBOARD = _PACKAGE.parent / "dashboard"
+
+THEMES = ("system", "light", "dark")
+VIEWS = ("", "requests", "models", "clients", "settings")
+"""The addresses of the pages, as the navigation has them."""
+
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+}
+ICONS = {"failing": "attention", "down": "down"}
+_OURS = (*(f"finding.{one}" for one in FINDINGS), "difference.", "setting.", "filter.")
+"""Words that only the server writes."""
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_IMPORT = re.compile(r'^import [^;]* from "\./([\w-]+\.js)";', re.MULTILINE)
+
+
+class Site:
+    """The dashboard's folder, read once."""
+
+    def __init__(self, dashboard: Path = DASHBOARD) -> None:
+        self.words = {
+            language: Words(
+                language, json.loads((dashboard / "i18n" / f"{language}.json").read_text("utf-8"))
+            )
+            for language in LANGUAGES
+        }
+        self.files = {
+            path.name: path.read_bytes()
+            for path in sorted((dashboard / "static").iterdir())
+            if path.suffix in _TYPES
+        }
+        digest = hashlib.sha256()
+        for file, content in self.files.items():
+            digest.update(f"{file}\0{len(content)}\0".encode() + content)
+        self.version = digest.hexdigest()[:12]
+        self.packed = {file: gzip.compress(content) for file, content in self.files.items()}
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(dashboard / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/favicon.svg", self._favicon)
+        app.router.add_get("/static/{version}/{file}", self._static)
+
+    def modules(self, file: str) -> list[str]:
+        """A script and all that it imports, for the browser to fetch at once."""
+        found = [file]
+        for one in found:
+            found += (
+                name for name in _IMPORT.findall(self.files[one].decode()) if name not in found
+            )
+        return found
+
+    async def answer(
+        self, request: web.Request, template: str, values: Callable[[Words], Mapping[str, Any]]
+    ) -> web.Response:
+        """A page. It is made in a thread, so that calls pass while that takes 20 ms."""
+        language, theme = language_of(request), request.cookies.get("ollama_proxy_theme", "")
+
+        def made() -> str:
+            told = values(self.words[language])
+            return self.html(template, told, language, theme, request.query_string)
+
+        html = await asyncio.to_thread(made)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
+        return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
+
+    def html(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        language: str,
+        theme: str = THEMES[0],
+        query: str = "",
+    ) -> str:
+        return self._environment.get_template(template).render(
+            theme=theme if theme in THEMES else THEMES[0],
+            version=self.version,
+            here=_without_choice(query),
+            w=self.words[language],
+            **values,
+        )
+
+    def frame(
+        self,
+        w: Words,
+        view: str,
+        script: str,
+        status: dict[str, Any],
+        address: str,
+        recent: list[Call],
+        now: float,
+    ) -> dict[str, Any]:
+        """What stands around a page: the tab, the status line, the notices, the foot."""
+        return {
+            "view": view,
+            "views": VIEWS,
+            "script": script,
+            "files": self.modules(script),
+            "product": PRODUCT,
+            "address": address,
+            "zone": time.strftime("%Z"),
+            "title": title(w, status, titled(w, view)),
+            "icon": ICONS.get(status["status"], "ok"),
+            "status": status,
+            "line": status_line(w, status, now),
+            "notices": notices(w, status, recent, now),
+            "moment": now,
+        }
+
+    async def _favicon(self, request: web.Request) -> web.Response:
+        return self._file(request, "icon-ok.svg", "no-cache")
+
+    async def _static(self, request: web.Request) -> web.Response:
+        file = request.match_info["file"]
+        if request.match_info["version"] != self.version or file not in self.files:
+            return web.json_response({"error": "not found"}, status=404, headers=POLICY)
+        return self._file(request, file, "public, max-age=31536000, immutable")
+
+    def _file(self, request: web.Request, file: str, caching: str) -> web.Response:
+        headers = POLICY | {
+            "Cache-Control": caching,
+            "Content-Type": _TYPES[Path(file).suffix] + "; charset=utf-8",
+            "ETag": f'"{self.version}"',
+            "Vary": "Accept-Encoding",
+        }
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=304, headers=headers)
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            packed = headers | {"Content-Encoding": "gzip"}
+            return web.Response(body=self.packed[file], headers=packed)
+        return web.Response(body=self.files[file], headers=headers)
+
+
+def script_data(
+    w: Words, view: str, status: dict[str, Any], now: float, **more: Any
+) -> dict[str, Any]:
+    """What the scripts of every page start with. No list holds a prompt or an answer."""
+    return {
+        "language": w.language,
+        "words": {key: text for key, text in w.catalogue.items() if not key.startswith(_OURS)},
+        "product": titled(w, view),
+        "paths": {"model": MODEL_PATHS},
+        "now": now,
+        "status": status,
+        "stats": None,
+        "models": [],
+        "active": [],
+        "recent": [],
+        **more,
+    }
+
+
+def titled(w: Words, view: str) -> str:
+    return f"{w.t('view.' + view)} {NONE} {PRODUCT}" if view else PRODUCT
+
+
+def address(listen: str | None, host: str) -> str:
+    """Where programs reach the proxy: as configured, a wildcard as the name the browser used."""
+    if not listen:
+        return host
+    bound, _, port = listen.rpartition(":")
+    if bound in ("0.0.0.0", "[::]", "::", ""):
+        used = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d+)?", host)
+        bound = used[1] if used else "127.0.0.1"
+    return f"{bound}:{port}"
+
+
+def language_of(request: web.Request) -> str:
+    """As it was chosen, else as the browser prefers."""
+    chosen = request.cookies.get("ollama_proxy_language", "")
+    return chosen if chosen in LANGUAGES else preferred(request.headers.get("Accept-Language", ""))
+
+
+def preferred(accept: str) -> str:
+    """The first of our languages in an Accept-Language header, by weight; English if none."""
+    wanted: list[tuple[float, str]] = []
+    for part in accept.split(",")[:20]:
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            wanted.append((float(weight or 1), tag[:2].lower()))
+        except ValueError:
+            continue
+    for worth, tag in sorted(wanted, key=lambda pair: -pair[0]):
+        if tag in LANGUAGES and worth > 0:
+            return tag
+    return LANGUAGES[0]
+
+
+def choice(request: web.Request) -> web.Response | None:
+    """Keeps a choice of language or theme in a cookie and comes back to the page; None: none was
+    made.
+
+    The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
+    """
+    for key, allowed in (("language", LANGUAGES), ("theme", THEMES)):
+        value = request.query.get(key)
+        if value in allowed:
+            rest = request.rel_url.without_query_params(key).raw_query_string
+            page = request.path.rpartition("/")[2] or "./"
+            headers = POLICY | {"Location": f"{page}?{rest}" if rest else page}
+            answer = web.Response(status=303, headers=headers)
+            cookie = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
+            answer.headers["Set-Cookie"] = cookie
+            return answer
+    return None
+
+
+def _without_choice(query: str) -> str:
+    """The query to which a choice is added."""
+    parts = [part for part in query.split("&") if not part.startswith(("language=", "theme="))]
+    kept = "&".join(part for part in parts if part)
+    return f"{kept}&" if kept else ""
+
+
+def last_call_ago(w: Words, status: dict[str, Any], now: float) -> str:
+    last = status["last_call_at"]
+    return w.ago(epoch(last), now) if last else ""

@@ -1,0 +1,111 @@
+"""The page of calls in Chromium: what the address asks for, what comes new, and what is older."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.fake import Fake, call, finding
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def listed(page: Page, fake: Fake, query: str = "") -> None:
+    await page.goto(f"{fake.url}requests{query}")
+    await fake.connected()
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+async def test_the_form_asks_by_the_address_and_shows_what_it_asks(page: Page, fake: Fake) -> None:
+    fake.ended = [
+        call("failed" if n % 3 == 0 else "completed", ago=600.0 - 10 * n, client=f"c{n % 2}.py")
+        for n in range(12)
+    ]
+    await listed(page, fake)
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(12)
+    await page.get_by_role("combobox", name="State").select_option("failed")
+    await page.get_by_role("combobox", name="Client").select_option("c0.py")
+    await page.get_by_role("button", name="Show").click()
+    await expect(rows).to_have_count(2)
+    # An empty field is not in the address that is shared.
+    assert asked(page) == {"state": ["failed"], "client": ["c0.py"]}
+    await expect(page.get_by_role("combobox", name="State")).to_have_value("failed")
+    csv = page.get_by_role("link", name="CSV")
+    assert await csv.get_attribute("href") == "api/requests.csv?state=failed&client=c0.py"
+    await page.get_by_role("link", name="Clear all").click()
+    await expect(rows).to_have_count(12)
+
+
+async def test_a_new_call_comes_by_itself_and_waits_while_somebody_reads(
+    page: Page, fake: Fake
+) -> None:
+    fake.ended = [call(ago=60.0)]
+    await listed(page, fake)
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(1)
+    await fake.finish(await fake.start(call("running", ago=0.0, client="new.py")))
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("new.py")
+    await rows.first.hover()
+    await fake.finish(await fake.start(call("running", ago=0.0, client="newer.py")))
+    pill = page.locator("#requests .pill")
+    await expect(pill).to_be_visible()
+    await expect(rows).to_have_count(2)
+    await pill.click()
+    await expect(rows.first).to_contain_text("newer.py")
+
+
+async def test_older_calls_come_below(page: Page, fake: Fake) -> None:
+    fake.ended = [call(ago=1000.0 - n) for n in range(120)]
+    await listed(page, fake)
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(50)
+    older = page.get_by_role("link", name="Older calls")
+    await older.click()
+    await expect(rows).to_have_count(100)
+    await older.click()
+    await expect(rows).to_have_count(120)
+    await expect(older).to_be_hidden()
+
+
+async def test_a_call_opens_and_what_was_asked_for_stays(page: Page, fake: Fake) -> None:
+    fake.ended = [call(ago=60.0, client="a.py"), call("failed", ago=50.0, client="b.py")]
+    await listed(page, fake, "?state=failed")
+    await page.locator("#requests tbody tr a").first.click()
+    await expect(page.locator("#call-title")).to_have_text("b.py")
+    assert set(asked(page)) == {"state", "call"}
+    await page.keyboard.press("Escape")
+    await expect(page).to_have_url(re.compile(r"requests\?state=failed$"))
+
+
+async def test_a_finding_leads_to_its_calls(page: Page, fake: Fake) -> None:
+    fake.ended = [call(ago=60.0 - n, client=f"c{n}.py") for n in range(4)]
+    fake.found = [finding("left", calls=[fake.ended[1].id, fake.ended[2].id])]
+    await page.goto(fake.url)
+    await page.get_by_role("link", name="its calls").click()
+    await expect(page.locator("#requests tbody tr")).to_have_count(2)
+    await page.locator(".chips a").click()
+    await expect(page.locator("#requests tbody tr")).to_have_count(4)
+
+
+async def test_what_cannot_be_asked_for_is_said(page: Page, fake: Fake) -> None:
+    await listed(page, fake, "?slower_than=x&state=failed")
+    await expect(page.get_by_role("alert").first).to_contain_text("slower_than=x: must be a number")
+    await expect(page.get_by_role("combobox", name="State")).to_have_value("failed")
+    await page.goto(f"{fake.url}requests?colour=red&language=it")
+    await expect(page.locator(".notice.bad")).to_contain_text("Così non si può chiedere")
+
+
+async def test_language_and_theme_keep_what_was_asked_for(page: Page, fake: Fake) -> None:
+    fake.ended = [call("failed", ago=60.0)]
+    await listed(page, fake, "?state=failed")
+    await page.get_by_role("link", name="Italiano").click()
+    await expect(page.locator("h1")).to_have_text("Richieste")
+    assert asked(page) == {"state": ["failed"]}
