@@ -14,6 +14,7 @@ import { NowView } from "./render-now.js";
 import { NumbersView } from "./render-numbers.js";
 import { RecentView } from "./render-recent.js";
 import { StatusView } from "./render-status.js";
+import { Stop } from "./stop.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 
@@ -123,7 +124,8 @@ async function rest() {
 
 theme();
 copying();
-new Detail(store);
+const detail = new Detail(store);
+new Stop(store, (call) => call.id === detail.id && detail.show(call));
 say(document.getElementById("zone"), t("foot.zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone }));
 setInterval(() => {
   stream.check();
