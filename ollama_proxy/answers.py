@@ -30,5 +30,6 @@ def refusal_answer(refusal: Refusal, body: bytes, *, keep_alive: bool, head_only
         body,
         keep_alive=keep_alive,
         head_only=head_only,
+        again=refusal.reason is not Reason.OPERATOR,
         date=formatdate(usegmt=True),
     )

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 HELD_BYTES = 16 * 1024
 """A longer request is read at once, not held until somebody looks."""
 FAULT = "the proxy failed: see its log"
+BY_HAND = "an operator stopped this call at the proxy"
 
 
 class ForwardedCall:
@@ -310,7 +311,7 @@ class ForwardedCall:
 
     def cancel(self) -> None:
         """An operator wants the call to end."""
-        self.stop(State.CANCELLED, Reason.OPERATOR)
+        self._cut_short(Refusal(503, State.CANCELLED, Reason.OPERATOR, BY_HAND))
 
     def refresh(self) -> None:
         """Bring the record up to what has passed so far."""
@@ -327,6 +328,13 @@ class ForwardedCall:
             self._upstream.stop()
         else:
             self._over(False)
+
+    def _cut_short(self, refusal: Refusal) -> None:
+        """End the call from this side: with an answer, or the break of one that has begun."""
+        if self._upstream is not None and self._upstream.head is not None:
+            self.stop(refusal.state, refusal.reason, refusal.message)
+        else:
+            self._refuse(refusal)
 
     def _left_when(self) -> str:
         if self._upstream is None or self._upstream.head is None:
@@ -363,10 +371,7 @@ class ForwardedCall:
     def _time_out(self, reason: Reason, limit: float) -> None:
         name = reason.value.removesuffix("_timeout")
         text = f"the limit timeouts.{name} of this proxy, {limit:g} s, passed"
-        if self._upstream is not None and self._upstream.head is not None:
-            self.stop(State.TIMEOUT, reason, text)
-        else:
-            self._refuse(Refusal(504, State.TIMEOUT, reason, text))
+        self._cut_short(Refusal(504, State.TIMEOUT, reason, text))
 
 
 def _cause(error: OSError) -> str:

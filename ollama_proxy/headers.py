@@ -227,14 +227,27 @@ def _without_port(host: str) -> str:
 
 
 def own_answer(
-    status: int, reason: str | None, body: bytes, *, keep_alive: bool, head_only: bool, date: str
+    status: int,
+    reason: str | None,
+    body: bytes,
+    *,
+    keep_alive: bool,
+    head_only: bool,
+    date: str,
+    again: bool = True,
 ) -> bytes:
-    """An answer of the proxy's own, in the form Ollama's have; `reason` marks it as ours."""
+    """An answer of the proxy's own, in the form Ollama's have; `reason` marks it as ours.
+
+    `again` False: the call is not to be sent again.
+    """
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
     if body:
         lines.append(b"Content-Type: application/json; charset=utf-8")
     if reason is not None:
         lines.append(ERROR_HEADER + b": " + reason.encode())
+    if not again:
+        # OpenAI's and Anthropic's clients send a call twice more after a 5xx, unless told this.
+        lines.append(b"X-Should-Retry: false")
     lines += (b"Date: " + date.encode(), b"Content-Length: " + str(len(body)).encode())
     if not keep_alive:
         lines.append(b"Connection: close")

@@ -35,7 +35,7 @@ export class Detail {
     const link = event.target.closest("a");
     const shows = event.target.closest("a.shows");
     const row = shows ?? event.target.closest("tr[data-id].call, tr[data-id].lane");
-    if (!row || (link && !shows && !link.classList.contains("open")) || !getSelection().isCollapsed) return;
+    if (!row || event.target.closest("button") || (link && !shows && !link.classList.contains("open")) || !getSelection().isCollapsed) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
     this.row = row;
@@ -119,6 +119,7 @@ export class Detail {
     this.message("", false);
     show(this.body, true);
     mark(find(".state", this.body), call.state);
+    show(find(".stop", this.body), call.state === "running");
     const state = t(`state.${call.state}`);
     const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration) };
     fill(this.sheet, excused(call, { ...head, ...this.numbers(call) }));

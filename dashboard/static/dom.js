@@ -63,9 +63,12 @@ export function mark(element, kind) {
   if (use) attribute(use, "href", `#s-${kind}`);
 }
 
+/** The full form of a text. */
+export const full = (value) => [value].flat().at(-1);
+
 /** Fetches JSON; an answer other than 2xx rejects with its status and its reason. */
-export async function json(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
+export async function json(path, method = "GET") {
+  const response = await fetch(path, { method, headers: { Accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) {
     throw Object.assign(new Error(body.error ?? String(response.status)), { status: response.status });

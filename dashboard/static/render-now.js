@@ -1,7 +1,7 @@
 // The lanes: calls that run now, by model, each with its time drawn on one axis that ends now.
 
 import { endedRow, runningRow } from "./calls.js";
-import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
+import { attribute, copy, fill, find, full, mark, say, show } from "./dom.js";
 import { modelKey, occupies } from "./facts.js";
 import { ago, epoch, n, name } from "./format.js";
 import { Hold } from "./hold.js";
@@ -95,10 +95,15 @@ export class NowView {
 
   lane(row, call) {
     const running = call.state === "running";
+    const stop = find(".stop", row);
+    // It goes with the call; whoever was at it stays at the row.
+    if (!running && document.activeElement === stop) find("a", row).focus({ preventScroll: true });
     attribute(row, "data-state", call.state);
     attribute(find("a", row), "href", `?call=${encodeURIComponent(call.id)}`);
     mark(find(".state", row), call.state);
-    fill(row, running ? runningRow(call, this.store.elapsed(call)) : endedRow(call));
+    const told = running ? runningRow(call, this.store.elapsed(call)) : endedRow(call);
+    fill(row, told);
+    attribute(stop, "aria-label", t("stop.of", { client: full(told.client) }));
     const counted = Boolean(call.output_chunks);
     for (const cell of row.querySelectorAll(".c-pieces, .c-rate, .c-first")) {
       cell.classList.toggle("none", !counted || !find("[data-f]", cell).textContent);

@@ -8,6 +8,7 @@ import { size } from "./format.js";
 import { speak, t } from "./i18n.js";
 import { Painter } from "./painter.js";
 import { StatusView } from "./render-status.js";
+import { Stop } from "./stop.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 
@@ -31,7 +32,8 @@ export class Shell {
   start() {
     theme();
     copying();
-    new Detail(this.store);
+    const detail = new Detail(this.store);
+    new Stop(this.store, (call) => call.id === detail.id && detail.show(call));
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     say(document.getElementById("zone"), t("foot.zone", { zone }));
     setInterval(() => {

@@ -1,8 +1,8 @@
 """The admin's answers in JSON: what runs, what ran, how it went, what the model server has.
 
 Read only. A call is told from where it is known best: the running ones and the recent ring first,
-then the store, without which all this still answers. Not here: who may ask (`security.py`), calls
-that ended (`calls.py`), how events flow (`events.py`), pages.
+then the store, without which all this still answers. Not here: who may ask (`security.py`), single
+calls, and how one is ended (`calls.py`), how events flow (`events.py`), pages.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Api:
         self._began = clock()
         self._started_at = iso(now())
         self.history = History(live, reader, now, hidden)  # for the other answers, too
-        self._calls = Calls(self.history, facts.own_url, now, expect)
+        self._calls = Calls(self.history, facts.own_url, now, live.cancel, expect)
         self.exports = Export(self.history.search_all, now)
         self.events = Events(
             live, prepare=self._prepare, status=self.status, interval=status_interval

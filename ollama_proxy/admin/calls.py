@@ -1,4 +1,4 @@
-"""Recorded calls, one or many, and how to make one again; and what changed beside them.
+"""Recorded calls, one or many; how to make one again, how to end one; what changed beside them.
 
 Not here: where they are found (`history.py`), a download of any size (`export.py`).
 """
@@ -28,25 +28,29 @@ WHICH_FORMS = "forms"
 
 
 class Calls:
-    """The answers about calls. `own_url`: where programs of this machine reach the proxy; `expect`
-    is what a running call still takes, before its first token."""
+    """The answers about calls. `own_url`: where programs of this machine reach the proxy; `cancel`
+    ends a running call, or says that there is none; `expect` is what a running call still takes,
+    before its first token."""
 
     def __init__(
         self,
         history: History,
         own_url: str,
         now: Callable[[], float],
+        cancel: Callable[[str], bool],
         expect: Callable[[Call], Estimate | None] = lambda call: None,
     ) -> None:
         self._history = history
         self._own_url = own_url
         self._now = now
+        self._cancel_running = cancel
         self._expect = expect
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
+        app.router.add_post("/api/requests/{id}/cancel", self._cancel)
         app.router.add_get("/api/marks", self._marks)
 
     async def _requests(self, request: web.Request) -> web.Response:
@@ -97,6 +101,15 @@ class Calls:
             raise web.HTTPConflict(text=str(error)) from None
         headers = {"Cache-Control": "no-store"}
         return web.Response(text=text, content_type=content_type, headers=headers)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        single(request.query.items(), ())
+        id = request.match_info["id"]
+        cancelled = self._cancel_running(id)
+        call = await self._known(id)
+        if not cancelled:
+            raise web.HTTPConflict(text=f"this call has ended ({call.state}): nothing is to cancel")
+        return json_answer(view(call) | {"expected": None})
 
     async def _marks(self, request: web.Request) -> web.Response:
         asked = single(request.query.items(), ("since", "limit"))

@@ -76,11 +76,14 @@ def _origin(text: str) -> str:
 def _site_allowed(request: web.BaseRequest) -> bool:
     """Links from elsewhere to a page are fine; all else must come from our own pages, or no page.
 
+    A form that another site's page sends is a navigation, too, but no link.
+
     Another port of localhost is the same *site* (Fetch Metadata, section 2.3): not enough either.
     """
     if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
         return True
-    return request.headers.get("Sec-Fetch-Mode") == "navigate" and "/api/" not in request.path
+    follows = request.method in METHODS and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    return follows and "/api/" not in request.path
 
 
 @web.middleware
@@ -89,7 +92,7 @@ async def _checked(request: web.Request, handler: Handler) -> web.StreamResponse
     if refused is not None:
         return _refused(403, refused)
     if request.method not in METHODS and request.match_info.http_exception is not None:
-        answer = _refused(405, f"the admin only reads: use GET; {ELSEWHERE}")
+        answer = _refused(405, f"here the admin only reads: use GET; {ELSEWHERE}")
         answer.headers["Allow"] = ", ".join(METHODS)
         return answer
     return await handler(request)

@@ -366,8 +366,9 @@ def _deadline(call: Call, exchange: Exchange) -> dict[str, Any] | None:
 def _failure(call: Call) -> str | None:
     if call.reason == Reason.RUNNER_DIED:
         return "runner_died"
-    left = call.state == State.CANCELLED and call.time_to_first_byte is None
-    return "left" if left else None
+    if call.state != State.CANCELLED or call.time_to_first_byte is not None:
+        return None
+    return "stopped" if call.reason == Reason.OPERATOR else "left"
 
 
 def _told(found: Reload) -> dict[str, Any]:

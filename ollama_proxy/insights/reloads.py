@@ -27,6 +27,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|[hms])")
 _LONGEST = 10**9
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _COMPARED = ("num_batch", "num_thread", "main_gpu", "use_mmap", "draft_num_predict", "shift")
+_ABORTS = {"left": "load_aborted", "stopped": "load_stopped"}
 _DEFAULTS: dict[str, Any] = {"num_batch": 512}
 
 
@@ -34,7 +35,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """A call that ended. `context` is the context length it ran with, `load` Ollama's load seconds;
     None is not known. `arrived` and `ended` are seconds of one clock.
 
-    `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left.
+    `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left,
+    or `stopped` of a call that an operator stopped.
     `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
     `served`: it got an answer, though its load may not be known.
     """
@@ -53,7 +55,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reload(msgspec.Struct, frozen=True):
-    """`cause`: options, unloaded, runner_died, load_aborted, expired, evicted, or unknown.
+    """`cause`: options, unloaded, runner_died, load_aborted, load_stopped, expired, evicted, or
+    unknown.
 
     `changed`: the options that differ, each with its old value and its new one; None is Ollama's
     default. `by`: the client, or for `evicted` the model, that caused it, if it is known.
@@ -116,7 +119,7 @@ class Reloads:
 
     def _note_failure(self, call: Ended, last: _Last | None) -> None:
         if last is not None and (call.failure or call.unloads):
-            cause = {"left": "load_aborted"}.get(call.failure or "", call.failure) or "unloaded"
+            cause = _ABORTS.get(call.failure or "", call.failure) or "unloaded"
             last.gone = cause, call.client
 
     def _remember(self, call: Ended, last: _Last | None, *, loaded: bool) -> None:
@@ -139,7 +142,7 @@ class Reloads:
         seconds = call.load or 0.0
         changed = _changed(call, last)
         # Who left before its answer may have left at any time, while the model was loaded or not.
-        if changed and (last.gone is None or last.gone[0] == "load_aborted"):
+        if changed and (last.gone is None or last.gone[0] in _ABORTS.values()):
             return Reload("options", seconds, changed, by=last.client)
         if last.gone is not None:
             cause, by = last.gone

@@ -113,6 +113,10 @@ async def test_pages_of_other_sites_get_no_data(site: str) -> None:
             assert await asked(client, path, Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate") == 403
         # A link to a page: allowed through to the router, which has no such page here.
         assert await asked(client, "/", Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate") == 404
+        # A form that is sent is no link.
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"}
+        async with client.post("/", headers=headers) as response:
+            assert response.status == 403
 
 
 async def test_our_own_pages_and_typed_addresses_are_served() -> None:

@@ -101,6 +101,7 @@ class Fake:
         self.listed: list[Json] = []
         self.found: list[Finding] | None = []
         self.verdict: Json | None = None  # on a prompt that is asked about
+        self.unstoppable: tuple[int, str] | None = None  # how a wish to stop a call is refused
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
         self.changes: Json = {}
@@ -258,6 +259,7 @@ class Fake:
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
+        app.router.add_post("/api/requests/{id}/cancel", self._cancel)
         app.router.add_get("/api/events", self._stream)
         return app
 
@@ -285,6 +287,14 @@ class Fake:
         if self.verdict is None:
             return web.json_response({"error": "no answer"}, status=502)
         return web.json_response(self.verdict)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        if self.unstoppable is not None:
+            status, error = self.unstoppable
+            return web.json_response({"error": error}, status=status)
+        running = self.running[request.match_info["id"]]
+        ended = await self.finish(running, state="cancelled", reason="operator")
+        return web.json_response(view(ended))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refused:

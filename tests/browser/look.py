@@ -28,14 +28,17 @@ async def picture(
     )
     await page.goto(url + opened)
     await page.wait_for_timeout(4500 if "lost" in path.name else 900)
-    await page.screenshot(path=path, full_page=not opened)
+    asks = path.name.startswith("stop")
+    if asks:
+        await page.locator("#now-list button.stop").first.click()
+    await page.screenshot(path=path, full_page=not (opened or asks))
     await page.close()
 
 
 async def main(folder: Path, part: str) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for scene in ("busy", "call", "first", "down", "lost"):
+        for scene in ("busy", "call", "running", "stop", "first", "down", "lost"):
             fake = Fake()
             opened = ""
             if scene != "first":
@@ -43,6 +46,8 @@ async def main(folder: Path, part: str) -> None:
             if scene == "call":
                 fake.ended[-1] = noted(fake.ended[-1])
                 opened = f"?call={fake.ended[-1].id}"
+            if scene == "running":
+                opened = f"?call={next(iter(fake.running))}"
             if scene == "down":
                 fake.running = {}
                 fake.changes |= {

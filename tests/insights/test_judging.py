@@ -289,6 +289,26 @@ def test_who_left_while_its_prompt_was_read_wasted_that_time() -> None:
     assert "waste" not in judged(judging, ended=20.0, **left)[1]
 
 
+@pytest.mark.parametrize(
+    ("reason", "cause", "kinds"),
+    [
+        ("client_disconnected", "load_aborted", ["reload_load_aborted"]),
+        ("operator", "load_stopped", []),
+    ],
+)
+def test_a_call_that_an_operator_stopped_is_not_its_clients_fault(
+    reason: str, cause: str, kinds: list[str]
+) -> None:
+    judging = Judging()
+    judged(judging, load=1.0)
+    broken: dict[str, Any] = {"state": "cancelled", "reason": reason, "input_tokens": None}
+    _, found = judged(judging, ended=15.0, client="c.py", duration=4.0, **broken)
+    assert ("waste" in found) is (reason == "client_disconnected")
+    _, found = judged(judging, ended=20.0, load=1.5)
+    assert (found["reload"]["cause"], found["reload"]["by"]) == (cause, "c.py")
+    assert [one.kind for one in occurred({"reload": found["reload"]})] == kinds
+
+
 def test_a_prompt_of_no_tokens_is_not_judged_but_the_rest_is() -> None:
     judging = Judging()
     judged(judging, load=1.0)

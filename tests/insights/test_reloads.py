@@ -128,9 +128,10 @@ def test_where_a_warm_load_takes_long_a_reload_must_take_longer() -> None:
         (call(at=3, unloads=True, client="c.py"), "unloaded", "c.py"),
         (call(at=3, failure="runner_died", load=None, client="c.py"), "runner_died", "c.py"),
         (call(at=3, failure="left", load=None, client="c.py"), "load_aborted", "c.py"),
+        (call(at=3, failure="stopped", load=None, client="c.py"), "load_stopped", "c.py"),
         (call(at=3, load=1.0, model="other:1b"), "evicted", "other:1b"),
     ],
-    ids=["unload", "keep_alive 0", "died", "left", "evicted"],
+    ids=["unload", "keep_alive 0", "died", "left", "stopped", "evicted"],
 )
 def test_what_took_the_model_out_of_memory(between: Ended, cause: str, by: str) -> None:
     reloads = Reloads()
