@@ -18,6 +18,7 @@ from ollama_proxy.admin.pages import DASHBOARD
 from ollama_proxy.admin.security import secure
 from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
+from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
 from ollama_proxy.insights.estimate import Estimate
@@ -86,6 +87,10 @@ class Stored:
     async def finding(self, id: str) -> Finding | None:
         await self._answer()
         return next((one for one in self.found if one.id == id), None)
+
+    async def series(self, asked: Asked) -> dict[str, Any]:
+        await self._answer()
+        return columns(asked, {})
 
     def interrupt(self) -> None:
         self.interrupted += 1
