@@ -233,19 +233,16 @@ class Live:
         Asked each few seconds, so no call's answer is looked at for it: that of hundreds of streams
         would take a tenth of a second.
         """
-        if any(call.exchange.path in TRANSFERS for call in self._running.values()):
+        running = self.exchanges
+        if any(exchange.path in TRANSFERS for exchange in running):
             return True
-        return self._are("loading") > 0
+        phases = self._phases.of(running, self._loaded(), time.monotonic())
+        return any(phase.name == "loading" for phase in phases.values())
 
     @property
     def queued(self) -> int:
         """How many calls wait for a slot of their model, as far as that is known."""
-        return self._are("queued") if len(self._running) > 1 else 0
-
-    def _are(self, phase: str) -> int:
-        """How many running calls are in this phase; see `moving_models`."""
-        phases = self._phases.of(self.exchanges, self._loaded(), time.monotonic())
-        return sum(one.name == phase for one in phases.values())
+        return self._phases.queued(self.exchanges, self._loaded())
 
     def _understand(self) -> None:
         """Read the requests of those that began just now, but not of thousands."""

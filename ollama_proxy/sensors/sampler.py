@@ -35,7 +35,8 @@ class Sensor(Protocol):
 class Sampler:
     """Told of calls that run a model: `began`, `ended`, `take`. All but `look` only note.
 
-    `tell` hears of each look, on the event loop: None where Ollama is on another machine.
+    `tell` hears of each look until `stop`, on the event loop; None where Ollama is on another
+    machine.
     """
 
     def __init__(
@@ -143,7 +144,8 @@ class Sampler:
         if error is None:
             self.last, self._failing = looking.result(), False
             self._meter.sampled(self.last.sample)
-            self._tell(self.last if self.last.here else None)
+            if not self._stopped:
+                self._tell(self.last if self.last.here else None)
         elif not self._failing:
             self._failing = True
             log.error("looking at the machine failed: %s", where(error))

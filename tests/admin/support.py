@@ -16,6 +16,7 @@ from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.pages import DASHBOARD
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.charts import Asked, columns
@@ -199,6 +200,7 @@ async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
     secure(app)
     world.api.add_routes(app)
     Insights(world.api.history, WORDS, lambda: NOW).add_routes(app)
+    Series(world.api.history, list, lambda: NOW).add_routes(app)
     if prefix:
         outer = web.Application()
         outer.add_subapp(prefix, app)
