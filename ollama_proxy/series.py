@@ -49,26 +49,32 @@ class Levels(NamedTuple):
 
 
 class Gauges(msgspec.Struct, array_like=True):
-    """The means of `Levels` over the time that each is known for, by place; and the most of the
-    first two. Whole zeros where nothing is known: a byte each."""
+    """`Levels` by place: each times the milliseconds that it was so, and those for which it is
+    known; and the most of the first two. Mostly small whole numbers, which take few bytes."""
 
     sums: list[float] = msgspec.field(default_factory=lambda: [0] * len(Levels._fields))
-    seconds: list[float] = msgspec.field(default_factory=lambda: [0] * len(Levels._fields))
+    known: list[int] = msgspec.field(default_factory=lambda: [0] * len(Levels._fields))
     most: list[int] = msgspec.field(default_factory=lambda: [0, 0])
 
     def hold(self, levels: Levels, seconds: float) -> None:
         """It was so for some seconds more."""
-        sums = [0 if level is None else level * seconds for level in levels]
-        known = [0 if level is None else seconds for level in levels]
+        milliseconds = round(seconds * 1000)
+        sums = [0 if level is None else _whole(level * milliseconds) for level in levels]
+        known = [0 if level is None else milliseconds for level in levels]
         self.merge(Gauges(sums, known, [levels.running, levels.queued]))
 
     def merge(self, other: Gauges) -> None:
         self.sums = list(map(add, self.sums, other.sums))
-        self.seconds = list(map(add, self.seconds, other.seconds))
+        self.known = list(map(add, self.known, other.known))
         self.most = list(map(max, self.most, other.most))
 
     def mean(self, place: int) -> float | None:
-        return self.sums[place] / self.seconds[place] if self.seconds[place] else None
+        return self.sums[place] / self.known[place] if self.known[place] else None
+
+
+def _whole(value: float) -> float:
+    """As a whole number where that is shorter; bytes of memory would in the end pass 64 bits."""
+    return round(value) if value < 2**32 else float(value)
 
 
 class Tally(msgspec.Struct, array_like=True):

@@ -66,10 +66,10 @@ async def test_what_runs_holds_until_the_next_sample_and_what_was_used_since_the
     on = Bench()
     on.at(0, running=0, look=reading())
     on.at(30, running=3, queued=2, look=reading(cpu=10.0))
-    on.at(45, running=0, look=reading(cpu=90.0))
+    on.at(45, running=1, look=reading(cpu=90.0))
     on.at(60, running=0, look=reading(cpu=10.0))
     assert await on.means(0, "running", "queued", "host_cpu_percent", "ollama_cpu_percent") == [
-        3 * 15 / 60,
+        (3 * 15 + 1 * 15) / 60,
         2 * 15 / 60,
         (10 * 30 + 90 * 15 + 10 * 15) / 60,
         (5 * 30 + 45 * 15 + 5 * 15) / 60,
@@ -83,7 +83,7 @@ async def test_time_over_a_minutes_end_is_in_both() -> None:
     on.at(50, running=2)
     on.at(135, running=0)
     await on.gauging.stop()
-    assert {minute - START: one.seconds[0] for minute, one in on.kept.items()} == {
+    assert {minute - START: one.known[0] / 1000 for minute, one in on.kept.items()} == {
         0: 10,
         60: 60,
         120: 15,
@@ -137,12 +137,12 @@ async def test_a_minute_is_stored_when_it_is_over_and_what_is_under_way_is_told(
     on.at(61, running=1)
     assert on.gauging._writing is not None
     await on.gauging._writing
-    assert [one.seconds[0] for one in on.kept.values()] == [60]
+    assert [one.known[0] / 1000 for one in on.kept.values()] == [60]
     assert seconds_of(on.gauging.unsaved) == 1
 
 
 def seconds_of(minutes: Minutes) -> float:
-    return sum(gauges.seconds[0] for _, gauges in minutes)
+    return sum(gauges.known[0] for _, gauges in minutes) / 1000
 
 
 async def test_what_the_store_does_not_take_is_tried_again(
@@ -159,4 +159,4 @@ async def test_what_the_store_does_not_take_is_tried_again(
     assert seconds_of(on.gauging.unsaved) == 180
     on.full = False
     await on.gauging.stop()
-    assert [one.seconds[0] for _, one in sorted(on.kept.items())] == [60, 60, 60]
+    assert [one.known[0] / 1000 for _, one in sorted(on.kept.items())] == [60, 60, 60]

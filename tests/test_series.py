@@ -118,6 +118,18 @@ def test_gauges_are_means_over_the_time_that_they_are_known_for() -> None:
     assert one.most == [2, 1]
 
 
+def test_an_idle_minute_takes_under_seventy_bytes_and_no_memory_is_too_large() -> None:
+    idle = Gauges()
+    for _ in range(6):
+        idle.hold(Levels(0, 0, host_cpu_percent=3.7, host_memory_bytes=24 * 10**9), 10.001)
+    assert len(Tally(gauges=idle).to_bytes()) < 70
+    huge = Gauges()
+    for _ in range(3600):
+        huge.hold(Levels(1, 0, host_memory_bytes=2**47), 1)
+    again = Tally.from_bytes(Tally(gauges=huge).to_bytes()).gauges
+    assert again is not None and again.mean(3) == 2**47
+
+
 def test_what_is_no_tally_says_so() -> None:
     with pytest.raises(msgspec.MsgspecError):
         Tally.from_bytes(b"\x81")

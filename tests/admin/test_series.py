@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.simulator import Simulator, SimulatorOptions
-from tests.admin.support import Stored, World, got, served
+from tests.admin.support import NOW, Stored, World, got, served
 from tests.harness import PATIENCE, Proxy, head_bytes, running_proxy
 from tests.processes import Program, serving
 
@@ -176,6 +176,13 @@ async def test_a_step_is_asked_for_in_either_form(step: str) -> None:
         told = await got(client, f"/api/series?since=30d&until=1d&step={step}")
     assert (told["step"], told["at"], told["n"]) == (3600, [], [])
     assert (told["until"] - told["since"]) // 3600 in (696, 697)
+
+
+async def test_nothing_is_told_of_the_time_to_come() -> None:
+    async with served(World()) as client:
+        told = await got(client, "/api/series?until=2100-01-01")
+    assert NOW <= told["until"] < NOW + 60
+    assert NOW - 3660 < told["since"] <= NOW - 3600
 
 
 async def test_without_its_store_it_says_so() -> None:

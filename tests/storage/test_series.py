@@ -208,12 +208,16 @@ def test_gauges_are_kept_beside_the_calls_of_their_minute(store: SqliteStore, cl
     store.gauge([(NOON, gauges)])
     found = told(store, "llama3:8b")
     assert [sum(tally.counts) for tally in found.values()] == [1, 0]
-    assert [tally.gauges and tally.gauges.seconds[0] for tally in found.values()] == [60, 30]
+    assert [tally.gauges and tally.gauges.known[0] / 1000 for tally in found.values()] == [60, 30]
     clock.now += 3 * DAY
     prune_all(store)
     (hour,) = told(store, step=HOUR).values()
     assert hour.gauges is not None
-    assert (hour.gauges.seconds[0], hour.gauges.mean(3), hour.gauges.most) == (90, 1e12, [4, 2])
+    assert (hour.gauges.known[0] / 1000, hour.gauges.mean(3), hour.gauges.most) == (
+        90,
+        1e12,
+        [4, 2],
+    )
 
 
 @pytest.mark.parametrize("version", range(1, max(MIGRATIONS)))
@@ -280,8 +284,11 @@ def test_damage_is_told_and_is_no_fault_of_a_call(store: SqliteStore, path: Path
     connection.close()
     with pytest.raises(StoreError, match="is damaged"):
         told(store)
+    call = ended(NOON, 1)
     with pytest.raises(StoreError, match="is damaged"):
-        store.write([ended(NOON, 1)])
+        store.write([call])
+    assert store.call(call.id) is None  # a call is stored and counted, or neither
+    assert store.statistics().all.requests == 1
 
 
 def test_the_time_of_a_made_up_call(store: SqliteStore) -> None:
