@@ -152,26 +152,29 @@ class Tallies:
     """Calls by the minute in which they ended, and by model."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, str | None], Tally] = {}
+        self._minutes: dict[int, dict[str, Tally]] = {}
+        self._keys: dict[str | None, str] = {}
 
     def add(self, call: Call) -> None:
         """One whose time cannot be read is left out."""
         minute = ended_in(call)
-        if minute is not None:
-            key = minute, call.model
-            tally = self._found.get(key)
-            if tally is None:
-                tally = self._found[key] = Tally()
-            tally.add(call)
+        if minute is None:
+            return
+        key = self._keys.get(call.model)
+        if key is None:
+            key = self._keys[call.model] = series_key(call.model) if call.model else ALL
+        by_model = self._minutes.setdefault(minute, {})
+        if key not in by_model:
+            by_model[key] = Tally()
+        by_model[key].add(call)
 
     def minutes(self) -> Iterator[tuple[int, dict[str, Tally]]]:
         """Each minute with its tallies by `series_key`; that of `ALL` calls is among them."""
-        found: dict[int, dict[str, Tally]] = {}
-        for (minute, model), tally in self._found.items():
-            tallies = found.setdefault(minute, {})
-            for name in (ALL, series_key(model)) if model else (ALL,):
-                tallies.setdefault(name, Tally()).merge(tally)
-        yield from found.items()
+        for minute, by_model in self._minutes.items():
+            together = Tally()
+            for tally in by_model.values():
+                together.merge(tally)
+            yield minute, {**by_model, ALL: together}
 
 
 def series_key(model: str) -> str:

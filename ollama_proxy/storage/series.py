@@ -88,6 +88,7 @@ def counted_from(connection: sqlite3.Connection) -> str:
 def catch_up(connection: sqlite3.Connection, before: str, now: float) -> str:
     """Count a portion of those below this id, the newest first. Returns the new such id."""
     rows = connection.execute(_UNCOUNTED, (before, PORTION)).fetchall()
+    time.sleep(BREATH)
     tallies = Tallies()
     for row in rows:
         tallies.add(Call(method="", **dict(zip(_FACTS, row, strict=True))))

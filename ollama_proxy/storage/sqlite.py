@@ -211,7 +211,13 @@ class SqliteStore:
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
     ) -> bool:
-        """`max_bytes` is held against the pages in use; pages set free go back to the disk."""
+        """`max_bytes` is held against the pages in use; pages set free go back to the disk.
+
+        Calls that are yet to be counted are counted before any is forgotten.
+        """
+        if self._counted_from:
+            self._catch_up()
+            return True
         removed = 0
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
@@ -227,7 +233,7 @@ class SqliteStore:
             if max_age_days is not None:
                 series.forget(connection, max_age_days, self._clock())
             folded = series.fold(connection, self._clock())
-        return self._catch_up() or folded or self._shrink() or removed > 0
+        return folded or self._shrink() or removed > 0
 
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in folder.files(self.path))
@@ -296,14 +302,11 @@ class SqliteStore:
         with self._transaction() as connection:
             return connection.execute(sql, (_few(connection, rows), *values)).rowcount
 
-    def _catch_up(self) -> bool:
-        """Count some calls that were stored before there was a series. Whether there were any."""
-        before = self._counted_from
-        if before:
-            with self._transaction() as connection:
-                reached = series.catch_up(connection, before, self._clock())
-            self._counted_from = reached
-        return bool(before)
+    def _catch_up(self) -> None:
+        """Count some calls that were stored before there was a series."""
+        with self._transaction() as connection:
+            reached = series.catch_up(connection, self._counted_from, self._clock())
+        self._counted_from = reached
 
     def _shrink(self) -> bool:
         """Give free pages back to the disk. True while that goes on."""

@@ -264,6 +264,17 @@ def older_database(path: Path, version: int, calls: list[Call]) -> None:
     connection.close()
 
 
+def test_calls_that_retention_deletes_at_once_are_counted_before(path: Path, clock: Clock) -> None:
+    old = [ended(NOON - 9 * DAY, number) for number in range(PORTION + 10)]
+    older_database(path, max(MIGRATIONS) - 1, old)
+    store = SqliteStore(path, clock=clock)
+    store.open()
+    prune_all(store, days=7)
+    assert store.search(Filter()).calls == []
+    assert counts(store, step=HOUR) == {-9 * DAY: PORTION + 10}
+    store.close()
+
+
 def test_a_call_before_the_end_of_the_old_ones_is_counted_once_after_the_clock_was_set_back(
     path: Path, clock: Clock
 ) -> None:
