@@ -104,6 +104,25 @@ async def test_who_runs_and_who_waits_is_told_while_it_is_so(tmp_path: Path) -> 
     assert told["gpu"]["watts"][-1] is None
 
 
+async def test_a_minute_in_which_nothing_ran_is_there_and_one_before_the_start_is_not(
+    tmp_path: Path,
+) -> None:
+    began = time.time()
+    async with (
+        simulated() as upstream,
+        running_proxy(upstream, tmp_path, models_interval="0.2") as proxy,
+    ):
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                told = await series(proxy, "?since=15m")
+                if any(told["memory"]["host_bytes"]):
+                    break
+                await asyncio.sleep(0.02)
+    assert told["at"][0] > began - 60 and len(told["at"]) <= 2
+    assert set(told["n"]) == set(told["running"]["max"]) == set(told["output_tokens"]) == {0}
+    assert set(told["duration"]["p50"]) == {None}
+
+
 async def test_each_call_is_in_the_series_once_after_kills_and_restarts(tmp_path: Path) -> None:
     async with simulated() as upstream:
         for kills in range(3):
