@@ -67,7 +67,8 @@ def read(connection: sqlite3.Connection, asked: Asked) -> dict[int, Tally]:
     there. Raises msgspec.MsgspecError."""
     found: dict[int, Tally] = {}
     wanted = asked.model or ALL
-    rows = connection.execute(_WANTED, (asked.since, asked.until, wanted, ALL))
+    # All at once: a statement that is stepped through meanwhile would hold back a checkpoint.
+    rows = connection.execute(_WANTED, (asked.since, asked.until, wanted, ALL)).fetchall()
     for number, (at, model, data) in enumerate(rows, 1):
         if number % ROWS_A_BREATH == 0:
             time.sleep(BREATH)
