@@ -30,6 +30,7 @@ from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
+from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
@@ -38,6 +39,7 @@ from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason, model_key, ran_model
 from ollama_proxy.foretelling import Foretelling, in_service
 from ollama_proxy.forwarder import Forwarder
+from ollama_proxy.gauging import Gauging
 from ollama_proxy.insights.judging import Judging
 from ollama_proxy.insights.predictions import Predictions
 from ollama_proxy.insights.slow import Usual
@@ -181,7 +183,10 @@ class App:
         self._callers = Callers(finder_for() if self.config.clients.processes else None)
         self._callers.start()
         self._started.callback(self._callers.stop, CALLERS_SECONDS)
-        self._sampler = Sampler(ResourceSensor(upstream.host, upstream.port))
+        self._sampler = Sampler(
+            ResourceSensor(upstream.host, upstream.port),
+            tell=lambda reading: self._gauging.sampled(reading),
+        )
         self._sampler.start()
         self._started.callback(self._sampler.stop)
         self._around = Around(
@@ -257,6 +262,12 @@ class App:
             judge=self._judging,
         )
         self._started.callback(self._live.settle)
+        self._gauging = Gauging(
+            running=lambda: self._live.running,
+            queued=lambda: self._live.queued,
+            write=self._store.gauge,
+        )
+        self._started.push_async_callback(self._gauging.stop)
         self._foretelling = Foretelling(self._judging, self._live, lambda: self._sensor.loaded)
 
     def _start_watching(self) -> None:
@@ -282,6 +293,7 @@ class App:
         self._around.looked(before, after)
         self._judging.looked(after.models, self._sensor.loaded.at)
         self._marking.looked(after)
+        self._sampler.poke()
 
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
         """The admin below its path, for the proxy's port, and at the root of its own."""
@@ -312,6 +324,7 @@ class App:
             pages,
             Requests(api, site),
             Insights(api.history, pages.words, time.time),
+            Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
             PromptCheck(api.history, self._rendered),

@@ -239,6 +239,11 @@ class Live:
         phases = self._phases.of(running, self._loaded(), time.monotonic())
         return any(phase.name == "loading" for phase in phases.values())
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait for a slot of their model, as far as that is known."""
+        return self._phases.queued(self.exchanges, self._loaded())
+
     def _understand(self) -> None:
         """Read the requests of those that began just now, but not of thousands."""
         for running in itertools.islice(self._untold.values(), TOLD_AT_ONCE):

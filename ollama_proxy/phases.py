@@ -121,6 +121,23 @@ class Phases:
         self._known = told
         return told
 
+    def queued(self, running: Iterable[Exchange], loaded: Loaded) -> int:
+        """How many of them are queued, as `of` would tell; of thousands in a tenth of its time."""
+        keys: dict[str, str] = {}
+        calls: dict[str, list[Exchange]] = {}
+        for exchange in running:
+            if exchange.runs_model:
+                name = exchange.observation.model or ""
+                key = keys.get(name) or keys.setdefault(name, model_key(name))
+                calls.setdefault(key, []).append(exchange)
+        count = 0
+        for model, own in calls.items():
+            behind = own[self.slots.of(model) :]
+            served = self._served | (_answering(own) if behind else {})
+            if behind and loaded.with_served(model, served.get(model, 0.0)).holds(model):
+                count += sum(one.first_byte is None for one in behind)
+        return count
+
 
 def _answering(running: Iterable[Exchange]) -> dict[str, float]:
     """The models that answer now, and so are in memory, and since when that is known."""

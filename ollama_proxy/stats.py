@@ -7,6 +7,9 @@ Not here: where they are kept (`storage`), how they are shown, and calls that st
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Collection
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -46,7 +49,7 @@ class Histogram(msgspec.Struct):
             return
         if value < 0.0:
             value = 0.0
-        index = _bucket(value)
+        index = bucket(value)
         buckets = self.buckets
         buckets[index] = buckets.get(index, 0) + 1
         self.count += 1
@@ -71,19 +74,15 @@ class Histogram(msgspec.Struct):
     def percentiles(self, *rising: float) -> list[float | None]:
         """For each share (0 to 1) the value that it of all values does not pass, by nearest rank.
 
-        Several at once, in one walk: a page may show those of 500 models.
+        Several at once: a page may show those of 500 models.
         """
         if not self.count:
             return [None] * len(rising)
-        told: list[float | None] = []
-        buckets = iter(sorted(self.buckets.items()))
-        index = seen = 0
-        for q in rising:
-            while seen < max(1, math.ceil(q * self.count)):
-                index, count = next(buckets)
-                seen += count
-            told.append(min(max(_middle(index), self.min), self.max))
-        return told
+        indices = sorted(self.buckets)
+        passed = list(accumulate(map(self.buckets.__getitem__, indices)))
+        ranks = (max(1, math.ceil(q * self.count)) for q in rising)
+        values = (_middle(indices[bisect_left(passed, rank)]) for rank in ranks)
+        return [min(max(value, self.min), self.max) for value in values]
 
     def view(self) -> dict[str, float | None]:
         """The REST object; of nothing, all but the count is None."""
@@ -144,8 +143,8 @@ class Summary(msgspec.Struct):
         setattr(self, state, getattr(self, state) + 1)
         if self.last_used is None or call.started_at > self.last_used:
             self.last_used = call.started_at
-        self.input_tokens += _count(call.input_tokens)
-        self.output_tokens += _count(call.output_tokens)
+        self.input_tokens += plausible(call.input_tokens)
+        self.output_tokens += plausible(call.output_tokens)
         if call.model is not None and ran_model(call.path):
             self._add_times(call)
 
@@ -241,12 +240,20 @@ class Statistics(msgspec.Struct):
 
 def _kept(known: dict[str, Summary], name: str, completed: bool) -> tuple[str, Summary]:
     """The name's own summary, or that of `OTHER` where there is no room for one; and its key."""
-    if name not in known:
-        room = MAX_KEYS if completed else MAX_KEYS // 2
-        if len(known) >= room or len(name) > MAX_NAME:
-            name = OTHER
-        known.setdefault(name, Summary())
-    return name, known[name]
+    name = key_for(name, known, completed, MAX_KEYS)
+    return name, known.setdefault(name, Summary())
+
+
+def key_for(name: str, known: Collection[str], completed: bool, most: int) -> str:
+    """By which key a name is counted: `OTHER` where it is new and there is no room for it.
+
+    `most` names have one of their own, in the second half of that room only those that completed a
+    call: see `Statistics`.
+    """
+    if name in known:
+        return name
+    room = most if completed else most // 2
+    return OTHER if len(known) >= room or len(name) > MAX_NAME else name
 
 
 def _merged(known: dict[str, Summary], other: dict[str, Summary]) -> set[str]:
@@ -258,7 +265,8 @@ def _merged(known: dict[str, Summary], other: dict[str, Summary]) -> set[str]:
     return changed
 
 
-def _bucket(value: float) -> int:
+def bucket(value: float) -> int:
+    """In which bucket of a `Histogram` a value is; it is 0 or more."""
     if not SMALLEST < value < LARGEST:
         value = SMALLEST if value <= SMALLEST else LARGEST
     return math.ceil(math.log(value) / _LOG_GROWTH)
@@ -269,7 +277,8 @@ def _middle(index: int) -> float:
     return float(2 * _GROWTH**index / (_GROWTH + 1))
 
 
-def _count(value: int | None) -> int:
+def plausible(value: int | None) -> int:
+    """A count of tokens as it may be added up; 0 where it is unknown, or nonsense."""
     return value if value is not None and 0 <= value <= _LARGEST_COUNT else 0
 
 

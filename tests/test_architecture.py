@@ -31,6 +31,8 @@ PURE = (
     "headers",
     "framing",
     "stats",
+    "series",
+    "charts",
     "shares",
     "observers",
     "filters",

@@ -723,6 +723,15 @@ async def test_what_is_asked_each_few_seconds_looks_at_no_answer() -> None:
     assert looks == []
 
 
+async def test_how_many_calls_wait_for_a_slot_of_their_model() -> None:
+    live = Live(loaded=lambda: Loaded.seen(["m"], time.monotonic()))
+    calls = [begin(live, model="m") for _ in range(3)]
+    begin(live, model="loads")
+    assert live.queued == 2
+    end(live, calls[0])
+    assert live.queued == 1
+
+
 class Unrecordable(Exchange):
     """A fault of ours."""
 

@@ -20,7 +20,9 @@ def running(at: float, path: str = "/api/chat", **known: object) -> Exchange:
 
 
 def names(*calls: Exchange, loaded: Loaded = SEEN) -> list[str]:
-    return [phase.name for phase in Phases().of(calls, loaded, 60.0).values()]
+    found = [phase.name for phase in Phases().of(calls, loaded, 60.0).values()]
+    assert Phases().queued(calls, loaded) == found.count("queued")
+    return found
 
 
 def test_what_has_passed_is_certain() -> None:
@@ -35,6 +37,21 @@ def test_one_is_read_and_the_others_are_queued_in_their_order() -> None:
     phases = Phases().of([running(40.0), running(41.0), running(42.0)], SEEN, 60.0)
     told = [(one.name, one.position, one.estimated) for one in phases.values()]
     assert told == [("reading", None, True), ("queued", 1, True), ("queued", 2, True)]
+
+
+def test_of_many_that_wait_some_answer_and_some_run_no_model() -> None:
+    calls = [running(40.0 + number, model=("m", "M:latest")[number % 2]) for number in range(6)]
+    calls[0].first_byte, calls[0].status_code = 55.0, 200
+    calls[3].first_byte, calls[3].status_code = 55.0, 200
+    calls.insert(2, running(41.5, path="/api/show"))
+    assert names(*calls) == [
+        "answering",
+        "queued",
+        "working",
+        "queued",
+        "answering",
+        *["queued"] * 2,
+    ]
 
 
 def test_other_models_and_other_routes_take_no_slot() -> None:
@@ -113,6 +130,7 @@ def test_an_ended_call_teaches_the_slots() -> None:
     assert [one.name for one in phases.of(calls, SEEN, 60.0).values()] == [
         *("reading", "reading", "queued"),
     ]
+    assert phases.queued(calls, SEEN) == 1
 
 
 def test_made_up_models_are_bounded() -> None:
@@ -131,6 +149,7 @@ def test_a_model_that_has_just_served_a_call_is_loaded() -> None:
     phases.ended(first)
     told = phases.of([running(53.0), running(54.0)], NOTHING, 60.0)
     assert [one.name for one in told.values()] == ["reading", "queued"]
+    assert phases.queued([running(53.0), running(54.0)], NOTHING) == 1
     later = Loaded.seen([], 53.5)
     told = phases.of([running(53.0)], later, 60.0)
     assert [one.name for one in told.values()] == ["loading"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from ollama_proxy.admin.query import is_id
+from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.filters import matches
 from ollama_proxy.ids import iso
@@ -44,6 +45,8 @@ class Reader(Protocol):
     async def findings(self, wanted: Filter) -> list[Finding]: ...
 
     async def finding(self, id: str) -> Finding | None: ...
+
+    async def series(self, asked: Asked) -> dict[str, Any]: ...
 
     def interrupt(self) -> None:
         """Give up what is being read."""
@@ -139,6 +142,10 @@ class History:
     async def finding(self, id: str) -> Finding | None:
         """Raises Unreadable."""
         return await self._read(self._reader.finding(id))
+
+    async def series(self, asked: Asked) -> dict[str, Any]:
+        """The columns of a chart. Raises Unreadable."""
+        return await self._read(self._reader.series(asked))
 
     def _with_live(self, stored: Found, wanted: Filter) -> Found:
         oldest = self._live.oldest()

@@ -29,10 +29,10 @@ SEARCH_SECONDS = 10.0
 class Reading(msgspec.Struct, kw_only=True, frozen=True):
     """One look at the machine: Ollama's part as a sample, and the rest as it stands.
 
-    `host_cpu_percent` is that of all cores since the look before. `host_memory_used` is what no
-    program could get. `proxy_cpu_seconds` counts from the proxy's start, `ollama_cpu_seconds` from
-    that of each of the processes that now run. `here` is False where Ollama is on another machine:
-    then nothing more will be known of it.
+    `host_cpu_percent` and `ollama_cpu_percent` are those of all cores since the look before.
+    `host_memory_used` is what no program could get. `proxy_cpu_seconds` counts from the proxy's
+    start, `ollama_cpu_seconds` from that of each of the processes that now run. `here` is False
+    where Ollama is on another machine: then nothing more will be known of it.
     """
 
     sample: Sample
@@ -47,6 +47,7 @@ class Reading(msgspec.Struct, kw_only=True, frozen=True):
     gpu: GpuReading | None
     gpu_status: str
     ollama_cpu_seconds: float | None = None
+    ollama_cpu_percent: float | None = None
 
 
 class Spent:
@@ -130,12 +131,13 @@ class ResourceSensor:
         busy, all_of_it = self._host_used()
         before, self._proxy_cpu = self._proxy_cpu, time.process_time()
         besides = None if busy is None else busy - (self._proxy_cpu - before)
+        sample = self._sample(at, processes, gpu, besides)
         return Reading(
-            sample=self._sample(at, processes, gpu, besides),
+            sample=sample,
             here=self._here,
             status=self._status,
             processes=len(processes) or None,
-            host_cpu_percent=None if busy is None else min(100.0, 100 * busy / all_of_it),
+            host_cpu_percent=_percent(busy, all_of_it),
             host_memory_used=used,
             host_memory_total=total,
             proxy_cpu_seconds=self._proxy_cpu,
@@ -143,6 +145,7 @@ class ResourceSensor:
             gpu=gpu,
             gpu_status=self._gpus.status,
             ollama_cpu_seconds=sum(one.cpu for one in processes) if processes else None,
+            ollama_cpu_percent=_percent(sample.used.cpu_seconds, all_of_it),
         )
 
     def _sample(
@@ -244,6 +247,10 @@ class ResourceSensor:
             return self._machine.children(pid)
         except psutil.NoSuchProcess:
             return []
+
+
+def _percent(used: float | None, all_of_it: float) -> float | None:
+    return None if used is None or not all_of_it else min(100.0, 100 * used / all_of_it)
 
 
 def _refused(error: psutil.Error) -> str:

@@ -1,4 +1,4 @@
-"""When the machine is looked at: each second while calls run, soon after one ends, else never.
+"""When the machine is looked at: each second while calls run, soon after one ends, and when asked.
 
 Looks are taken in a thread of their own, one at a time; the accounts that they close belong to the
 event loop. Not here: what is looked at (`resources.py`), who pays for what (`shares.py`).
@@ -33,7 +33,11 @@ class Sensor(Protocol):
 
 
 class Sampler:
-    """Told of calls that run a model: `began`, `ended`, `take`. All but `look` only note."""
+    """Told of calls that run a model: `began`, `ended`, `take`. All but `look` only note.
+
+    `tell` hears of each look until `stop`, on the event loop; None where Ollama is on another
+    machine.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,9 @@ class Sampler:
         clock: Callable[[], float] = time.monotonic,
         steady: float = STEADY_SECONDS,
         shortest: float = SHORTEST_SECONDS,
+        tell: Callable[[Reading | None], None] = lambda reading: None,
     ) -> None:
+        self._tell = tell
         self.last: Reading | None = None
         self._sensor, self._clock, self._shortest = sensor, clock, shortest
         self._meter = Meter()
@@ -93,11 +99,21 @@ class Sampler:
 
     async def look(self) -> Reading | None:
         """The machine as it is, at most a second old; None before the first look is done."""
-        if self._clock() - self._asked >= STEADY_SECONDS:
-            self._ask()
+        self._ask_if_old()
         if self._looking is not None:
             await asyncio.wait([self._looking], timeout=1.0)
         return self.last
+
+    def poke(self) -> None:
+        """Look, if that was not done within a second, and if there is anything to see."""
+        if self.last is not None and not self.last.here:
+            self._tell(None)
+        else:
+            self._ask_if_old()
+
+    def _ask_if_old(self) -> None:
+        if self._clock() - self._asked >= STEADY_SECONDS:
+            self._ask()
 
     def _look_while_running(self) -> bool:
         if not self._meter.running:
@@ -128,6 +144,8 @@ class Sampler:
         if error is None:
             self.last, self._failing = looking.result(), False
             self._meter.sampled(self.last.sample)
+            if not self._stopped:
+                self._tell(self.last if self.last.here else None)
         elif not self._failing:
             self._failing = True
             log.error("looking at the machine failed: %s", where(error))

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, text_size
 from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
 from ollama_proxy.replay import Capture
+from ollama_proxy.series import Gauges, Tally
 from ollama_proxy.stats import Statistics
 
 COLUMNS: tuple[str, ...] = Call.__struct_fields__
@@ -125,6 +127,13 @@ MIGRATIONS: Migrations = {
         "CREATE TRIGGER occurrences_forgotten AFTER DELETE ON calls"
         " BEGIN DELETE FROM occurrences WHERE call = OLD.id; END",
     ],
+    5: [
+        "CREATE TABLE series (step INTEGER NOT NULL, at INTEGER NOT NULL, model TEXT NOT NULL,"
+        " tally BLOB NOT NULL, PRIMARY KEY (step, at, model)) WITHOUT ROWID",
+        # All that is stored by now is above no id, and so yet to be counted.
+        "CREATE TABLE series_from (id TEXT NOT NULL)",
+        "INSERT INTO series_from SELECT coalesce(max(id) || '~', '') FROM calls",
+    ],
 }
 
 
@@ -191,10 +200,18 @@ class Store(Protocol):
 
     def finding(self, id: str) -> Finding | None: ...
 
+    def gauge(self, gauges: Sequence[tuple[int, Gauges]]) -> None:
+        """Keep what was sampled of the machine, by minute, beside what is kept of it so far."""
+
+    def series(self, asked: Asked) -> dict[int, Tally]:
+        """The calls that ended, and the gauges, by the beginning of each step; those of which
+        nothing is known are not there. Calls since pruned are included."""
+
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
     ) -> bool:
-        """One short step of forgetting the oldest calls; None is no limit. True: call again."""
+        """One short step of forgetting the oldest calls, and of keeping the series small and whole.
+        None is no limit. True: call again."""
 
     def size_bytes(self) -> int:
         """What the store takes on disk."""

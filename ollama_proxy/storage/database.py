@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from ollama_proxy.storage.base import Migrations, StoreError
 
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
@@ -45,11 +47,14 @@ def connect(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """SQLite's errors about the file as StoreError; those about a row's values stay as they are."""
+    """SQLite's errors about the file as StoreError, and what was packed by us and cannot be read;
+    those about a row's values stay as they are."""
     try:
         yield
     except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{path} {BROKEN} ({error})") from error
     except sqlite3.DatabaseError as error:
         if not hasattr(error, "sqlite_errorcode"):
             # Python's own, of a text that is not UTF-8: it quotes that text.

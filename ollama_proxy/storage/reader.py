@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter, Finding, Mark
 from ollama_proxy.replay import Capture
@@ -49,11 +50,17 @@ class StoreReader:
     async def finding(self, id: str) -> Finding | None:
         return await self._read(self.store.finding, id)
 
+    async def series(self, asked: Asked) -> dict[str, Any]:
+        return await self._read(self._series, asked)
+
     def interrupt(self) -> None:
         self.store.interrupt()
 
     def _capture(self, id: str) -> Capture | None:
         return self.writer.capture(id) or self.store.capture(id)
+
+    def _series(self, asked: Asked) -> dict[str, Any]:
+        return columns(asked, self.store.series(asked))
 
     async def _read(self, reading: Callable[[A], R], asked: A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self.threads, reading, asked)

@@ -18,13 +18,15 @@ from pathlib import Path
 
 import msgspec
 
+from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, Reason, State
 from ollama_proxy.ids import iso
 from ollama_proxy.insights.occurring import occurrences
 from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
 from ollama_proxy.replay import Capture
+from ollama_proxy.series import Gauges, Tallies, Tally
 from ollama_proxy.stats import Statistics, Summary
-from ollama_proxy.storage import findings, folder, marks
+from ollama_proxy.storage import findings, folder, marks, series
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
@@ -95,6 +97,7 @@ class SqliteStore:
         self._reader: sqlite3.Connection | None = None
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._counted_from = ""  # see `series.counted_from`
 
     def open(self) -> None:
         self._claimed = folder.claim(self.path)
@@ -103,6 +106,7 @@ class SqliteStore:
                 self._writer = connect(self.path, "rw", self._busy_seconds)
                 prepare(self._writer, self.path)
                 migrate(self._writer, self.path, self._migrations)
+                self._counted_from = series.counted_from(self._writer)
                 self._recover()
                 self._reader = connect(self.path, "ro", self._busy_seconds)
             self._files = folder.identities(self.path)
@@ -196,10 +200,24 @@ class SqliteStore:
         with self._read() as connection:
             return findings.one(connection, id, self._clock())
 
+    def gauge(self, gauges: Sequence[tuple[int, Gauges]]) -> None:
+        with self._transaction() as connection:
+            series.add_gauges(connection, gauges, self._clock())
+
+    def series(self, asked: Asked) -> dict[int, Tally]:
+        with self._read() as connection:
+            return series.read(connection, asked)
+
     def prune(
         self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
     ) -> bool:
-        """`max_bytes` is held against the pages in use; pages set free go back to the disk."""
+        """`max_bytes` is held against the pages in use; pages set free go back to the disk.
+
+        Calls that are yet to be counted are counted before any is forgotten.
+        """
+        if self._counted_from:
+            self._catch_up()
+            return True
         removed = 0
         if max_age_days is not None:
             cutoff = iso(self._clock() - max_age_days * SECONDS_A_DAY)
@@ -212,7 +230,10 @@ class SqliteStore:
             removed = self._forget(self._rows_beyond(max_bytes))
         with self._transaction() as connection:
             findings.forget(connection)
-        return self._shrink() or removed > 0
+            if max_age_days is not None:
+                series.forget(connection, max_age_days, self._clock())
+            folded = series.fold(connection, self._clock())
+        return folded or self._shrink() or removed > 0
 
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in folder.files(self.path))
@@ -251,10 +272,12 @@ class SqliteStore:
         singly: bool = False,
     ) -> None:
         """Raises StoredBefore, having done nothing."""
-        batch = Statistics()
+        batch, tallies = Statistics(), Tallies()
         with self._transaction() as connection:
             for call in insert(connection, calls, singly=singly):
                 batch.add(call)
+                if call.state != State.RUNNING and call.id >= self._counted_from:
+                    tallies.add(call)
                 if call.insights:
                     found = list(occurrences(call))
                     findings.note(connection, Noted(call.id, call.model, call.client, found))
@@ -265,6 +288,7 @@ class SqliteStore:
             for one in noted:
                 findings.note(connection, one)
             _add_totals(connection, self.path, batch)
+            series.add(connection, tallies, self._clock())
 
     def _recover(self) -> None:
         """What a crash left running: its end is not known, so neither is its duration."""
@@ -277,6 +301,12 @@ class SqliteStore:
         sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"
         with self._transaction() as connection:
             return connection.execute(sql, (_few(connection, rows), *values)).rowcount
+
+    def _catch_up(self) -> None:
+        """Count some calls that were stored before there was a series."""
+        with self._transaction() as connection:
+            reached = series.catch_up(connection, self._counted_from, self._clock())
+        self._counted_from = reached
 
     def _shrink(self) -> bool:
         """Give free pages back to the disk. True while that goes on."""

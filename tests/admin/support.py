@@ -15,9 +15,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.site import DASHBOARD
 from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
+from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call, Exchange, State
 from ollama_proxy.filters import matches
 from ollama_proxy.insights.estimate import Estimate
@@ -86,6 +88,10 @@ class Stored:
     async def finding(self, id: str) -> Finding | None:
         await self._answer()
         return next((one for one in self.found if one.id == id), None)
+
+    async def series(self, asked: Asked) -> dict[str, Any]:
+        await self._answer()
+        return columns(asked, {})
 
     def interrupt(self) -> None:
         self.interrupted += 1
@@ -194,6 +200,7 @@ async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
     secure(app)
     world.api.add_routes(app)
     Insights(world.api.history, WORDS, lambda: NOW).add_routes(app)
+    Series(world.api.history, list, lambda: NOW).add_routes(app)
     if prefix:
         outer = web.Application()
         outer.add_subapp(prefix, app)

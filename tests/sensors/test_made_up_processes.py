@@ -101,6 +101,15 @@ def test_other_programs_used_what_was_neither_ollamas_nor_the_proxys() -> None:
     assert watch.look().sample.others_cpu_seconds == 0.0
 
 
+def test_ollamas_part_of_all_cores_is_told_in_percent() -> None:
+    watch = Watch()
+    assert watch.look().ollama_cpu_percent is None
+    watch.machine.busy, watch.machine.all_cores = 6.0, 10.0
+    watch.machine.put(10, 102.0)
+    reading = watch.look()
+    assert (reading.ollama_cpu_percent, reading.host_cpu_percent) == (25.0, 62.5)
+
+
 def test_without_a_server_others_are_not_known() -> None:
     watch = Watch()
     watch.machine.here = False

@@ -66,7 +66,10 @@ class Bench:
 
     def __init__(self, steady: float = NEVER, shortest: float = 0.2) -> None:
         self.sensor, self.clock = MadeUp(), Clock()
-        self.sampler = Sampler(self.sensor, clock=self.clock, steady=steady, shortest=shortest)
+        self.told: list[Reading | None] = []
+        self.sampler = Sampler(
+            self.sensor, clock=self.clock, steady=steady, shortest=shortest, tell=self.told.append
+        )
 
     async def until(self, looks: int) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -200,6 +203,27 @@ async def test_whoever_asks_gets_a_look_at_most_a_second_old() -> None:
         on.clock.now = 1.0
         assert await on.sampler.look() is not first
         assert on.sensor.looks == 2
+
+
+async def test_each_look_is_told_of_and_who_asks_gets_no_more_than_one_a_second() -> None:
+    async with bench() as on:
+        for moment in (0.5, 0.9, 1.0, 1.5):
+            on.clock.now = moment
+            on.sampler.poke()
+            await on.until(on.sensor.looks)
+        assert on.sensor.looks == len(on.told) == 2
+        assert on.told[-1] is on.sampler.last
+
+
+async def test_where_ollama_is_elsewhere_it_is_told_that_there_is_nothing_to_see() -> None:
+    async with bench() as on:
+        on.sensor.here = False
+        on.clock.now = 10.0
+        await on.sampler.look()
+        on.clock.now = 20.0
+        on.sampler.poke()
+        assert on.sensor.looks == 2
+        assert on.told[1:] == [None, None]
 
 
 async def test_a_look_that_fails_is_told_once_and_the_next_one_is_taken(

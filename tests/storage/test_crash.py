@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ollama_proxy.records import Filter
+from ollama_proxy.series import Tally
 from ollama_proxy.storage.sqlite import SqliteStore
 
 # Writes for ever: each line is the ids of a batch, told only after `write` has returned.
@@ -62,6 +63,16 @@ def count(path: Path, condition: str) -> int:
     return int(found)
 
 
+def in_series(path: Path) -> dict[str, int]:
+    """Calls by model, and over all."""
+    connection = sqlite3.connect(path)
+    found: dict[str, int] = {}
+    for model, data in connection.execute("SELECT model, tally FROM series"):
+        found[model] = found.get(model, 0) + sum(Tally.from_bytes(data).counts)
+    connection.close()
+    return found
+
+
 def test_ten_kills_lose_nothing_that_was_stored(path: Path) -> None:
     acknowledged: set[str] = set()
     for _ in range(10):
@@ -76,3 +87,4 @@ def test_ten_kills_lose_nothing_that_was_stored(path: Path) -> None:
         assert totals.completed == count(path, "state = 'completed'") >= len(acknowledged)
         assert totals.interrupted == count(path, "state = 'interrupted' AND reason = 'crash'")
         assert totals.requests == count(path, "1")
+        assert in_series(path) == {"": totals.requests, "m:latest": totals.requests}
