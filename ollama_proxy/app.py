@@ -32,9 +32,10 @@ from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
+from ollama_proxy.admin.views import Views
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
-from ollama_proxy.config import Config
+from ollama_proxy.config import Config, effective
 from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Call, Reason, model_key, ran_model
 from ollama_proxy.foretelling import Foretelling, in_service
@@ -323,6 +324,7 @@ class App:
             site,
             pages,
             Requests(api, site),
+            Views(api, site, effective(config)),
             Insights(api.history, pages.words, time.time),
             Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),

@@ -103,6 +103,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.sources["admin_listen"] != "default"
 
 
+class Effective(msgspec.Struct, frozen=True):
+    """A setting in force: its value, "…" for a secret; where that came from; what it is for."""
+
+    name: str
+    value: str
+    source: str
+    help: str
+
+
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 _SECTIONS = dict.fromkeys(name.partition(".")[0] for name in _SETTINGS if "." in name)
@@ -141,6 +150,33 @@ def load(
     )
     _check_together(config)
     return config
+
+
+def effective(config: Config) -> list[Effective]:
+    """All settings, in their order."""
+    return [
+        Effective(
+            setting.name,
+            _effective(config, setting),
+            config.sources[setting.name],
+            setting.help,
+        )
+        for setting in SETTINGS
+    ]
+
+
+def _effective(config: Config, setting: Setting) -> str:
+    """As text, as a flag would have it."""
+    value: Any = config
+    for part in setting.name.split("."):
+        value = getattr(value, part)
+    if value is None:
+        return "off" if setting.name == "admin_listen" else ""
+    if setting.kind.secret and value:
+        return "…"
+    if isinstance(value, (str, Address, Upstream, Path)):
+        return str(value)
+    return msgspec.json.encode(value).decode()
 
 
 def misspelt(environ: Mapping[str, str]) -> list[str]:

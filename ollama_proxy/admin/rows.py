@@ -15,6 +15,7 @@ from ollama_proxy.admin.words import NONE, Said, Text, Words, name, visible
 from ollama_proxy.derived import output_tokens_estimated
 from ollama_proxy.exchange import Call, ran_model
 from ollama_proxy.ids import epoch
+from ollama_proxy.records import Finding
 
 PRODUCT = "Ollama Proxy"
 YEAR = 365 * 86400
@@ -186,6 +187,53 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
         "first": _spread(w, summary, "time_to_first_token", "p50", w.seconds),
         "decode": _spread(w, summary, "tokens_per_second", "p50", w.speed),
         "total": _spread(w, summary, "duration", "p50", w.seconds),
+    }
+
+
+def model_more(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
+    """What the page of models tells beside the overview's row."""
+    summary = model["stats"] or {}
+    return {
+        "name": visible(model["name"]),
+        "family": visible(model["family"] or ""),
+        "disk": w.size(model["size"]) if model["size"] else w.unknown,
+        **_outcome(w, summary, now),
+        "first_p95": _spread(w, summary, "time_to_first_token", "p95", w.seconds),
+        "total_p95": _spread(w, summary, "duration", "p95", w.seconds),
+        "loads": w.number(summary.get("cold_starts", 0)),
+        "load_seconds": w.seconds(summary.get("load_seconds", 0.0)),
+    }
+
+
+def client_row(
+    w: Words, client: dict[str, Any], waited: list[Finding], now: float
+) -> dict[str, Text]:
+    """A client: how its calls went, and who waited for whom, in the last day."""
+    name_ = client["name"]
+    waits = sum(one.seconds or 0.0 for one in waited if one.client == name_)
+    made = sum(one.seconds or 0.0 for one in waited if one.other == name_)
+    return {
+        "client": name(name_, 40),
+        **_outcome(w, client, now),
+        "active": w.number(client["active"]),
+        "calls": w.number(client["requests"]),
+        "first": _spread(w, client, "time_to_first_token", "p50", w.seconds),
+        "total": _spread(w, client, "duration", "p50", w.seconds),
+        "waited": w.seconds(waits) if waits else NONE,
+        "made_wait": w.seconds(made) if made else NONE,
+    }
+
+
+def _outcome(w: Words, summary: dict[str, Any], now: float) -> dict[str, Text]:
+    """How many came through, their tokens, and when the last one was."""
+    rate, last = summary.get("success_rate"), summary.get("last_used")
+    bad = sum(summary.get(key, 0) for key in BAD)
+    counts = [w.compact(summary.get(f"{way}_tokens", 0)) for way in ("input", "output")]
+    return {
+        "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
+        "bad": w.n("failed", bad) if bad else "",
+        "tokens": w.t("tokens.in_out", i=counts[0], o=counts[1]),
+        "last": w.ago(epoch(last), now) if last else NONE,
     }
 
 

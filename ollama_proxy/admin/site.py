@@ -30,7 +30,7 @@ if not DASHBOARD.is_dir():
     DASHBOARD = _PACKAGE.parent / "dashboard"
 
 THEMES = ("system", "light", "dark")
-VIEWS = ("", "requests", "models", "clients", "settings")
+VIEWS = ("", "requests", "charts", "models", "clients", "settings")
 """The addresses of the pages, as the navigation has them."""
 
 POLICY = {
@@ -59,7 +59,7 @@ class Site:
         }
         self.files = {
             path.name: path.read_bytes()
-            for path in sorted((dashboard / "static").iterdir())
+            for path in sorted((dashboard / "static").rglob("*"))
             if path.suffix in _TYPES
         }
         digest = hashlib.sha256()

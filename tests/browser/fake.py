@@ -18,12 +18,17 @@ from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.query import parse_filter
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.views import Views
 from ollama_proxy.bus import unspoken
+from ollama_proxy.charts import Asked, columns
+from ollama_proxy.config import effective, load
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
 from ollama_proxy.filters import matches
 from ollama_proxy.ids import iso, new_id
 from ollama_proxy.records import Filter, Finding
+from ollama_proxy.series import HOUR, MINUTE, Gauges, Levels, Tally
+from ollama_proxy.stats import Statistics, Summary
 from ollama_proxy.storage.base import Found
 
 Json = dict[str, Any]
@@ -184,8 +189,15 @@ class Fake:
         return Found(sorted(found, key=lambda call: call.id, reverse=True)[: wanted.limit])
 
     def clients(self) -> list[Json]:
+        told = Statistics()
+        for call in self.ended:
+            told.add(call)
         names = {call.client for call in (*self.running.values(), *self.ended) if call.client}
-        return [{"name": name} for name in sorted(names)]
+        known = told.clients
+        return [
+            {"name": name, "active": 0, **known.get(name, Summary()).view()}
+            for name in sorted(names)
+        ]
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         kind = wanted.kind
@@ -251,11 +263,13 @@ class Fake:
         app = web.Application()
         secure(app)
         pages = Pages(self)
-        for part in (pages.site, pages, Requests(self, pages.site)):
+        views = Views(self, pages.site, effective(load({}, {})))
+        for part in (pages.site, pages, Requests(self, pages.site), views):
             part.add_routes(app)
         Insights(self, pages.words, time.time).add_routes(app)
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
+        app.router.add_get("/api/series", self._series)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
@@ -270,6 +284,22 @@ class Fake:
     async def _requests(self, request: web.Request) -> web.Response:
         found = await self.search(parse_filter(request.query, time.time()))
         return web.json_response([unspoken(call) for call in found.calls])
+
+    async def _series(self, request: web.Request) -> web.Response:
+        """An hour of minutes, the first half of which the proxy did not run."""
+        wanted = parse_filter(request.query, time.time())
+        if request.query.get("since") == "1d":
+            return web.json_response({"error": "the store cannot be read now"}, status=503)
+        until = int(time.time()) // MINUTE * MINUTE + MINUTE
+        asked = Asked(since=until - HOUR, until=until, step=MINUTE, now=until, model=wanted.model)
+        tallies = {}
+        for at in range(until - HOUR // 2, until, MINUTE):
+            gauges = Gauges()
+            gauges.hold(Levels(2, 1, 40.0, 8 * 10**9), 60)
+            tallies[at] = Tally(gauges=gauges)
+            for one in self.ended:
+                tallies[at].add(one)
+        return web.json_response(columns(asked, tallies))
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):

@@ -1,0 +1,129 @@
+"""The pages that are made once each time somebody asks: charts, models, clients, settings.
+
+Their status line lives, their tables stand as they were. Not here: the overview (`pages.py`), the
+page of calls (`lists.py`), what a row says (`rows.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
+from ollama_proxy.admin.site import Site, address, choice, script_data
+from ollama_proxy.admin.words import Words, visible
+from ollama_proxy.config import Effective
+from ollama_proxy.ids import first_id
+from ollama_proxy.logs import where
+from ollama_proxy.records import Filter, Finding
+
+log = logging.getLogger(__name__)
+
+SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
+MOST = 500
+"""Rows of a table."""
+DAY = 86400.0
+
+
+class ViewState(Protocol):
+    """What the pages show, in the shapes that the REST answers have."""
+
+    def status(self) -> dict[str, Any]: ...
+    def models(self) -> list[dict[str, Any]]: ...
+    def clients(self) -> list[dict[str, Any]]: ...
+    async def findings(self, wanted: Filter) -> list[Finding]: ...
+
+
+class Views:
+    """`settings` are those in force, in their order."""
+
+    def __init__(self, state: ViewState, site: Site, settings: Sequence[Effective] = ()) -> None:
+        self._state, self._site, self._settings = state, site, settings
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/charts", self._charts)
+        app.router.add_get("/models", self._models)
+        app.router.add_get("/clients", self._clients)
+        app.router.add_get("/settings", self._effective)
+
+    async def _charts(self, request: web.Request) -> web.Response:
+        names = [model["name"] for model in self._state.models()[:MOST]]
+        asked = {name: request.query.get(name, "") for name in ("since", "until", "model")}
+        if asked["model"] and asked["model"] not in names:
+            names.append(asked["model"])
+
+        def values(w: Words) -> dict[str, Any]:
+            return {
+                "spans": SPANS,
+                "asked": asked,
+                "offered": [(name, visible(name)) for name in names],
+            }
+
+        return await self._answer(request, "charts", values)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        models, now = self._state.models(), time.time()
+
+        def values(w: Words) -> dict[str, Any]:
+            rows = [
+                (model, model_kind(model), model_row(w, model, now) | model_more(w, model, now))
+                for model in models[:MOST]
+            ]
+            return {"models": rows, "more": max(0, len(models) - MOST)}
+
+        return await self._answer(request, "models", values)
+
+    async def _clients(self, request: web.Request) -> web.Response:
+        clients, now = self._state.clients(), time.time()
+        clients.sort(key=lambda one: one["last_used"] or "", reverse=True)
+        waited, unread = await self._waits(now)
+
+        def values(w: Words) -> dict[str, Any]:
+            rows = [(one["name"], client_row(w, one, waited, now)) for one in clients[:MOST]]
+            return {"clients": rows, "unread": unread, "more": max(0, len(clients) - MOST)}
+
+        return await self._answer(request, "clients", values)
+
+    async def _waits(self, now: float) -> tuple[list[Finding], bool]:
+        """Who waited for whom in the last day; and whether that cannot be read."""
+        wanted = Filter(since=first_id(now - DAY), kind="waited", limit=1000)
+        try:
+            return await self._state.findings(wanted), False
+        except Exception as error:  # noqa: BLE001 - guard: admin handler
+            log.warning("waits could not be read: %s", where(error))
+            return [], True
+
+    async def _effective(self, request: web.Request) -> web.Response:
+        def values(w: Words) -> dict[str, Any]:
+            return {"settings": [(one, _source(w, one.source)) for one in self._settings]}
+
+        return await self._answer(request, "settings", values)
+
+    async def _answer(
+        self, request: web.Request, view: str, more: Callable[[Words], Mapping[str, Any]]
+    ) -> web.Response:
+        if (chosen := choice(request)) is not None:
+            return chosen
+        status, now = self._state.status(), time.time()
+        script = "charts.js" if view == "charts" else "still.js"
+
+        def values(w: Words) -> dict[str, Any]:
+            return {
+                **self._site.frame(
+                    w, view, script, status, address(status["listen"], request.host), [], now
+                ),
+                "data": script_data(w, view, status, now),
+                **more(w),
+            }
+
+        return await self._site.answer(request, f"{view}.html", values)
+
+
+def _source(w: Words, source: str) -> str:
+    """Where a setting came from: `default`, or `file PATH`, `environment NAME`, `flag NAME`."""
+    kind, _, name = source.partition(" ")
+    return w.t(f"setting.{kind}", name=visible(name))

@@ -1,0 +1,88 @@
+"""The pages of charts, models, clients and settings in Chromium."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.fake import Fake, call, finding
+from tests.browser.scene import busy
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CHARTS = ("calls", "duration", "first", "speed", "tokens", "queue", "cpu", "memory")
+
+
+async def test_charts_are_drawn_and_a_click_leads_to_the_calls(page: Page, fake: Fake) -> None:
+    took: dict[str, Any] = {"duration": 2.0, "time_to_first_token": 0.5, "tokens_per_second": 40.0}
+    took |= {"input_tokens": 100, "output_tokens": 60}
+    fake.ended = [call(ago=60.0 + n, **took) for n in range(6)]
+    await page.goto(f"{fake.url}charts")
+    for id in CHARTS:
+        await expect(page.locator(f"#chart-{id} canvas")).to_be_visible()
+    # What no driver tells has no chart.
+    await expect(page.locator("#chart-gpu")).to_be_hidden()
+    over = page.locator("#chart-calls .u-over")
+    box = await over.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60)
+    await expect(page.locator("#chart-calls .u-legend")).to_contain_text("completed6")
+    # The others show the same moment.
+    await expect(page.locator("#chart-queue .u-legend")).to_contain_text("running2.0")
+    await page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + 60)
+    await expect(page).to_have_url(re.compile(r"requests\?since=\d+&until=\d+$"))
+
+
+async def test_a_drag_zooms_and_back_undoes_it(page: Page, fake: Fake) -> None:
+    fake.ended = [call(ago=60.0 + n) for n in range(6)]
+    await page.goto(f"{fake.url}charts?since=1h")
+    over = page.locator("#chart-calls .u-over")
+    box = await over.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60, steps=4)
+    await page.mouse.up()
+    await expect(page).to_have_url(re.compile(r"charts\?since=\d{10}&until=\d{10}$"))
+    await page.go_back()
+    await expect(page).to_have_url(re.compile(r"charts\?since=1h$"))
+
+
+async def test_charts_that_cannot_be_drawn_say_why(page: Page, fake: Fake) -> None:
+    await page.goto(f"{fake.url}charts?since=1d")
+    await expect(page.locator("#charts-trouble")).to_contain_text("the store cannot be read now")
+
+
+async def test_models_and_clients_lead_to_their_calls(page: Page, fake: Fake) -> None:
+    busy(fake)
+    fake.found = [finding("waited", client="signals.py", other="backtest.py", seconds=212.0)]
+    await page.goto(f"{fake.url}models")
+    card = page.locator(".card", has_text="qwen3:14b")
+    await expect(card).to_contain_text("Loaded")
+    await card.get_by_role("link", name="its calls").click()
+    await expect(page.get_by_role("combobox", name="Model")).to_have_value("qwen3:14b")
+    await page.get_by_role("link", name="Clients", exact=True).click()
+    row = page.locator("tr.client", has_text="signals.py")
+    await expect(row).to_contain_text("3\u00a0min\u00a032\u00a0s")
+    await row.get_by_role("link").click()
+    await expect(page.get_by_role("combobox", name="Client")).to_have_value("signals.py")
+
+
+async def test_settings_tell_what_is_in_force_and_from_where(page: Page, fake: Fake) -> None:
+    await page.goto(f"{fake.url}settings")
+    row = page.locator("tr.setting", has_text="privacy.characters")
+    await expect(row).to_contain_text("200")
+    await expect(row).to_contain_text("default")
+
+
+@pytest.mark.parametrize("view", ["requests", "charts", "models", "clients", "settings"])
+async def test_each_page_fits_a_phone_and_speaks_italian(view: str, page: Page, fake: Fake) -> None:
+    busy(fake)
+    await page.set_viewport_size({"width": 360, "height": 800})
+    await page.goto(f"{fake.url}{view}?language=it")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await expect(page.locator("nav.views")).to_contain_text("Impostazioni")
+    await expect(page.locator("nav.views a[aria-current=page]")).to_have_count(1)
