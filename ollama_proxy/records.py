@@ -35,9 +35,10 @@ FINDINGS = (
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `kind` is that of findings, `hidden` are kinds that are left out; calls have none. `before`,
-    `since` and `until` are ids: those of calls from `since` on, below the other two. An id tells
-    when its call began; where the clock was set back meanwhile, rather later than that.
+    `kind` is that of findings, `hidden` are kinds that are left out, `after` is the finding that
+    the page before ended with; calls have none. `before`, `since` and `until` are ids: those of
+    calls from `since` on, below the other two. An id tells when its call began; where the clock was
+    set back meanwhile, rather later than that.
     """
 
     limit: int = 50
@@ -53,6 +54,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     text: str | None = None
     kind: str | None = None
     hidden: tuple[str, ...] = ()
+    after: str | None = None
 
 
 class Holdings(msgspec.Struct, kw_only=True, frozen=True):

@@ -63,9 +63,9 @@ export function mark(element, kind) {
   if (use) attribute(use, "href", `#s-${kind}`);
 }
 
-/** Fetches JSON; an answer other than 2xx rejects with its status and its reason. */
+/** Fetches JSON, of which the browser keeps no copy; other than 2xx rejects with status and reason. */
 export async function json(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
+  const response = await fetch(path, { cache: "no-store", headers: { Accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) {
     throw Object.assign(new Error(body.error ?? String(response.status)), { status: response.status });
