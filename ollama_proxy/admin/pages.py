@@ -125,6 +125,20 @@ def preferred(accept: str) -> str:
     return LANGUAGES[0]
 
 
+def chosen(request: web.Request) -> tuple[str, str]:
+    """Language and theme, as they were chosen on the page; else the browser's language."""
+    language = request.cookies.get("ollama_proxy_language", "")
+    if language not in LANGUAGES:
+        language = preferred(request.headers.get("Accept-Language", ""))
+    theme = request.cookies.get("ollama_proxy_theme", "")
+    return language, theme if theme in THEMES else THEMES[0]
+
+
+def html_answer(html: str) -> web.Response:
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
+    return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
+
+
 class Pages:
     """The page and its files, under whatever prefix the application is mounted."""
 
@@ -146,14 +160,14 @@ class Pages:
             digest.update(f"{file}\0{len(content)}\0".encode() + content)
         self.version = digest.hexdigest()[:12]
         self.packed = {file: gzip.compress(content) for file, content in self.files.items()}
-        environment = jinja2.Environment(
+        self.environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(dashboard / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.template = environment.get_template("overview.html")
+        self.template = self.environment.get_template("overview.html")
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.page)
@@ -164,13 +178,7 @@ class Pages:
         for key, allowed in (("language", LANGUAGES), ("theme", THEMES)):
             if request.query.get(key) in allowed:
                 return _choose(request, key, request.query[key])
-        language = request.cookies.get("ollama_proxy_language", "")
-        if language not in LANGUAGES:
-            language = preferred(request.headers.get("Accept-Language", ""))
-        theme = request.cookies.get("ollama_proxy_theme", "")
-        html = await self.render(language, theme if theme in THEMES else THEMES[0], request.host)
-        headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
-        return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
+        return html_answer(await self.render(*chosen(request), request.host))
 
     async def render(self, language: str, theme: str, host: str) -> str:
         seen = await self._read()
