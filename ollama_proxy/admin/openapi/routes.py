@@ -26,14 +26,12 @@ Parameter = tuple[dict[str, Any], str]
 """A schema and a sentence."""
 
 _TEXT = {"type": "string", "minLength": 1}
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": PAGE}
 _ID = {"type": "string", "minLength": 26, "maxLength": 26}
 
 PARAMETERS: Mapping[str, Parameter] = {
     **{name: (_TEXT, sentence) for name, sentence in FILTERS.items()},
-    "limit": (
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": PAGE},
-        FILTERS["limit"],
-    ),
+    "limit": (_LIMIT, FILTERS["limit"]),
     "before": (_ID, FILTERS["before"]),
     "state": ({"enum": list(State)}, FILTERS["state"]),
     "reason": ({"enum": list(Reason)}, FILTERS["reason"]),
@@ -215,6 +213,7 @@ ROUTES = (
         summary="What was found of calls, the costliest first",
         answers={JSON: shapes.Many[shapes.Finding]},
         takes=insights.PARAMETERS,
+        own={"limit": (_LIMIT, "At most so many, the costliest.")},
         listed=True,
         onward="after",
         refuses=_UNREAD,
