@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
@@ -23,9 +24,14 @@ from ollama_proxy.admin.openapi import meanings, meanings_besides
 from ollama_proxy.admin.openapi.document import document, read
 from ollama_proxy.app import App
 from ollama_proxy.config import load
-from ollama_proxy.records import Finding, Mark, Noted, Occurrence
+from ollama_proxy.insights.differences import differences
+from ollama_proxy.insights.judging import Judging
+from ollama_proxy.records import Mark, Noted, Occurrence
+from ollama_proxy.shares import Resources
 from ollama_proxy.simulator import Simulator, SimulatorOptions
 from tests.admin.support import EventReader, until
+from tests.insights.test_judging import LONG, judged
+from tests.storage.calls import make_call
 
 FAST = SimulatorOptions(
     models=("m", "other"), tokens_per_second=0, prefill_tokens_per_second=0, load_seconds=0
@@ -252,8 +258,40 @@ async def test_what_is_not_there_is_said_in_the_form_of_an_error(path: str, tmp_
         holds(json.loads(body), SCHEMAS["Error"])
 
 
-def test_what_is_found_of_a_call_has_a_type_for_each_of_its_rows() -> None:
-    assert set(Finding.__struct_fields__) | {"text"} == SCHEMAS["Finding"]["properties"].keys()
+def test_each_kind_of_insight_is_as_described() -> None:
+    """Those that simulated calls do not show, made of calls that a model took for longer."""
+    judging = Judging()
+    took: dict[str, Any] = {"duration": 2.0, "queue": 0.0, "prefill": 0.5, "decode": 1.5}
+    told = [judged(judging, **took)[1] for _ in range(10)]
+    told.append(judged(judging, **took | {"duration": 9.0, "decode": 8.5})[1])
+    for options in ({"num_ctx": 256}, {"num_ctx": 512}):
+        asked: dict[str, Any] = {"prompt": "hi", "input_tokens": 30, "output_tokens": 4000}
+        told.append(judged(judging, options=options, load=1.0, ended=20.0, **asked)[1])
+    for minute in range(2):
+        told.append(judged(judging, prompt=f"It is 14:0{minute}. " + LONG)[1])
+    for number in range(28):
+        tokens = 200 + 40 * number
+        text = f"{number} " * tokens
+        told.append(
+            judged(judging, model="n", prompt=text, input_tokens=tokens, prefill=0.002 * tokens)[1]
+        )
+    for one in told:
+        holds(one, SCHEMAS["Insights"])
+    found = {kind for one in told for kind in one}
+    besides = {"waste", "deadline"}  # of a request, which simulated calls do make
+    assert found | besides == SCHEMAS["Insights"]["properties"].keys()
+
+
+def test_a_compared_span_and_a_cost_are_as_described() -> None:
+    calls = [make_call(input_tokens=10, options={"seed": 1}, duration=9.0) for _ in range(20)]
+    usual = [make_call(input_tokens=10) for _ in range(20)]
+    found = msgspec.to_builtins(differences(calls, usual))
+    assert found["differences"] and found["traits"]
+    text: dict[str, list[str]] = {"en": [], "it": []}
+    holds({"model": "m", **found, "changes": [], "text": text}, SCHEMAS["Different"])
+    known = dict.fromkeys(Resources.__struct_fields__, 1)
+    cost = Resources(**known | {"gpu_seconds": None, "estimated": False})  # type: ignore[arg-type]
+    holds(msgspec.structs.asdict(cost), SCHEMAS["Resources"])
 
 
 async def test_both_mounts_describe_themselves(tmp_path: Path) -> None:
