@@ -30,6 +30,7 @@ from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
+from ollama_proxy.admin.reference import Reference
 from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
 from ollama_proxy.admin.views import Views
@@ -330,8 +331,10 @@ class App:
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
             PromptCheck(api.history, self._rendered),
+            Reference(site),
         ]
-        mounted = mounted_at(config.admin_path, admin_app(parts))
+        self.admin = admin_app(parts)
+        mounted = mounted_at(config.admin_path, self.admin)
         behind = await self._runner(mounted)
         if listener is not None:
             runner = await self._runner(admin_app(parts))

@@ -37,10 +37,10 @@ FINDINGS = (
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `finding`: calls that it names. `kind` is that of findings, `hidden` are kinds of them that are
-    left out. `before`, `since` and `until` are ids: those of calls from `since` on, below the other
-    two. An id tells when its call began; where the clock was set back meanwhile, rather later than
-    that.
+    `finding`: calls that it names. Of findings `kind` is theirs, `hidden` are kinds that are left
+    out, `after` is the one that the page before ended with. `before`, `since` and `until` are ids:
+    those of calls from `since` on, below the other two. An id tells when its call began; where the
+    clock was set back meanwhile, rather later than that.
     """
 
     limit: int = 50
@@ -57,6 +57,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     finding: str | None = None
     kind: str | None = None
     hidden: tuple[str, ...] = ()
+    after: str | None = None
 
 
 class Holdings(msgspec.Struct, kw_only=True, frozen=True):

@@ -66,9 +66,9 @@ export function mark(element, kind) {
 /** The full form of a text. */
 export const full = (value) => [value].flat().at(-1);
 
-/** Fetches JSON; an answer other than 2xx rejects with its status and its reason. */
+/** Fetches JSON, of which the browser keeps no copy; other than 2xx rejects with status and reason. */
 export async function json(path, method = "GET") {
-  const response = await fetch(path, { method, headers: { Accept: "application/json" } });
+  const response = await fetch(path, { method, cache: "no-store", headers: { Accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) {
     throw Object.assign(new Error(body.error ?? String(response.status)), { status: response.status });

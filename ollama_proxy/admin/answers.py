@@ -5,9 +5,11 @@ Not here: what is told (`api.py`, `calls.py`), who may ask (`security.py`).
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -54,6 +56,49 @@ def json_answer(value: Any, status: int = 200) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )
+
+
+def listed(
+    request: web.Request,
+    value: Any,
+    headers: Mapping[str, str] | None = None,
+    *,
+    but: str | None = None,
+) -> web.Response:
+    """A list as JSON with its ETag, or 304 to who has just this one.
+
+    The tag is of body and `headers`, so that no kept answer misses what they tell. `but`: a number
+    that grows by itself and says nothing new; the tag is of the rest, and so a weak one (RFC 9110
+    section 8.8.1). A browser asks each time before it shows a copy that it kept.
+    """
+    body, seen = encode(value), value
+    if but is not None:
+        seen = {name: one for name, one in value.items() if name != but}
+    mark = hashlib.blake2b(body if but is None else encode(seen), digest_size=12)
+    mark.update(encode(sorted((headers or {}).items())))
+    tag = mark.hexdigest()
+    told = {
+        **(headers or {}),
+        "Cache-Control": "no-cache, private",
+        "ETag": f'"{tag}"' if but is None else f'W/"{tag}"',
+    }
+    if any(one.value in (tag, "*") for one in request.if_none_match or ()):
+        return web.Response(status=304, headers=told)
+    return web.Response(body=body, content_type="application/json", headers=told)
+
+
+def answering_list(answer: Callable[[], Any], *, but: str | None = None) -> Handler:
+    async def handler(request: web.Request) -> web.Response:
+        single(request.query.items(), ())
+        return listed(request, answer(), but=but)
+
+    return handler
+
+
+def next_page(request: web.Request, parameter: str, last: str) -> dict[str, str]:
+    """The header that names the page behind `last` (RFC 8288), with the same other parameters."""
+    query = urlencode({**request.query, parameter: last})
+    return {"Link": f'<?{query}>; rel="next"'}
 
 
 @web.middleware

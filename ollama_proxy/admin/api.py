@@ -15,7 +15,13 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.answers import answering, answering_later, json_answer, json_errors
+from ollama_proxy.admin.answers import (
+    answering,
+    answering_later,
+    answering_list,
+    json_answer,
+    json_errors,
+)
 from ollama_proxy.admin.calls import Calls
 from ollama_proxy.admin.events import Events, Snapshot
 from ollama_proxy.admin.export import Export
@@ -113,13 +119,13 @@ class Api:
         app.router.add_get("/healthz", self._healthz)
         for name, answer in (
             ("status", self.status),
-            ("models", self.models),
-            ("clients", self.clients),
-            ("stats", self.stats),
             ("around", self._around),
             ("active", self.active_rows),
         ):
             app.router.add_get(f"/api/{name}", answering(answer))
+        app.router.add_get("/api/models", answering_list(self.models))
+        app.router.add_get("/api/clients", answering_list(self.clients))
+        app.router.add_get("/api/stats", answering_list(self.stats, but="uptime"))
         app.router.add_get("/api/machine", answering_later(self._machine))
         app.router.add_get("/api/privacy", answering_later(self._privacy))
         self.exports.add_routes(app)

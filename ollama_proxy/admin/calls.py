@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.answers import json_answer, told
+from ollama_proxy.admin.answers import json_answer, listed, next_page, told
 from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
@@ -25,6 +25,8 @@ SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
 INCOMPLETE = "X-Ollama-Proxy-Incomplete"
 """In an answer of what memory knew alone: why."""
 WHICH_FORMS = "forms"
+MARKS = ("since", "limit", "until", "before")
+"""The parameters of what changed beside calls."""
 
 
 class Calls:
@@ -56,12 +58,15 @@ class Calls:
     async def _requests(self, request: web.Request) -> web.Response:
         wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
         found = await told(self._history.search(wanted))
-        answer = json_answer([view(call) for call in found.calls])
+        headers = {}
+        # A page may be short for many reasons: only an empty one is surely the last.
+        if (last := found.scanned_to or (found.calls[-1].id if found.calls else None)) is not None:
+            headers = next_page(request, "before", last)
         if found.scanned_to is not None:
-            answer.headers[SCANNED_TO] = found.scanned_to
+            headers[SCANNED_TO] = found.scanned_to
         if found.incomplete:
-            answer.headers[INCOMPLETE] = "the store cannot be read now"
-        return answer
+            headers[INCOMPLETE] = "the store cannot be read now"
+        return listed(request, [view(call) for call in found.calls], headers)
 
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())
@@ -112,5 +117,7 @@ class Calls:
         return json_answer(view(call) | {"expected": None})
 
     async def _marks(self, request: web.Request) -> web.Response:
-        asked = single(request.query.items(), ("since", "limit"))
-        return json_answer(await told(self._history.marks(parse_filter(asked, self._now()))))
+        wanted = parse_filter(single(request.query.items(), MARKS), self._now())
+        found = await told(self._history.marks(wanted))
+        more = len(found) == wanted.limit
+        return listed(request, found, next_page(request, "before", found[-1].id) if more else None)

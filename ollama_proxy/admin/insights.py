@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.answers import json_answer, told
+from ollama_proxy.admin.answers import json_answer, listed, next_page, told
 from ollama_proxy.admin.findings import sentence
 from ollama_proxy.admin.query import ParameterError, parse_filter, single
 from ollama_proxy.admin.words import Words
 from ollama_proxy.records import FINDINGS, Filter, Finding
 
-PARAMETERS = ("since", "until", "client", "model", "limit", "kind")
+PARAMETERS = ("since", "until", "client", "model", "limit", "kind", "after")
 
 
 class Findings(Protocol):
@@ -50,8 +50,14 @@ class Insights:
             if kind not in FINDINGS:
                 raise ParameterError(f"kind={kind[:100]}: must be one of {', '.join(FINDINGS)}")
             wanted = msgspec.structs.replace(wanted, kind=kind)
+        if (after := said.get("after")) is not None:
+            if await told(self._history.finding(after)) is None:
+                raise ParameterError(f"after={after[:100]}: must be the id of a finding")
+            wanted = msgspec.structs.replace(wanted, after=after)
         found = await told(self._history.findings(wanted))
-        return json_answer([self._view(one) for one in found])
+        more = len(found) == wanted.limit
+        headers = next_page(request, "after", found[-1].id) if more else None
+        return listed(request, [self._view(one) for one in found], headers)
 
     async def _one(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())

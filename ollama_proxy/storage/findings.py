@@ -83,7 +83,14 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
     if wanted.model is not None:
         key = model_key(wanted.model)
         rows = [row for row in rows if row[2] is not None and model_key(row[2]) == key]
-    rows.sort(key=lambda row: (row[1] in WRONG, row[11] or 0.0, row[10] or 0, row[9]), reverse=True)
+    # The id last, so that the order is the same at the next page.
+    rows.sort(
+        key=lambda row: (row[1] in WRONG, row[11] or 0.0, row[10] or 0, row[9], row[0]),
+        reverse=True,
+    )
+    if wanted.after is not None:
+        ids = [row[0] for row in rows]
+        rows = rows[ids.index(wanted.after) + 1 :] if wanted.after in ids else []
     rows = rows[: wanted.limit]
     sent = {}
     if rows and wanted.since is not None:

@@ -78,12 +78,15 @@ class Stored:
     async def marks(self, wanted: Filter) -> list[Mark]:
         self.asked.append(wanted)
         await self._answer()
-        return self.changes[: wanted.limit]
+        changes = [one for one in self.changes if one.id < (wanted.before or "~")]
+        return changes[: wanted.limit]
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         self.asked.append(wanted)
         await self._answer()
-        return self.found[: wanted.limit]
+        ids = [one.id for one in self.found]
+        start = ids.index(wanted.after) + 1 if wanted.after else 0
+        return self.found[start : start + wanted.limit]
 
     async def finding(self, id: str) -> Finding | None:
         await self._answer()
@@ -211,11 +214,12 @@ async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
 
 
 async def got(client: Client, path: str, status: int = 200) -> Any:
-    """The JSON of an answer, which has the status and is never kept by a cache."""
+    """The JSON of an answer, which has the status and is never shown from a cache unasked."""
     async with client.get(path) as response:
         assert response.status == status, await response.text()
         assert response.headers["Content-Type"] == "application/json"
-        assert response.headers["Cache-Control"] == "no-store"
+        kept = "no-cache, private" if "ETag" in response.headers else "no-store"
+        assert response.headers["Cache-Control"] == kept
         return await response.json()
 
 
