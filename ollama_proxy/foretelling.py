@@ -64,6 +64,7 @@ class Foretelling:
             before=None if itself is None else itself.started,
             runs=RUNS if itself is None else FEW_RUNS,
             options=None if itself is None else itself.observation.asked,
+            silent=itself is not None and itself.observation.streamed is False,
         )
 
 

@@ -29,7 +29,7 @@ class Loop(NamedTuple):
 
 
 def loop(text: str) -> Loop | None:
-    """The loop that `text` ends in; some 10 us."""
+    """The loop that `text` ends in; some 10 us, or 20 for a long text that is one."""
     end = len(text)
     if end < SHORTEST:
         return None

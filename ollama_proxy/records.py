@@ -138,7 +138,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
     what comes later is another one. `count` of its calls are occurrences, of `of` that the client
-    sent the model within that span; without one, from its first occurrence to its last. `tokens`
+    sent the model within that span. `tokens`
     and `seconds` are what they cost together, `needed` is the most that one needed; None is not
     known. `calls`: their ids, the newest first, not all of them.
     """

@@ -76,6 +76,30 @@ async def test_what_a_running_call_has_taken_is_taken_off() -> None:
     assert world.told.of(first.record()) is None, "none of the past calls took that long"
 
 
+async def test_a_call_that_tells_nothing_before_its_end_may_be_writing() -> None:
+    world = World()
+    world.ran(10)
+    running = world.begin(streamed=False)
+    running.started -= 3.0
+    found = world.told.of(running.record())
+    assert found is not None
+    assert (found.first_token.p50, round(found.total.p50, 1)) == (0.0, 3.0)
+
+
+async def test_who_came_later_and_ended_does_not_begin_its_time_anew() -> None:
+    world = World()
+    world.ran(10)
+    world.judging._slots = lambda model: 4
+    running = world.begin()
+    running.started -= 0.75
+    later = world.begin(prefill=0.01, decode=0.01, input_tokens=9, output_tokens=2)
+    later.end(State.COMPLETED)
+    world.live.finish(later)
+    world.live.settle()
+    found = world.told.of(running.record())
+    assert found is not None and found.first_token.p50 < 0.3
+
+
 async def test_only_time_in_service_is_taken_off() -> None:
     world = World()
     world.ran(10)

@@ -100,6 +100,7 @@ export class Detail {
       if (this.id !== call.id) return;
       if (!fresh) {
         this.message(t("call.gone"), false);
+        show(this.body, false);
         return;
       }
       if (fresh !== call) this.show(fresh);

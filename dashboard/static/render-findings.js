@@ -27,6 +27,10 @@ export class FindingsView {
   async fetch() {
     try {
       this.found = await json(`api/insights?since=1d&limit=${ASKED}`);
+      // Where there are more, waits may be among those that did not come.
+      const full = this.found.length === ASKED;
+      const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : this.found;
+      this.waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
       this.unread = false;
     } catch {
       this.unread = true; // what is known stays
@@ -35,13 +39,15 @@ export class FindingsView {
 
   render() {
     show(document.getElementById("findings-unread"), this.unread);
+    if (this.unread) show(document.getElementById("findings-empty"), false);
     if (!this.found) return;
     const [first, rest] = [this.found.slice(0, MOST), this.found.slice(MOST)];
-    const waited = this.found.filter((one) => one.kind === "waited").slice(0, WAITS);
+    const { waited } = this;
     this.rows.show(first);
     this.rest.show(rest);
     this.waitRows.show(waited);
-    say(find("summary", this.more), n("findings.more", rest.length));
+    const many = this.found.length === ASKED;
+    say(find("summary", this.more), many ? t("findings.many", { n: number(rest.length) }) : n("findings.more", rest.length));
     show(this.list, first.length > 0);
     show(this.more, rest.length > 0);
     show(document.getElementById("findings-empty"), first.length === 0 && !this.unread);

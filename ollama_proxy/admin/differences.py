@@ -68,7 +68,11 @@ class WhatIsDifferent:
         page: Filter | None = wanted
         while page is not None and len(calls) < MAX_LIMIT:
             found = await told(self._history.search_all(page))
-            calls += (call for call in found.calls if call.state != State.RUNNING)
+            calls += (
+                msgspec.structs.replace(call, prompt=None, response=None, error=None)
+                for call in found.calls
+                if call.state != State.RUNNING
+            )
             page = following(page, found)
         return calls[:MAX_LIMIT]
 
@@ -128,8 +132,8 @@ def _times(times: float, w: Words) -> str:
 
 
 def _named(trait: str, w: Words) -> str:
-    kind, _, option = trait.partition(".")
-    if option:
+    kind, dot, option = trait.partition(".")
+    if dot:
         return w.t("difference.trait.option", name=visible(option))
     return w.t(f"difference.trait.{kind}")
 

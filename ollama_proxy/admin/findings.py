@@ -14,9 +14,11 @@ _STEP = 1024
 
 def sentence(found: Finding, words: Words) -> str:
     """What, who, how often, what it cost, and what to change."""
-    tokens = words.number(found.tokens or 0)
+    tokens = words.n("finding.cost.tokens", found.tokens or 0)
     lost = words.t("finding.prompt_cut.lost", tokens=tokens) if found.tokens else ""
     key = f"finding.{found.kind}"
+    if found.detail is not None and f"{key}.{found.detail}" in words.catalogue:
+        key += f".{found.detail}"
     if found.other is not None and found.other == found.client and f"{key}.own" in words.catalogue:
         key += ".own"
     said = words.t(

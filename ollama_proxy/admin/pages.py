@@ -72,6 +72,7 @@ class Seen:
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
     findings: list[Finding] | None  # of the last day, the worst first; None: cannot be read
+    waits: list[Finding]  # those among them that tell who waited for whom
     unread: bool  # the store could not be read
 
 
@@ -111,7 +112,7 @@ class Pages:
             # Without the error's own text, which may quote a prompt.
             log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
-        findings = await self._findings()
+        findings, waits = await self._findings()
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
         return Seen(
             time.time(),
@@ -122,16 +123,22 @@ class Pages:
             state.phases(),
             ended,
             findings,
+            waits,
             unread,
         )
 
-    async def _findings(self) -> list[Finding] | None:
+    async def _findings(self) -> tuple[list[Finding] | None, list[Finding]]:
         day = first_id(time.time() - FINDINGS_SECONDS)
         try:
-            return await self.state.findings(Filter(since=day, limit=FINDINGS))
+            found = await self.state.findings(Filter(since=day, limit=FINDINGS))
+            if len(found) < FINDINGS:
+                return found, found
+            # Waits may be among those that did not come.
+            waited = Filter(since=day, limit=WAITS, kind="waited")
+            return found, await self.state.findings(waited)
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             log.warning("findings could not be read: %s", where(error))
-            return None
+            return None, []
 
     def _values(self, w: Words, host: str, seen: Seen) -> dict[str, Any]:
         status, now = seen.status, seen.now
@@ -184,7 +191,8 @@ def _findings(w: Words, seen: Seen) -> dict[str, Any]:
         "findings": rows[:SHOWN],
         "more_findings": rows[SHOWN:],
         "findings_unread": seen.findings is None,
-        "waits": [wait_row(w, one) for one in found if one.kind == "waited"][:WAITS],
+        "many_findings": len(found) == FINDINGS,
+        "waits": [wait_row(w, one) for one in seen.waits if one.kind == "waited"][:WAITS],
     }
 
 

@@ -34,7 +34,7 @@ class PromptCheck:
 
     def __init__(self, history: History, render: Render) -> None:
         self._history, self._render = history, render
-        self._at_a_time = asyncio.Semaphore(1)
+        self._runs = asyncio.Lock()
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/api/requests/{id}/prompt_cut", self._answer)
@@ -51,7 +51,9 @@ class PromptCheck:
                 " answered, with the tokens of their prompt"
             )
         body = await self._sent(id)
-        async with self._at_a_time:
+        if self._runs.locked():
+            raise web.HTTPServiceUnavailable(text="another prompt is being checked: try again soon")
+        async with self._runs:
             try:
                 as_sent = await self._render(call.path, body)
                 whole = await self._render(call.path, {**body, "truncate": False})

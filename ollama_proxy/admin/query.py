@@ -102,7 +102,7 @@ def whole_number(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not _NUMBER(text):
-        raise ParameterError(f"{name}={text[:_SHOWN]}: must be a whole number, 0 or more")
+        raise ParameterError(f"{name}={text[:_SHOWN]}: must be a whole number from 0 to {NO_LIMIT}")
     return int(text)
 
 

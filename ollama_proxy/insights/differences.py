@@ -196,14 +196,23 @@ def _changed(calls: Sequence[Call], usual: Sequence[Call]) -> Iterator[Trait]:
     now, before = (
         Counter(trait for call in side for trait in _traits(call)) for side in (calls, usual)
     )
-    n, m = len(calls), len(usual)
     for trait in sorted(now.keys() | before.keys(), key=str):
+        n, m = _of_which_known(trait[0], calls), _of_which_known(trait[0], usual)
+        if min(n, m) < LEAST:
+            continue
         share, was = now[trait] / n, before[trait] / m
         both = (now[trait] + before[trait]) / (n + m)
         spread = sqrt(both * (1 - both) * (1 / n + 1 / m))
         if abs(share - was) >= SHARE and spread and abs(share - was) / spread >= CLEARLY:
             name, value = trait
             yield Trait(name, msgspec.json.decode(value), was, share)
+
+
+def _of_which_known(trait: str, calls: Sequence[Call]) -> int:
+    """Of how many calls it is known; an option that was not given is known not to be."""
+    if trait in ("streamed", "prefill_cached"):
+        return sum(getattr(call, trait) is not None for call in calls)
+    return len(calls)
 
 
 def _traits(call: Call) -> Iterator[tuple[str, bytes]]:

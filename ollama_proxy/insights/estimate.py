@@ -99,11 +99,13 @@ class Estimator:
         loaded: bool,
         context: int | None = None,
         spent: float = 0.0,
+        silent: bool = False,
         runs: int = RUNS,
     ) -> Estimate | None:
         """For a prompt of `size` bytes and at most `most` tokens of answer; None of either: as the
         client's calls are. No more of a prompt is read than the `context` holds. `spent`: seconds
-        for which the call itself has been in service. None where too few of the model's calls were
+        for which the call itself has been in service, without a first token so far; `silent`: it
+        sends none before its end. None where too few of the model's calls were
         seen, or where they hardly ever took as long as this one has."""
         past = list(self._past.get(model, ()))
         if len(past) < LEAST:
@@ -119,11 +121,11 @@ class Estimator:
             wait, load = heapq.heappop(free), draw.one(loads)
             prefill, decode = draw.own(client, size, most, context)
             first = wait + load + prefill - spent
-            if spent and first <= 0:
+            if spent and (first + decode if silent else first) <= 0:
                 continue  # it has taken longer than that already
             waits.append(wait)
             loadings.append(load)
-            firsts.append(first)
+            firsts.append(max(0.0, first))
             totals.append(first + decode)
         if len(totals) < LEAST_LEFT * times:
             return None
@@ -169,7 +171,7 @@ class _Draw:
         past = self._random.choice(self.of(client))
         times = 1.0 if size is None else size / past.bytes
         if context is not None:
-            times = min(times, max(1.0, context / past.tokens))
+            times = min(times, context / past.tokens)
         prefill = past.prefill * times
         if most is None or past.output <= most:
             return prefill, past.decode

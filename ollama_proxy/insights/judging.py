@@ -155,6 +155,7 @@ class Judging:
         before: float | None = None,
         runs: int = RUNS,
         options: dict[str, Any] | None = None,
+        silent: bool = False,
     ) -> Estimate | None:
         """What a call would take that is sent now; of one that came at the moment `before`, what it
         still takes. See `Estimator`."""
@@ -176,7 +177,8 @@ class Judging:
             context=self._contexts.of(key, asked_context(options)),
             spent=0.0
             if before is None or len(ahead) >= slots
-            else self._serving.spent(key, before),
+            else self._serving.spent(key, before, slots),
+            silent=silent,
             runs=runs,
         )
 

@@ -80,10 +80,12 @@ class Serving:
         before = self._waits.previous_end(model, exchange.first_byte or ended)
         return Span(max(exchange.started, before or exchange.started), ended)
 
-    def spent(self, model: str, since: float) -> float:
-        """Seconds for which a call that came then has been in service, if no other one is ahead."""
+    def spent(self, model: str, since: float, slots: int) -> float:
+        """Seconds for which a call that came then has been in service, if it has a slot."""
         now = self._clock()
-        return now - max(since, self._waits.previous_end(model, now) or since)
+        # Where there are several slots, who came later may have ended beside it.
+        before = self._waits.previous_end(model, now, None if slots == 1 else since)
+        return now - max(since, before or since)
 
     def ended(
         self, model: str, call: Call, exchange: Exchange, served: Span | None, hidden: Span | None
@@ -95,7 +97,7 @@ class Serving:
                 call.id,
                 call.client,
                 served=_with_load(call, exchange, served, hidden),
-                read=_read(call, served),
+                read=_read(call, exchange, served),
                 waited=[Span(served.begun - call.queue, served.begun)] if call.queue else (),
                 for_load=() if hidden is None else [hidden],
             )
@@ -117,7 +119,7 @@ class Serving:
                 self._share_at = now + BREATH
             for wait in found:
                 waiter = self._waiting.get(wait.call)
-                if waiter is not None and (wait.blamed or wait.busy):
+                if waiter is not None and (wait.blamed or wait.busy or wait.reload):
                     self._note(_shares(waiter, wait))
 
     def _oldest(self) -> dict[str, float]:
@@ -129,10 +131,13 @@ class Serving:
         return oldest
 
 
-def _read(call: Call, served: Span) -> Span:
-    """While its prompt was read; where Ollama did not say, all the while."""
-    known = call.prefill is not None and call.decode is not None
-    return Span(served.begun, served.ended - (call.decode or 0.0)) if known else served
+def _read(call: Call, exchange: Exchange, served: Span) -> Span:
+    """While its prompt was read; where Ollama did not say, up to its first token."""
+    if call.prefill is not None and call.decode is not None:
+        return Span(served.begun, served.ended - call.decode)
+    first = exchange.first_token
+    known = first is not None and served.begun <= first <= served.ended
+    return Span(served.begun, first) if known and first is not None else served
 
 
 def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:
@@ -146,8 +151,12 @@ def _shares(waiter: Noted, wait: Wait) -> Noted:
     least = SHOWN_SHARE * wait.seconds
     busy = wait.busy if sum(wait.busy.values()) >= SHORTEST_BUSY else {}
     found = [
-        Occurrence(kind=kind, other=other, seconds=seconds)
-        for kind, shares in (("waited", wait.blamed), ("runner_busy", busy))
+        Occurrence(kind=kind, other=other, detail=detail, seconds=seconds)
+        for kind, detail, shares in (
+            ("waited", None, wait.blamed),
+            ("waited", "reload", wait.reload),
+            ("runner_busy", None, busy),
+        )
         for other, seconds in shares.items()
         if seconds >= least
     ]

@@ -43,12 +43,14 @@ Shares = dict[str | None, float]
 
 class Wait(NamedTuple):
     """Who waited, and how long: `blamed` for those in service while all slots were taken, `busy`
-    for those whose prompt was being read while one was free."""
+    while one was free, for those whose prompt was being read, or else those in service; `reload`
+    for those in service until the model could be loaded anew."""
 
     call: str
     seconds: float
     blamed: Shares
     busy: Shares
+    reload: Shares
 
 
 class _Served(NamedTuple):
@@ -103,9 +105,14 @@ class Waits:
         last = max((end for end in ends if load.begun < end <= load.ended), default=None)
         return None if last is None else Span(load.begun, last)
 
-    def previous_end(self, model: str, before: float) -> float | None:
-        """When the model last ended a call before that moment: from then on another was served."""
-        ends = [one.span.ended for one in self._served.get(model, ()) if one.span.ended <= before]
+    def previous_end(self, model: str, before: float, begun: float | None = None) -> float | None:
+        """When the model last ended a call before that moment: from then on another was served.
+        `begun`: of calls that were in service by then."""
+        ends = [
+            one.span.ended
+            for one in self._served.get(model, ())
+            if one.span.ended <= before and (begun is None or one.span.begun <= begun)
+        ]
         return max(ends, default=None)
 
     def shared_out(
@@ -126,16 +133,20 @@ class Waits:
                 self._open.append((model, call, long, loads))
                 continue
             others = [one for one in self._served[model] if one.call != call]
-            wait = Wait(call, sum(span.seconds for span in spans), {}, {})
-            for some, needed in ((loads, 0), (long, slots(model))):
-                for span in some:
-                    _share_out(span, others, needed, wait)
+            wait = Wait(call, sum(span.seconds for span in spans), {}, {}, {})
+            for span in loads:
+                _share_out(span, others, 0, wait.reload, {})
+            for span in long:
+                _share_out(span, others, slots(model), wait.blamed, wait.busy)
             found.append(wait)
         return found
 
 
-def _share_out(wait: Span, served: Iterable[_Served], slots: int, into: Wait) -> None:
-    """The seconds of a wait by who was in service in each; where nobody was, nobody's."""
+def _share_out(
+    wait: Span, served: Iterable[_Served], slots: int, blamed: Shares, idle: Shares
+) -> None:
+    """The seconds of a wait by who was in service in each; where nobody was, nobody's. `idle`:
+    those in which a slot was free."""
     beside = [
         (_within(wait, one.span), _within(wait, one.read), one.client)
         for one in served
@@ -164,7 +175,7 @@ def _share_out(wait: Span, served: Iterable[_Served], slots: int, into: Wait) ->
     for span, read, client in beside:
         since, until = given[span.begun], given[span.ended]
         busy = until[2] - since[2] + given[read.ended][1] - given[read.begun][1]
-        for shares, seconds in ((into.blamed, until[0] - since[0]), (into.busy, busy)):
+        for shares, seconds in ((blamed, until[0] - since[0]), (idle, busy)):
             if seconds > 0:
                 shares[client] = shares.get(client, 0.0) + seconds
 

@@ -22,16 +22,20 @@ from ollama_proxy.exchange import Call, Reason, State
 
 REMEMBERED = 5000
 """Requests, the latest, that are known again."""
+REPEATS = 31
+"""Tokens: so often must one come again before Ollama breaks an answer off."""
 EMBEDS = ("/api/embed", "/api/embeddings", "/v1/embeddings")
 
 
 class Waste(msgspec.Struct, frozen=True):
-    """None is not known."""
+    """None is not known. `detail` of one that is unfinished: `repeats`, if it is long enough for
+    Ollama to have broken it off."""
 
     kind: str
     tokens: int | None = None
     seconds: float | None = None
     estimated: bool = False
+    detail: str | None = None
 
 
 class Wastes:
@@ -55,29 +59,38 @@ class Wastes:
             if in_service is None:
                 return None  # it still waited: nothing was done for it
             return Waste("left", call.output_tokens or call.output_chunks, in_service)
-        if call.state == State.COMPLETED and (again := self._again(call, model, mark)) is not None:
-            return again
+        spoilt = looped is not None or _thought_only(call)
+        if call.state == State.COMPLETED:
+            again = self._again(call, model, mark, spoilt)
+            if again is not None:
+                return again
         if looped is not None:
             return _looped(call, looped)
         if call.reason == Reason.INCOMPLETE:
-            return Waste("unfinished", call.output_tokens or call.output_chunks, in_service)
+            tokens = call.output_tokens or call.output_chunks
+            detail = "repeats" if (tokens or 0) >= REPEATS else None
+            return Waste("unfinished", tokens, in_service, detail=detail)
         if call.state == State.COMPLETED and _thought_only(call):
             return Waste("thought_only", call.output_tokens, _worked(call))
         return None
 
-    def _again(self, call: Call, model: str, mark: int | None) -> Waste | None:
-        """Where this request was answered before, all of it was for nothing."""
+    def _again(self, call: Call, model: str, mark: int | None, spoilt: bool) -> Waste | None:
+        """Where this request was answered before, all of it was for nothing. `spoilt`: this answer
+        is none to keep."""
         embeds = call.path.endswith(EMBEDS)
         # What only loads a model, or keeps it loaded, has no prompt.
         counts = mark is not None and (embeds or bool(call.input_tokens))
-        if counts and self._seen((model, call.client, call.path, mark or 0)):
+        request = model, call.client, call.path, mark or 0
+        if counts and self._seen(request, spoilt):
             kind = "embedded_again" if embeds else "repeated"
             return Waste(kind, call.output_tokens, _worked(call))
         return None
 
-    def _seen(self, request: tuple[str, str | None, str, int]) -> bool:
+    def _seen(self, request: tuple[str, str | None, str, int], spoilt: bool) -> bool:
         """Whether this request was answered before; it is from now on."""
         seen = request in self._answered
+        if spoilt and not seen:
+            return False
         self._answered[request] = None
         self._answered.move_to_end(request)
         if len(self._answered) > REMEMBERED:

@@ -20,6 +20,7 @@ from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
     Turn,
+    bounded,
     images,
     keep_images,
     keep_turns,
@@ -61,6 +62,7 @@ class EventObserver(TextObserver):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
+        sure = bounded(request) and sure
         self.observation.model = name(request.model) or self.observation.model
         self.observation.options = asked_v1(request, sure, self.privacy)
         self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)

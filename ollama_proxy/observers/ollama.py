@@ -20,6 +20,7 @@ from ollama_proxy.observers.requests import (
     REQUEST,
     Request,
     Turn,
+    bounded,
     first_text,
     keep_images,
     keep_prompt,
@@ -142,6 +143,7 @@ class AnswerObserver(TextObserver):
 
     def _request(self, body: bytes, whole: bool) -> None:
         request, sure = self._read_request(REQUEST, body, whole)
+        sure = bounded(request) and sure
         keep_request(request, self.observation, self.privacy)
         self._keep_streamed(request.stream, absent=sure and request.stream is msgspec.UNSET)
         keep_images(native_images(request), sure, self.observation)

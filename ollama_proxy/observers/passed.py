@@ -11,8 +11,8 @@ from collections import deque
 from ollama_proxy.observers.budget import Budget
 
 MOST = 64 * 1024
-MOST_TEXT = 16_000
-"""Characters."""
+MOST_TEXT, JOINED = 8000, 64
+"""Characters of a text that is kept, and pieces that are joined to it at once: some 2 us."""
 BLOCK = 41
 """Bytes that Python takes for a block, beside its own."""
 ALL = Budget(16 * 1024 * 1024)
@@ -43,44 +43,40 @@ class Passed:
             first = block.find(self._separator, len(block) - MOST)
             block = b"" if first < 0 else block[first + len(self._separator) :]
         self._blocks.append(block)
-        self._resize(len(block) + BLOCK)
+        self._resize(len(block), 1)
         while len(self._blocks) > 1 and (
-            self._size - len(self._blocks[0]) - BLOCK >= MOST
-            or self._budget.held > self._budget.limit
+            self._size - len(self._blocks[0]) >= MOST or self._budget.held > self._budget.limit
         ):
-            self._resize(-len(self._blocks.popleft()) - BLOCK)
+            self._resize(-len(self._blocks.popleft()), -1)
 
     def block(self) -> bytes:
         """All of it: less than `MOST` bytes and a block."""
         return b"".join(self._blocks)
 
     def clear(self) -> None:
+        self._resize(-self._size, -len(self._blocks))
         self._blocks.clear()
-        self._resize(-self._size)
 
-    def _resize(self, by: int) -> None:
-        self._size += by
-        self._budget.held += by
+    def _resize(self, size: int, blocks: int) -> None:
+        self._size += size
+        self._budget.held += size + blocks * BLOCK
 
 
 class Recent:
-    """The end of a text that comes in pieces: its last `MOST_TEXT` characters, or a few more."""
+    """The end of a text that comes in pieces: its last `MOST_TEXT` characters, and a few pieces."""
 
-    __slots__ = ("_pieces", "_size")
+    __slots__ = ("_new", "_text")
 
     def __init__(self, text: str = "") -> None:
-        self._pieces = [text]
-        self._size = len(text)
+        self._text, self._new = text, [""]
 
     def add(self, text: str) -> None:
-        self._pieces.append(text)
-        self._size += len(text)
-        if self._size > 2 * MOST_TEXT or len(self._pieces) > MOST_TEXT:
-            self._pieces = [self.text()]
-            self._size = len(self._pieces[0])
+        self._new.append(text)
+        if len(self._new) > JOINED:
+            self._text, self._new = self.text(), [""]
 
     def text(self) -> str:
-        return "".join(self._pieces)[-MOST_TEXT:]
+        return (self._text + "".join(self._new))[-MOST_TEXT:]
 
     def clear(self) -> None:
-        self._pieces, self._size = [], 0
+        self._text, self._new = "", [""]

@@ -20,6 +20,8 @@ from ollama_proxy.sketch import Sketch, sketch
 Turn = tuple[str, str | None]
 """Who speaks, and what: None where it is no text at all."""
 
+MOST = 2000
+"""Messages of a request, parts of one, and images, that are looked at: some us each."""
 _ROLES = {"function_call": "assistant", "function_call_output": "tool"}
 
 
@@ -68,6 +70,22 @@ class Request(msgspec.Struct):
 
 
 REQUEST = Form(Request)
+
+
+def bounded(request: Request) -> bool:
+    """Leave no more than the latest `MOST` of each list to be looked at; whether that is all."""
+    long = False
+    for name in ("messages", "input", "images"):
+        value = getattr(request, name)
+        if isinstance(value, list) and len(value) > MOST:
+            long = True
+            setattr(request, name, value[-MOST:])
+    for message in (*_dicts(request.messages), *_dicts(request.input)):
+        for name in ("content", "output", "images"):
+            value = message.get(name)
+            if isinstance(value, list) and len(value) > MOST:
+                long, message[name] = True, value[-MOST:]
+    return not long
 
 
 def keep_prompt(prompt: object, observation: Observation, privacy: Privacy) -> None:

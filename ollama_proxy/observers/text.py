@@ -28,7 +28,7 @@ TOOL_NAMES = 16
 TOOL_NAME_LIMIT = 64
 LISTENED = 1000
 """Pieces of a stream after which it is listened to whether it has fallen into a loop."""
-_LAST, _ONE_BY_ONE = 6, 256
+_LAST, _ONE_BY_ONE = 6, 1000
 """Of the lines passed over: those at the end that may say other things than text; and where others
 do, too, how many are read at the most, some 3 us each."""
 _STOPPED = ("stop", "end_turn", "stop_sequence", "tool_calls", "tool_use")
@@ -98,7 +98,8 @@ class TextObserver(LineObserver):
     def _listen(self) -> None:
         """Look whether what was said and thought lately goes round in a loop."""
         passed = self._heard(self._passed.block()) if self._passed else []
-        found = loop(self._recent.text() + "".join(passed))
+        recent, last = self._recent.text(), "".join(passed)
+        found = loop(recent + last)
         seen = self.observation
         if found is None:
             self._loop_from = seen.looped = None
@@ -107,7 +108,8 @@ class TextObserver(LineObserver):
         if not self.pieces:  # an answer in one object
             seen.looped = min(1.0, again / self._characters) if self._characters else None
             return
-        if self._loop_from is None:
+        if self._loop_from is None or found.repeated < len(last or recent) - found.unit:
+            # It began in what was heard last: one that was heard before may have been another.
             # A strange stream may say more than it has pieces.
             self._loop_from = max(0.0, self.pieces - self._pieces_of(again, passed))
         seen.looped = max(0.0, 1 - self._loop_from / self.pieces)

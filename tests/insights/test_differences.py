@@ -158,14 +158,17 @@ def test_a_share_that_hardly_changed_is_not_told(share: float, told_of: bool) ->
 
 def test_what_is_not_known_and_what_is_too_long_are_no_traits() -> None:
     many = {f"option{number:03}": number for number in range(100)}
-    now = calls(40, 45, streamed=None, options=many)
+    some = calls(30, 44, streamed=False, prefill_cached=True, options=many)
+    now = [*some, *calls(100, 45, streamed=None, options=many)]
     before = calls(40, 46, streamed=True, options={"stop": ["x" * 300]})
-    names = [one.name for one in differences(now, before).traits]
+    traits = differences(now, before).traits
+    names = [one.name for one in traits]
     assert "options.stop" not in names and "options.option099" not in names
     assert "options.option000" in names
-    assert [one.value for one in differences(now, before).traits if one.name == "streamed"] == [
-        True
-    ]
+    # Shares are of those calls of which it is known; and before it was not known of one.
+    streamed = {(one.value, one.usual, one.now) for one in traits if one.name == "streamed"}
+    assert streamed == {(True, 1, 0), (False, 0, 1)}
+    assert "prefill_cached" not in names
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -178,6 +178,19 @@ def test_slots_are_those_of_all_its_names() -> None:
     assert judging._slots_of(judging._key("copy")) == 4
 
 
+def test_a_wait_for_a_reload_is_told_apart() -> None:
+    noted: list[Noted] = []
+    clock = [100.0]
+    judging = Judging(note=noted.append, clock=lambda: clock[0])
+    judged(judging, client="beta.py", ended=10.0, duration=10.0, prefill=1.0, decode=9.0)
+    # It came at 4, waited till 10, and then the model was loaded anew.
+    judged(judging, client="gamma.py", ended=13.0, duration=9.0, load=7.0, prefill=1.0, decode=1.0)
+    clock[0] = 200.0
+    judging.looked([], 200.0)
+    [told] = [one for noted_ in noted for one in noted_.occurrences]
+    assert (told.kind, told.other, told.detail) == ("waited", "beta.py", "reload")
+
+
 def test_where_a_model_lies_may_be_unknown() -> None:
     judging = Judging(clock=lambda: 1.0)
     judging.looked([ModelInfo(name="m:latest", loaded=True, size_loaded=9)], 1.0)
@@ -283,6 +296,7 @@ def test_who_left_while_its_prompt_was_read_wasted_that_time() -> None:
         "tokens": None,
         "seconds": 4.0,
         "estimated": False,
+        "detail": None,
     }
     # An older one has the model still: this one only waited.
     running.append(Running("m:latest", None, 5.0))

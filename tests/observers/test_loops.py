@@ -8,7 +8,7 @@ from ollama_proxy.exchange import Observation
 from ollama_proxy.observers import ROUTES, Privacy
 from ollama_proxy.observers.budget import Budget
 from ollama_proxy.observers.passed import ALL as HELD
-from ollama_proxy.observers.passed import BLOCK, MOST, MOST_TEXT, Passed, Recent
+from ollama_proxy.observers.passed import JOINED, MOST, MOST_TEXT, Passed, Recent
 from ollama_proxy.simulator.script import Piece
 from tests.observers.spoken import ALL, asked, say, think, units, whole
 
@@ -70,9 +70,16 @@ def test_a_long_loop_is_told_in_full(mode: str) -> None:
 
 
 def test_a_long_loop_in_one_object_is_told_in_full() -> None:
-    text = "".join([*PROSE[:100], *UNIT * 300])
+    text = "".join([*PROSE[:100], *UNIT * 200])
     seen = whole("/api/chat", text=text, reason="length").facts()
-    assert seen.looped == pytest.approx(len("".join(UNIT)) * 299 / len(text), abs=0.02)
+    assert seen.looped == pytest.approx(len("".join(UNIT)) * 199 / len(text), abs=0.02)
+
+
+def test_of_two_loops_the_last_one_counts() -> None:
+    other = ["but ", "then ", "again ", "who ", "can ", "tell. "]
+    texts = say(*PROSE * 2, *UNIT * 50, *PROSE * 3, *other * 50)
+    seen = heard("/api/chat", texts, "length", Privacy.build("truncate"))
+    assert seen.looped == pytest.approx(300 / 2150, abs=0.05)
 
 
 @pytest.mark.parametrize(("lines", "told"), [(100, True), (5000, False)])
@@ -112,7 +119,7 @@ class TestWhatIsKeptForIt:
         for number in range(1000):
             passed.add(b"%04d " % number + b"x" * 994 + b"\n")
         block = passed.block()
-        assert MOST - 100 * BLOCK <= len(block) < MOST + 1000
+        assert MOST <= len(block) < MOST + 1000
         assert block.endswith(b"0999 " + b"x" * 994 + b"\n") and block[4:5] == b" "
 
     def test_of_a_long_block_only_whole_lines(self) -> None:
@@ -138,7 +145,7 @@ class TestWhatIsKeptForIt:
         recent = Recent()
         for number in range(40_000):
             recent.add(str(number % 10))
-            assert sum(map(len, recent._pieces)) <= 2 * MOST_TEXT + 1
+            assert len(recent._text) <= MOST_TEXT and len(recent._new) <= JOINED + 1
         assert recent.text() == "0123456789" * (MOST_TEXT // 10)
 
     def test_what_was_kept_is_given_back_at_the_end(self) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ollama_proxy.exchange import Observation
-from ollama_proxy.observers import REQUEST_LIMIT, Privacy
+from ollama_proxy.observers import REQUEST_LIMIT, ROUTES, Privacy
 from ollama_proxy.observers.options import OPTIONS_LIMIT
 from tests.observers.watching import Call
 
@@ -279,3 +279,19 @@ class TestModelRoutes:
     ) -> None:
         assert asked(body, path, whole=whole).not_understood == misread
         assert asked(b"", path).not_understood == 0
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("where", ["messages", "parts"])
+def test_of_endless_lists_the_latest_is_looked_at_and_not_all_is_told(
+    path: str, where: str
+) -> None:
+    """A body of 80,000 empty messages held all calls for a fifth of a second."""
+    empty: list[Any] = [{}] * 50_000
+    last = {"role": "user", "content": "at last"}
+    messages = [*empty, last] if where == "messages" else [{"role": "user", "content": empty}, last]
+    observer = ROUTES["POST", path](Observation(), Privacy.build("truncate"))
+    observer.request(json.dumps({"model": "m", "messages": messages}).encode(), True)
+    seen = observer.observation
+    assert (seen.prompt, seen.images) == ("at last", None)
+    assert seen.sketch is not None and not seen.sketch.plain

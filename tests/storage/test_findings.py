@@ -95,7 +95,9 @@ def test_within_a_span_all_calls_of_the_client_are_those_it_sent_in_it(store: Sq
     store.write([*others, cut(NOON + 25), begun(NOON + 30, client="b.py")])
     [alone] = store.findings(Filter())
     [within] = store.findings(Filter(since=first_id(NOON + 15)))
-    assert (alone.count, alone.of) == (1, 1)
+    assert (alone.count, alone.of) == (1, 7)
+    one = store.finding(alone.id)
+    assert one is not None and one.of == 7
     assert (within.count, within.of) == (1, 5)
 
 

@@ -130,9 +130,10 @@ tokens: The same in tokens.
 """,
     "Waste": """
 kind: One of left, repeated, embedded_again, thought_only, looped, unfinished.
-tokens: Tokens that were for nothing.
+tokens: Tokens that were for nothing; of a loop at least so many.
 seconds: Seconds that were for nothing.
 estimated: Whether these are estimates.
+detail: Of an unfinished answer: repeats, if it is long enough for Ollama to have broken it off.
 """,
     "Slow": """
 usual: Seconds that such calls take, the median.
