@@ -24,12 +24,16 @@ from aiohttp import web
 
 from ollama_proxy import __version__
 from ollama_proxy.admin.api import Api, Facts
+from ollama_proxy.admin.attempts import Attempts
 from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
+from ollama_proxy.admin.gate import Gate
 from ollama_proxy.admin.insights import Insights
+from ollama_proxy.admin.login import Login
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
+from ollama_proxy.admin.sessions import Sessions
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config
@@ -303,7 +307,7 @@ class App:
                 version=__version__,
             ),
         )
-        pages = Pages(api)
+        pages = Pages(api, guarded=config.admin.token is not None)
         parts: list[Part] = [
             api,
             pages,
@@ -312,13 +316,26 @@ class App:
             Estimates(self._foretelling.now, self._predictions.view),
             PromptCheck(api.history, self._rendered),
         ]
-        mounted = mounted_at(config.admin_path, admin_app(parts))
-        behind = await self._runner(mounted)
+        at = self._doors(parts, pages)
+        behind = await self._runner(mounted_at(config.admin_path, at(config.admin_path)))
         if listener is not None:
-            runner = await self._runner(admin_app(parts))
+            runner = await self._runner(at(""))
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
+
+    def _doors(self, parts: list[Part], pages: Pages) -> Callable[[str], web.Application]:
+        """What makes the admin that is reached by a path, with a login where there is a token."""
+        if self.config.admin.token is None:
+            return lambda path: admin_app(parts)
+        sessions = Sessions(self.config.admin.token)
+        attempts = Attempts(time.monotonic)
+
+        def guarded(path: str) -> web.Application:
+            gate = Gate(sessions, attempts, path, time.time)
+            return admin_app([*parts, Login(gate, pages)], gate.asked)
+
+        return guarded
 
     async def _rendered(self, path: str, body: dict[str, Any]) -> str:
         """Raises RenderingError."""

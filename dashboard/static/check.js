@@ -1,6 +1,6 @@
 // Asks whether a call's prompt was cut, where the call was kept whole: Ollama writes the prompt out anew.
 
-import { fill, show } from "./dom.js";
+import { fill, json, show } from "./dom.js";
 import { visible } from "./format.js";
 import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
@@ -28,9 +28,7 @@ export function offerCheck(sheet, call, kept) {
 async function ask(id) {
   const path = `api/requests/${encodeURIComponent(id)}/prompt_cut`;
   try {
-    const response = await fetch(path, { method: "POST", headers: { Accept: "application/json" } });
-    const body = await response.json();
-    if (!response.ok) throw new Error(body.error ?? String(response.status));
+    const body = await json(path, "POST");
     const { prompt_cut: told } = insightsOf({ insights: { prompt_cut: body } });
     return { told: true, text: t("call.check.told", { told }) };
   } catch (error) {

@@ -64,9 +64,11 @@ export function mark(element, kind) {
 }
 
 /** Fetches JSON; an answer other than 2xx rejects with its status and its reason. */
-export async function json(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
+export async function json(path, method = "GET") {
+  const response = await fetch(path, { method, headers: { Accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
+  // The session has ended: the page itself, asked for again, leads to the login.
+  if (response.status === 401) location.reload();
   if (!response.ok) {
     throw Object.assign(new Error(body.error ?? String(response.status)), { status: response.status });
   }

@@ -16,15 +16,16 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jinja2
 from aiohttp import web
 
+from ollama_proxy.admin.choices import choosing, language, theme
 from ollama_proxy.admin.findings import finding_row, wait_row
+from ollama_proxy.admin.gate import without_token
 from ollama_proxy.admin.rows import (
     PRODUCT,
-    YEAR,
     call_row,
     facts,
     model_kind,
@@ -51,7 +52,6 @@ DASHBOARD = _PACKAGE / "dashboard"
 if not DASHBOARD.is_dir():
     DASHBOARD = _PACKAGE.parent / "dashboard"
 
-THEMES = ("system", "light", "dark")
 FINDINGS_SECONDS = 86400.0
 FINDINGS, WAITS = 5, 10
 ROWS = 50  # recent calls in the first page; the live page keeps 200
@@ -110,26 +110,23 @@ def address(listen: str | None, host: str) -> str:
     return f"{bound}:{port}"
 
 
-def preferred(accept: str) -> str:
-    """The first of our languages in an Accept-Language header, by weight; English if none."""
-    wanted: list[tuple[float, str]] = []
-    for part in accept.split(",")[:20]:
-        tag, _, weight = part.strip().partition(";q=")
-        try:
-            wanted.append((float(weight or 1), tag[:2].lower()))
-        except ValueError:
-            continue
-    for worth, tag in sorted(wanted, key=lambda pair: -pair[0]):
-        if tag in LANGUAGES and worth > 0:
-            return tag
-    return LANGUAGES[0]
+class Chosen(NamedTuple):
+    """What a reader's page is written with."""
+
+    words: Words
+    theme: str
 
 
 class Pages:
-    """The page and its files, under whatever prefix the application is mounted."""
+    """The page and its files, under whatever prefix the application is mounted.
 
-    def __init__(self, state: PageState, dashboard: Path = DASHBOARD) -> None:
-        self.state = state
+    `guarded`: who sees them has logged in, and may leave.
+    """
+
+    def __init__(
+        self, state: PageState, dashboard: Path = DASHBOARD, *, guarded: bool = False
+    ) -> None:
+        self.state, self.guarded = state, guarded
         self.words = {
             language: Words(
                 language, json.loads((dashboard / "i18n" / f"{language}.json").read_text("utf-8"))
@@ -146,14 +143,13 @@ class Pages:
             digest.update(f"{file}\0{len(content)}\0".encode() + content)
         self.version = digest.hexdigest()[:12]
         self.packed = {file: gzip.compress(content) for file, content in self.files.items()}
-        environment = jinja2.Environment(
+        self.templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(dashboard / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.template = environment.get_template("overview.html")
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.page)
@@ -161,21 +157,29 @@ class Pages:
         app.router.add_get("/static/{version}/{file}", self.static)
 
     async def page(self, request: web.Request) -> web.Response:
-        for key, allowed in (("language", LANGUAGES), ("theme", THEMES)):
-            if request.query.get(key) in allowed:
-                return _choose(request, key, request.query[key])
-        language = request.cookies.get("ollama_proxy_language", "")
-        if language not in LANGUAGES:
-            language = preferred(request.headers.get("Accept-Language", ""))
-        theme = request.cookies.get("ollama_proxy_theme", "")
-        html = await self.render(language, theme if theme in THEMES else THEMES[0], request.host)
+        if (answer := choosing(request)) is not None:
+            return answer
+        html = await self.render(self.chosen(request), request.host)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
         return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
 
-    async def render(self, language: str, theme: str, host: str) -> str:
+    def chosen(self, request: web.Request) -> Chosen:
+        return Chosen(self.words[language(request)], theme(request))
+
+    async def render(self, chosen: Chosen, host: str) -> str:
         seen = await self._read()
         # In a thread, so that calls pass while a page of 20 ms is made.
-        return await asyncio.to_thread(self._html, self.words[language], theme, host, seen)
+        return await asyncio.to_thread(self._overview, chosen, host, seen)
+
+    def html(self, template: str, chosen: Chosen, **values: Any) -> str:
+        """A page from its template, with what each page needs."""
+        return self.templates.get_template(template).render(
+            w=chosen.words,
+            theme=chosen.theme,
+            version=self.version,
+            product=PRODUCT,
+            **values,
+        )
 
     async def _read(self) -> Seen:
         state, unread = self.state, False
@@ -217,14 +221,14 @@ class Pages:
             return [], []
         return found, waited
 
-    def _html(self, w: Words, theme: str, host: str, seen: Seen) -> str:
+    def _overview(self, chosen: Chosen, host: str, seen: Seen) -> str:
+        w = chosen.words
         rows = {model["name"]: model_row(w, model, seen.now) for model in seen.models}
-        return self.template.render(
-            w=w,
-            theme=theme,
-            version=self.version,
+        return self.html(
+            "overview.html",
+            chosen,
             files=[file for file in self.files if file.endswith(".js")],
-            product=PRODUCT,
+            guarded=self.guarded,
             address=address(seen.status["listen"], host),
             zone=time.strftime("%Z"),
             data=_data(w, seen),
@@ -237,9 +241,11 @@ class Pages:
             unread=seen.unread,
         )
 
+    @without_token
     async def favicon(self, request: web.Request) -> web.Response:
         return self._file(request, "icon-ok.svg", "no-cache")
 
+    @without_token
     async def static(self, request: web.Request) -> web.Response:
         file = request.match_info["file"]
         if request.match_info["version"] != self.version or file not in self.files:
@@ -259,18 +265,6 @@ class Pages:
             packed = headers | {"Content-Encoding": "gzip"}
             return web.Response(body=self.packed[file], headers=packed)
         return web.Response(body=self.files[file], headers=headers)
-
-
-def _choose(request: web.Request, key: str, value: str) -> web.Response:
-    """Keep a choice of language or theme in a cookie and come back to the page.
-
-    The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
-    """
-    rest = request.rel_url.without_query_params(key).raw_query_string
-    headers = POLICY | {"Location": f"./?{rest}" if rest else "./"}
-    answer = web.Response(status=303, headers=headers)
-    answer.headers["Set-Cookie"] = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
-    return answer
 
 
 def _top(w: Words, seen: Seen) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from ollama_proxy.admin.security import secure
 from ollama_proxy.logs import where
@@ -40,10 +41,10 @@ class Part(Protocol):
     def add_routes(self, app: web.Application) -> None: ...
 
 
-def admin_app(parts: Iterable[Part]) -> web.Application:
-    """All parts behind the same checks."""
+def admin_app(parts: Iterable[Part], asked: Middleware | None = None) -> web.Application:
+    """All parts behind the same checks; `asked` is what asks for a token."""
     app = web.Application()
-    secure(app)
+    secure(app, asked)
     for part in parts:
         part.add_routes(app)
     return app

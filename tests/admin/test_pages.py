@@ -14,7 +14,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
-from ollama_proxy.admin.pages import DASHBOARD, POLICY, Pages, address, preferred
+from ollama_proxy.admin.choices import preferred
+from ollama_proxy.admin.pages import DASHBOARD, POLICY, Pages, address
 from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
