@@ -32,7 +32,8 @@ from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.reference import Reference
 from ollama_proxy.admin.series import Series
-from ollama_proxy.admin.serving import Part, admin_app, mounted_at, runner_for
+from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
+from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
@@ -318,8 +319,8 @@ class App:
                 version=__version__,
             ),
         )
-        pages = Pages(api)
-        site = pages.site
+        site = Site(guarded=config.admin.token is not None)
+        pages = Pages(api, site)
         parts: list[Part] = [
             api,
             site,
@@ -333,11 +334,11 @@ class App:
             PromptCheck(api.history, self._rendered),
             Reference(site),
         ]
-        self.admin = admin_app(parts)
-        mounted = mounted_at(config.admin_path, self.admin)
-        behind = await self._runner(mounted)
+        at = doors(parts, site, config.admin.token)
+        self.admin = at(config.admin_path)
+        behind = await self._runner(mounted_at(config.admin_path, self.admin))
         if listener is not None:
-            runner = await self._runner(admin_app(parts))
+            runner = await self._runner(at(""))
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server

@@ -129,7 +129,9 @@ def _add_privacy(commands: Commands) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     for setting in SETTINGS:
-        if setting.name not in leave_out:
+        if not setting.has_flag:
+            parser.add_argument(setting.flag, action=_NotHere, help=argparse.SUPPRESS)
+        elif setting.name not in leave_out:
             default = f" Default: {setting.default}." if setting.default not in ("", []) else ""
             parser.add_argument(
                 setting.flag,
@@ -138,6 +140,17 @@ def _add_flags(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -
                 help=(setting.help + default).replace("%", "%%"),
             )
     parser.add_argument("--config", dest="config", metavar="FILE", help="A TOML file of settings.")
+
+
+class _NotHere(argparse.Action):
+    """A setting that is not to be said on a command line: refused without repeating its value."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        name = next(one.environment for one in SETTINGS if one.flag in self.option_strings)
+        parser.error(
+            f"{self.option_strings[0]}: other users see a command line: set {name}, or it in the "
+            "config file"
+        )
 
 
 def _metavar(setting: Setting) -> str:
@@ -299,15 +312,16 @@ async def _stopped(app: App, hurry: asyncio.Event) -> None:
 
 def _own_address(app: App, config: Config) -> Address:
     """Where programs of this machine reach the proxy."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.listen.host, config.listen.host)
-    return Address(host, app.port)
+    return Address(config.listen.host, app.port).reachable
 
 
 def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
     own = _own_address(app, config)
     page = f"http://{own}{config.admin_path}/"
     if app.admin_address is not None:
-        page = f"http://{app.admin_address}/   and {page}"
+        page = f"http://{app.admin_address.reachable}/   and {page}"
+    if config.admin.token is not None:
+        page += "   (they ask for admin.token)"
     lines = [
         f"ollama-proxy {__version__}",
         f"  listens on    http://{Address(config.listen.host, app.port)}",

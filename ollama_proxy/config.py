@@ -23,6 +23,15 @@ class ConfigError(Exception):
     """A setting that cannot be used. Its text is one line that names the key and where it was."""
 
 
+class Admin(msgspec.Struct, frozen=True):
+    """Who may see the pages: with a `token` all who have it, without one this machine."""
+
+    token: str | None
+
+    def __repr__(self) -> str:
+        return "Admin(…)"
+
+
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds. 0 means no limit; for `drain` and `pool_idle` it means not at all."""
 
@@ -90,6 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
     models_interval: float
     inject_usage: bool
+    admin: Admin
     timeouts: Timeouts
     privacy: PrivacyRules
     clients: ClientRules
@@ -201,7 +211,8 @@ def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given
         elif key not in _SECTIONS:
             found[key] = value
         elif value != {}:
-            raise ConfigError(f"{key} = {_shown(value)} (file {path}): expected a table, [{key}]")
+            shown = "…" if _has_secret(key) else _shown(value)
+            raise ConfigError(f"{key} = {shown} (file {path}): expected a table, [{key}]")
     for name in found:
         if name not in _SETTINGS:
             raise ConfigError(f"{_line(name)} (file {path}): no such setting{_nearest(name)}")
@@ -240,6 +251,7 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
         tables[section][key] = value
     return Config(
         **tables[""],
+        admin=Admin(**tables["admin"]),
         timeouts=Timeouts(**tables["timeouts"]),
         privacy=PrivacyRules(**tables["privacy"]),
         clients=ClientRules(**tables["clients"]),
@@ -252,10 +264,11 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
 def _check_together(config: Config) -> None:
     """What each is right in itself, but not beside the others, or not safe."""
     admin = config.admin_listen
-    if admin is not None and _meant(admin.host) != "localhost":
+    if admin is not None and _meant(admin.host) != "localhost" and config.admin.token is None:
         raise ConfigError(
-            f"{_told(config, 'admin_listen')}: needs a token, which this version does not have: "
-            "use a loopback address or an SSH tunnel"
+            f"{_told(config, 'admin_listen')}: whoever reaches it could read what is recorded: set "
+            f"admin.token (environment {_SETTINGS['admin.token'].environment}, or the config "
+            "file), or use a loopback address and an SSH tunnel"
         )
     if admin is not None and _same(admin, config.listen):
         raise ConfigError(
@@ -304,6 +317,10 @@ def _shown(value: object) -> str:
     """A value for a message: one line, short, without a password that a URL may hold."""
     text = re.sub(r"//[^/@]*@", "//***@", json.dumps(value, default=str))
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _has_secret(section: str) -> bool:
+    return any(one.kind.secret for one in SETTINGS if one.name.startswith(f"{section}."))
 
 
 def _line(text: str) -> str:

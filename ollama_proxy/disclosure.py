@@ -59,6 +59,7 @@ def disclosed(
         "patterns": len(rules.redact),
         "rules": [_given(rule) for rule in rules.rules],
         "header": rules.header or None,
+        "pages_ask_for_token": config.admin.token is not None,
         "programs_looked_up": config.clients.processes,
         "sources": {
             name: source
@@ -109,7 +110,7 @@ def told(facts: dict[str, Any], running: str | None) -> str:
         (
             _part(f"What is kept of calls ({whose})", _rules(facts)),
             _part("Where", _places(facts)),
-            _part("Open to the network", _network(facts["connections"])),
+            _part("Open to the network", _network(facts)),
         )
     )
 
@@ -174,11 +175,14 @@ def _places(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 _LIMITS = (("days", "days"), ("megabytes", "MB"), ("rows", "calls"))
 
 
-def _network(found: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+def _network(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    found = facts["connections"]
     if found is None:
         yield "", "nothing: no proxy runs"
         return
     yield "listens on", ", ".join(found["listening"]) or "nothing"
+    asks = facts["pages_ask_for_token"]
+    yield "pages for", "whoever has admin.token" if asks else "this machine only"
     yield "to Ollama", f"{found['upstream']['address']}, {found['upstream']['open']} open"
     yield "clients", f"{found['clients']} open"
     yield "any other", ", ".join(found["others"]) or "none"

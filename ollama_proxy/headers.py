@@ -21,6 +21,9 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 ERROR_HEADER = b"X-Ollama-Proxy-Error"
 """Marks an answer as this proxy's own; its value is the reason. Ollama never sends it."""
 
+CHALLENGE = 'Bearer realm="ollama_proxy"'
+"""The WWW-Authenticate of the admin: by it a program knows who asks, before it says the token."""
+
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )

@@ -28,6 +28,11 @@ class Address(msgspec.Struct, frozen=True):
     host: str
     port: int
 
+    @property
+    def reachable(self) -> Address:
+        """Where this machine's programs reach who listens here."""
+        return Address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -71,12 +76,14 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One row of the table. `default` is what a TOML file would hold."""
+    """One row of the table. `default` is what a TOML file would hold; what has no flag is better
+    not said on a command line, which other users see."""
 
     name: str
     kind: Kind
     default: Any
     help: str
+    has_flag: bool = True
 
     @property
     def environment(self) -> str:
@@ -244,6 +251,15 @@ def _findings(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _token(value: object) -> str | None:
+    """What a header can carry; too long to be found by trying."""
+    if value == "":
+        return None
+    if re.fullmatch(r"[!-~]{16,1024}", _text(value)) is None:
+        raise ValueError
+    return _text(value)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError
@@ -273,6 +289,11 @@ KEYS = Kind(
     json.loads,
     secret=True,
 )
+TOKEN = Kind(
+    "16 characters or more, of printable ASCII without spaces: openssl rand -hex 16 makes some",
+    _token,
+    secret=True,
+)
 SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float)
 INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
 CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
@@ -294,6 +315,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", FOLDER, "", "The database's folder; if empty, the user's data folder."),
     Setting("models_interval", INTERVAL, 10, "Seconds between two looks at Ollama's models."),
     Setting("inject_usage", SWITCH, False, "Edit /v1 streams: ask for usage, take it out again."),
+    Setting(
+        "admin.token",
+        TOKEN,
+        "",
+        "What the pages ask for, 16 characters or more; if empty, they answer this machine only.",
+        has_flag=False,
+    ),
     Setting("timeouts.connect", SECONDS, 10, "Seconds to connect to Ollama. 0: no limit."),
     Setting("timeouts.first_byte", SECONDS, 0, "Seconds to the answer's first byte. 0: no limit."),
     Setting("timeouts.idle", SECONDS, 0, "Seconds between two pieces of an answer. 0: no limit."),

@@ -65,9 +65,10 @@ class TestDefaults:
 
     def test_every_setting_of_the_structure_is_in_the_table(self) -> None:
         fields = set(Config.__struct_fields__) - {
-            *("sources", "timeouts", "privacy", "clients", "insights", "retention"),
+            *("sources", "admin", "timeouts", "privacy", "clients", "insights", "retention"),
         }
         for section, kind in (
+            ("admin", config.Admin),
             ("timeouts", config.Timeouts),
             ("privacy", config.PrivacyRules),
             ("clients", config.ClientRules),
@@ -278,8 +279,28 @@ class TestRefusals:
     @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.168.1.5", "gpu-box"])
     def test_admin_for_the_network(self, host: str) -> None:
         message = refused({"admin_listen": f"{host}:8080"})
-        assert "needs a token, which this version does not have" in message
+        assert "set admin.token (environment OLLAMA_PROXY_ADMIN_TOKEN" in message
         assert "SSH tunnel" in message
+        environ = {"OLLAMA_PROXY_ADMIN_TOKEN": "0123456789abcdef"}
+        assert load({"admin_listen": f"{host}:8080"}, environ).admin_listen is not None
+
+    @pytest.mark.parametrize(
+        "token", ["short", "fifteen-letters", "with a space in it", "not ascii: è è è è", "\0" * 16]
+    )
+    def test_a_token_that_is_none_is_not_repeated(self, token: str) -> None:
+        message = refused(environ={"OLLAMA_PROXY_ADMIN_TOKEN": token})
+        assert "admin.token = … (environment OLLAMA_PROXY_ADMIN_TOKEN): expected 16" in message
+        assert token not in message
+        for text in (f"[admin]\ntoken = {json.dumps(token)}", f"admin = {json.dumps(token)}"):
+            message = refused(text=text)
+            assert "…" in message
+            assert token not in message
+
+    def test_a_token_does_not_show(self) -> None:
+        token = "0123456789abcdef"
+        found = load({}, {"OLLAMA_PROXY_ADMIN_TOKEN": token})
+        assert found.admin.token == token
+        assert token not in f"{found} {found!r} {found.admin}"
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "127.1.2.3"])
     def test_admin_on_loopback(self, host: str) -> None:
@@ -413,6 +434,7 @@ class TestMistakesInTheEnvironment:
 
 def test_the_example_is_toml() -> None:
     assert tomllib.loads(EXAMPLE.read_text()) == {
+        "admin": {},
         "timeouts": {},
         "privacy": {},
         "clients": {},

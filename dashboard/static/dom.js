@@ -70,6 +70,8 @@ export const full = (value) => [value].flat().at(-1);
 export async function json(path, method = "GET") {
   const response = await fetch(path, { method, cache: "no-store", headers: { Accept: "application/json" } });
   const body = await response.json().catch(() => ({}));
+  // The session has ended: the page itself, asked for again, leads to the login.
+  if (response.status === 401) location.reload();
   if (!response.ok) {
     throw Object.assign(new Error(body.error ?? String(response.status)), { status: response.status });
   }

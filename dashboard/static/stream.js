@@ -1,5 +1,7 @@
 // The one event stream of this page: opens it, notices silence, tries again, rests in hidden tabs.
 
+import { json } from "./dom.js";
+
 const WAITS = [1, 2, 4, 8, 15]; // seconds between tries, each ± 20 %
 const SILENCE = 20;
 const REST = 30;
@@ -30,7 +32,10 @@ export class Stream {
       });
     }
     source.onerror = () => {
-      if (this.source === source) this.lose();
+      if (this.source !== source) return;
+      // Closed by the browser: something answered, but no stream. Why, only another request tells.
+      if (source.readyState === EventSource.CLOSED) json("api/status").catch(() => {});
+      this.lose();
     };
   }
 

@@ -25,6 +25,7 @@ from ollama_proxy.admin.answers import (
 from ollama_proxy.admin.calls import Calls
 from ollama_proxy.admin.events import Events, Snapshot
 from ollama_proxy.admin.export import Export
+from ollama_proxy.admin.gate import without_token
 from ollama_proxy.admin.history import History, Reader
 from ollama_proxy.admin.query import single
 from ollama_proxy.bus import unspoken
@@ -290,6 +291,7 @@ class Api:
 
     # -- how it is asked for ----------------------------------------------------------------
 
+    @without_token
     async def _healthz(self, request: web.Request) -> web.Response:
         return json_answer({"status": "ok", "upstream_up": self._health().up})
 

@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
+from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.query import FILTERS, PAGE, ParameterError, parse_filter, single
 from ollama_proxy.admin.rows import call_row
-from ollama_proxy.admin.site import Site, address, choice, script_data
+from ollama_proxy.admin.site import Site, address, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import State
@@ -52,8 +53,8 @@ class Requests:
         app.router.add_get("/requests", self._page)
 
     async def _page(self, request: web.Request) -> web.Response:
-        if (chosen := choice(request)) is not None:
-            return chosen
+        if (answer := choosing(request)) is not None:
+            return answer
         now = time.time()
         asked, wrong = _asked(request)
         found, unread = Found([]), False

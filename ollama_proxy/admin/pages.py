@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.findings import finding_row, wait_row
 from ollama_proxy.admin.rows import (
     call_row,
@@ -28,7 +29,6 @@ from ollama_proxy.admin.rows import (
 from ollama_proxy.admin.site import (
     Site,
     address,
-    choice,
     last_call_ago,
     script_data,
 )
@@ -91,8 +91,8 @@ class Pages:
         app.router.add_get("/", self.page)
 
     async def page(self, request: web.Request) -> web.Response:
-        if (chosen := choice(request)) is not None:
-            return chosen
+        if (answer := choosing(request)) is not None:
+            return answer
         seen = await self._read()
         return await self.site.answer(
             request, "overview.html", lambda w: self._values(w, request.host, seen)

@@ -14,7 +14,6 @@ from aiohttp import web
 from ollama_proxy.admin.answers import listed
 from ollama_proxy.admin.openapi.document import document
 from ollama_proxy.admin.query import single
-from ollama_proxy.admin.rows import PRODUCT
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.words import Words
 
@@ -42,7 +41,6 @@ class Reference:
         def values(w: Words) -> dict[str, Any]:
             told = _described(root)
             return {
-                "product": PRODUCT,
                 "root": f"{request.scheme}://{request.host}{root}",
                 "told": told,
                 "groups": _grouped(told),

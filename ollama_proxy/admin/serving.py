@@ -7,13 +7,20 @@ is not the admin's to answer. Not here: how a connection comes here (`forwarder.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
+from ollama_proxy.admin.attempts import Attempts
+from ollama_proxy.admin.gate import Gate
+from ollama_proxy.admin.login import Login
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.sessions import Sessions
+from ollama_proxy.admin.site import Site
 from ollama_proxy.logs import where
 
 LINE_LIMIT = 64 * 1024
@@ -40,13 +47,27 @@ class Part(Protocol):
     def add_routes(self, app: web.Application) -> None: ...
 
 
-def admin_app(parts: Iterable[Part]) -> web.Application:
-    """All parts behind the same checks."""
+def admin_app(parts: Iterable[Part], asked: Middleware | None = None) -> web.Application:
+    """All parts behind the same checks; `asked` is what asks for a token."""
     app = web.Application()
-    secure(app)
+    secure(app, asked)
     for part in parts:
         part.add_routes(app)
     return app
+
+
+def doors(parts: Iterable[Part], site: Site, token: str | None) -> Callable[[str], web.Application]:
+    """What makes the admin that is reached by a path, with a login where there is a token."""
+    parts = list(parts)
+    if token is None:
+        return lambda path: admin_app(parts)
+    sessions, attempts = Sessions(token), Attempts(time.monotonic)
+
+    def guarded(path: str) -> web.Application:
+        gate = Gate(sessions, attempts, path, time.time)
+        return admin_app([*parts, Login(gate, site)], gate.asked)
+
+    return guarded
 
 
 def runner_for(app: web.Application) -> web.AppRunner:

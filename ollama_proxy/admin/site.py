@@ -18,7 +18,9 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
-from ollama_proxy.admin.rows import PRODUCT, YEAR, notices, status_line, title
+from ollama_proxy.admin.choices import language, theme
+from ollama_proxy.admin.gate import without_token
+from ollama_proxy.admin.rows import PRODUCT, notices, status_line, title
 from ollama_proxy.admin.words import LANGUAGES, NONE, Words
 from ollama_proxy.exchange import MODEL_PATHS, Call
 from ollama_proxy.ids import epoch
@@ -29,7 +31,6 @@ DASHBOARD = _PACKAGE / "dashboard"
 if not DASHBOARD.is_dir():
     DASHBOARD = _PACKAGE.parent / "dashboard"
 
-THEMES = ("system", "light", "dark")
 VIEWS = ("", "requests", "charts", "models", "clients", "settings")
 """The addresses of the pages, as the navigation has them."""
 
@@ -48,9 +49,10 @@ _IMPORT = re.compile(r'^import [^;]* from "\./([\w-]+\.js)";', re.MULTILINE)
 
 
 class Site:
-    """The dashboard's folder, read once."""
+    """The dashboard's folder, read once. `guarded`: who sees the pages has logged in, may leave."""
 
-    def __init__(self, dashboard: Path = DASHBOARD) -> None:
+    def __init__(self, dashboard: Path = DASHBOARD, *, guarded: bool = False) -> None:
+        self._guarded = guarded
         self.words = {
             language: Words(
                 language, json.loads((dashboard / "i18n" / f"{language}.json").read_text("utf-8"))
@@ -92,31 +94,23 @@ class Site:
         self, request: web.Request, template: str, values: Callable[[Words], Mapping[str, Any]]
     ) -> web.Response:
         """A page. It is made in a thread, so that calls pass while that takes 20 ms."""
-        language, theme = language_of(request), request.cookies.get("ollama_proxy_theme", "")
-
-        def made() -> str:
-            told = values(self.words[language])
-            return self.html(template, told, language, theme, request.query_string)
-
-        html = await asyncio.to_thread(made)
+        html = await asyncio.to_thread(self.html, request, template, values)
         headers = {"Cache-Control": "no-store", "Vary": "Accept-Language, Cookie"}
         return web.Response(text=html, content_type="text/html", headers=POLICY | headers)
 
     def html(
-        self,
-        template: str,
-        values: Mapping[str, Any],
-        language: str,
-        theme: str = THEMES[0],
-        query: str = "",
+        self, request: web.Request, template: str, values: Callable[[Words], Mapping[str, Any]]
     ) -> str:
-        return self._environment.get_template(template).render(
-            theme=theme if theme in THEMES else THEMES[0],
-            version=self.version,
-            here=_without_choice(query),
-            w=self.words[language],
-            **values,
-        )
+        w = self.words[language(request)]
+        shared = {
+            "w": w,
+            "theme": theme(request),
+            "version": self.version,
+            "product": PRODUCT,
+            "guarded": self._guarded,
+            "here": _without_choice(request.query_string),
+        }
+        return self._environment.get_template(template).render({**shared, **values(w)})
 
     def frame(
         self,
@@ -134,7 +128,6 @@ class Site:
             "views": VIEWS,
             "script": script,
             "files": self.modules(script),
-            "product": PRODUCT,
             "address": address,
             "zone": time.strftime("%Z"),
             "title": title(w, status, titled(w, view)),
@@ -145,9 +138,11 @@ class Site:
             "moment": now,
         }
 
+    @without_token
     async def _favicon(self, request: web.Request) -> web.Response:
         return self._file(request, "icon-ok.svg", "no-cache")
 
+    @without_token
     async def _static(self, request: web.Request) -> web.Response:
         file = request.match_info["file"]
         if request.match_info["version"] != self.version or file not in self.files:
@@ -201,46 +196,6 @@ def address(listen: str | None, host: str) -> str:
         used = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d+)?", host)
         bound = used[1] if used else "127.0.0.1"
     return f"{bound}:{port}"
-
-
-def language_of(request: web.Request) -> str:
-    """As it was chosen, else as the browser prefers."""
-    chosen = request.cookies.get("ollama_proxy_language", "")
-    return chosen if chosen in LANGUAGES else preferred(request.headers.get("Accept-Language", ""))
-
-
-def preferred(accept: str) -> str:
-    """The first of our languages in an Accept-Language header, by weight; English if none."""
-    wanted: list[tuple[float, str]] = []
-    for part in accept.split(",")[:20]:
-        tag, _, weight = part.strip().partition(";q=")
-        try:
-            wanted.append((float(weight or 1), tag[:2].lower()))
-        except ValueError:
-            continue
-    for worth, tag in sorted(wanted, key=lambda pair: -pair[0]):
-        if tag in LANGUAGES and worth > 0:
-            return tag
-    return LANGUAGES[0]
-
-
-def choice(request: web.Request) -> web.Response | None:
-    """Keeps a choice of language or theme in a cookie and comes back to the page; None: none was
-    made.
-
-    The cookie has no Path: the browser then takes the page's folder, whatever the prefix is.
-    """
-    for key, allowed in (("language", LANGUAGES), ("theme", THEMES)):
-        value = request.query.get(key)
-        if value in allowed:
-            rest = request.rel_url.without_query_params(key).raw_query_string
-            page = request.path.rpartition("/")[2] or "./"
-            headers = POLICY | {"Location": f"{page}?{rest}" if rest else page}
-            answer = web.Response(status=303, headers=headers)
-            cookie = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
-            answer.headers["Set-Cookie"] = cookie
-            return answer
-    return None
 
 
 def _without_choice(query: str) -> str:

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
-from ollama_proxy.admin.site import Site, address, choice, script_data
+from ollama_proxy.admin.site import Site, address, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
 from ollama_proxy.ids import first_id
@@ -106,8 +107,8 @@ class Views:
     async def _answer(
         self, request: web.Request, view: str, more: Callable[[Words], Mapping[str, Any]]
     ) -> web.Response:
-        if (chosen := choice(request)) is not None:
-            return chosen
+        if (answer := choosing(request)) is not None:
+            return answer
         status, now = self._state.status(), time.time()
         script = "charts.js" if view == "charts" else "still.js"
 

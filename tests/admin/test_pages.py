@@ -14,10 +14,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
+from ollama_proxy.admin.choices import preferred
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
-from ollama_proxy.admin.site import DASHBOARD, POLICY, address, preferred
+from ollama_proxy.admin.site import DASHBOARD, POLICY, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.ids import iso

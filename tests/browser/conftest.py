@@ -60,8 +60,12 @@ async def page(browser: Browser, fake: Fake) -> AsyncIterator[Page]:
         yield page
 
 
-async def watched(browser: Browser, fake: Fake, locale: str) -> AsyncIterator[Page]:
-    context = await browser.new_context(locale=locale, viewport={"width": 1280, "height": 900})
+async def watched(
+    browser: Browser, fake: Fake, locale: str, script: bool = True
+) -> AsyncIterator[Page]:
+    context = await browser.new_context(
+        locale=locale, viewport={"width": 1280, "height": 900}, java_script_enabled=script
+    )
     await context.add_init_script(VIOLATIONS)
     page = await context.new_page()
     page.set_default_timeout(8000)

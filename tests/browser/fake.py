@@ -12,12 +12,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from ollama_proxy.admin.attempts import Attempts
+from ollama_proxy.admin.gate import Gate
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.lists import Requests
+from ollama_proxy.admin.login import Login
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.query import parse_filter
 from ollama_proxy.admin.security import secure
+from ollama_proxy.admin.sessions import Sessions
+from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
 from ollama_proxy.bus import unspoken
 from ollama_proxy.charts import Asked, columns
@@ -113,6 +118,7 @@ class Fake:
         self.streams: set[web.StreamResponse] = set()
         self.refused = False
         self.opened = 0
+        self.later = 0.0  # seconds that the clock of sessions is ahead
         self._events = 0
         self._changed = asyncio.Condition()
 
@@ -259,13 +265,15 @@ class Fake:
 
     # -- its routes -------------------------------------------------------------------------------
 
-    def app(self) -> web.Application:
+    def app(self, gate: Gate | None = None) -> web.Application:
         app = web.Application()
-        secure(app)
-        pages = Pages(self)
+        secure(app, None if gate is None else gate.asked)
+        pages = Pages(self, Site(guarded=gate is not None))
         views = Views(self, pages.site, effective(load({}, {})))
         for part in (pages.site, pages, Requests(self, pages.site), views):
             part.add_routes(app)
+        if gate is not None:
+            Login(gate, pages.site).add_routes(app)
         Insights(self, pages.words, time.time).add_routes(app)
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
@@ -358,10 +366,15 @@ class Fake:
         await stream.write(f"id: {self._events}\nevent: {kind}\ndata: {data}\n\n".encode())
 
 
-async def serve(fake: Fake, prefix: str = "/admin") -> tuple[web.AppRunner, str]:
-    """Starts it on a free port below `prefix`; returns what to clean up and the page's address."""
+async def serve(fake: Fake, prefix: str = "/admin", token: str = "") -> tuple[web.AppRunner, str]:
+    """Starts it on a free port below `prefix`, behind a `token` if there is one; returns what to
+    clean up and the page's address."""
+    gate = None
+    if token:
+        attempts = Attempts(time.monotonic)
+        gate = Gate(Sessions(token), attempts, prefix, lambda: time.time() + fake.later)
     app = web.Application()
-    app.add_subapp(prefix, fake.app())
+    app.add_subapp(prefix, fake.app(gate))
     runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -27,6 +27,9 @@ async def picture(
         locale="it-IT" if language == "it" else "en-GB",
     )
     await page.goto(url + opened)
+    if "wrong" in path.name:
+        await page.get_by_label("Token", exact=True).fill("no token")
+        await page.keyboard.press("Enter")
     await page.wait_for_timeout(4500 if "lost" in path.name else 900)
     asks = path.name.startswith("stop")
     if asks:
@@ -38,7 +41,8 @@ async def picture(
 async def main(folder: Path, part: str) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        for scene in ("busy", "call", "running", "stop", "first", "down", "lost"):
+        scenes = ("busy", "call", "running", "stop", "first", "down", "lost", "login", "wrong")
+        for scene in scenes:
             fake = Fake()
             opened = ""
             if scene != "first":
@@ -55,7 +59,8 @@ async def main(folder: Path, part: str) -> None:
                     "upstream_error": "connection refused", "storage_error": "disk full",
                     "storage_error_since": iso(fake.began + 90), "records_dropped": 12,
                 }  # fmt: skip
-            runner, url = await serve(fake)
+            token = "0123456789abcdef" if scene in ("login", "wrong") else ""
+            runner, url = await serve(fake, token=token)
             for width in SIZES:
                 for theme in ("light", "dark"):
                     for language in ("en", "it"):

@@ -50,8 +50,15 @@ SAME = {
 _REFS = "#/components/schemas/{name}"
 _REFUSED = {
     400: "A parameter is not known here, or has no such value; the text names it.",
+    401: "There is a token, admin.token, and it was not sent, or another one was.",
     403: "Whoever asks is not on this machine, or is a page of another origin.",
+    429: "Too many wrong tokens came from this address; Retry-After tells when to try again.",
     500: "The proxy failed here; its log says where.",
+}
+_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The value of the setting admin.token, where there is one.",
 }
 _MODIFIED = {
     "name": "If-None-Match",
@@ -78,7 +85,8 @@ def document(server: str) -> dict[str, Any]:
         "servers": [{"url": server}],
         "tags": [{"name": name, "description": told} for name, told in GROUPS.items()],
         "paths": paths,
-        "components": {"schemas": _schemas()},
+        "security": [{}, {"token": []}],
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": _TOKEN}},
     }
 
 

@@ -265,6 +265,7 @@ taken_out: What is taken out of texts: keys, mails, cards.
 patterns: Regular expressions of your own that are taken out, too.
 rules: Other modes by model, client or route; the first that fits holds.
 header: The request's header that names a call's mode; null: there is none.
+pages_ask_for_token: Whether the pages and these answers ask for the token, admin.token.
 programs_looked_up: Whether the calling programs are looked for.
 sources: Where the value of each of these settings came from.
 always: What is always kept of a call.

@@ -51,7 +51,7 @@ _ANY_NUMBER = {"limit": ({"type": "integer", "minimum": 1, "maximum": NO_LIMIT},
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """`answers`: what a 200 holds, by content type. `own`: parameters that differ from the others'
     of that name. `listed`: it has an ETag; `onward`: the parameter that leads to its next page.
-    `refuses`: what each status beside 400, 403 and 500 means. `example`: path and query."""
+    `refuses`: what each status beside those of every route means. `example`: path and query."""
 
     path: str
     group: str

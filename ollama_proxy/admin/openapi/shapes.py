@@ -229,6 +229,7 @@ Privacy = shape(
     patterns=int,
     rules=Many[partly("Rule", **dict.fromkeys(settings.PrivacyRule.__struct_fields__, str))],
     header=str | None,
+    pages_ask_for_token=bool,
     programs_looked_up=bool,
     sources=dict[str, str],
     always=str,
