@@ -13,10 +13,8 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -39,7 +37,7 @@ from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config, effective
 from ollama_proxy.disclosing import by_running
-from ollama_proxy.exchange import Call, Reason, model_key, ran_model
+from ollama_proxy.exchange import Reason
 from ollama_proxy.foretelling import Foretelling, in_service
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.gauging import Gauging
@@ -47,7 +45,6 @@ from ollama_proxy.insights.judging import Judging
 from ollama_proxy.insights.predictions import Predictions
 from ollama_proxy.insights.slow import Usual
 from ollama_proxy.limits import Limits
-from ollama_proxy.listeners import Sink
 from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
 from ollama_proxy.live import SETTLE_AT, Live
 from ollama_proxy.marking import Marking
@@ -56,7 +53,6 @@ from ollama_proxy.names import Naming
 from ollama_proxy.observers.capturing import Captures
 from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
-from ollama_proxy.phases import Loaded
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
 from ollama_proxy.sensors.connections import to_port
@@ -65,7 +61,7 @@ from ollama_proxy.sensors.rendering import rendered
 from ollama_proxy.sensors.resources import ResourceSensor
 from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
-from ollama_proxy.stats import COLD_SECONDS, Statistics
+from ollama_proxy.sinks import ModelChanges, Recorder
 from ollama_proxy.storage.base import MAX_LIMIT
 from ollama_proxy.storage.reader import StorageStatus, StoreReader
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -78,49 +74,6 @@ DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
 CALLERS_SECONDS = 1.0
-
-
-@dataclass
-class Recorder(Sink):
-    """Hands each call to the store's writer and, once it has ended, to the statistics."""
-
-    writer: Writer
-    statistics: Statistics
-    captures: Captures
-
-    def started(self, call: Call) -> None:
-        self.writer.put(call)
-
-    def finished(self, call: Call) -> None:
-        self.writer.put(call, self.captures.take(call.id))
-        self.statistics.add(call)
-
-
-@dataclass
-class ModelChanges(Sink):
-    """Has a fresh look taken at the models when a call has ended that may have changed them, and
-    when one begins for a model that was not seen in memory, or has loaded it."""
-
-    look: Callable[[], None]
-    loaded: Callable[[], Loaded]
-    paths = frozenset({"/api/create", "/api/copy", "/api/delete", "/api/pull"})
-    reasons = frozenset({"load", "unload"})
-
-    def started(self, call: Call) -> None:
-        if self._unseen(call):
-            self.look()
-
-    def finished(self, call: Call) -> None:
-        loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
-        if call.path in self.paths or call.done_reason in self.reasons or loaded:
-            self.look()
-
-    def _unseen(self, call: Call) -> bool:
-        """Whether the call runs a model that no look has seen in memory."""
-        if call.model is None or not ran_model(call.path):
-            return False
-        loaded = self.loaded()
-        return loaded.names is not None and not loaded.holds(model_key(call.model))
 
 
 class App:

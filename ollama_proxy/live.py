@@ -31,8 +31,8 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-# Where so many calls have ended they are recorded, for so long in one turn of the loop, and on in
-# the next ones. Starts are told in portions, too: a chat takes 100 us, where caches are cold 300.
+# Where so many have ended they are recorded, for so long in one turn of the loop, and on in the next
+# ones. Starts are told in portions, too: a chat takes 100 us, where caches are cold 300.
 SETTLE_AT = 10
 SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50
@@ -252,8 +252,7 @@ class Live:
     @property
     def models(self) -> set[str]:
         """The models that running calls named, as far as that was read; see `moving_models`."""
-        named = (exchange.observation.model for exchange in self.exchanges)
-        return {model for model in named if model}
+        return {model for one in self.exchanges if (model := one.observation.model)}
 
     def slots(self, model: str) -> int:
         """How many calls this model (its key) was seen to serve at once."""

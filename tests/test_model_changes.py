@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.app import ModelChanges
 from ollama_proxy.phases import Loaded
+from ollama_proxy.sinks import ModelChanges
 from tests.storage.calls import make_call
 
 

@@ -1,0 +1,59 @@
+"""Who is told of each call as it begins and ends: store and statistics, the looks at Ollama.
+
+Not here: who tells (`live.py`), findings (`insights/`), series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ollama_proxy.exchange import Call, model_key, ran_model
+from ollama_proxy.listeners import Sink
+from ollama_proxy.observers.capturing import Captures
+from ollama_proxy.phases import Loaded
+from ollama_proxy.stats import COLD_SECONDS, Statistics
+from ollama_proxy.storage.writer import Writer
+
+
+@dataclass
+class Recorder(Sink):
+    """Hands each call to the store's writer and, once it has ended, to the statistics."""
+
+    writer: Writer
+    statistics: Statistics
+    captures: Captures
+
+    def started(self, call: Call) -> None:
+        self.writer.put(call)
+
+    def finished(self, call: Call) -> None:
+        self.writer.put(call, self.captures.take(call.id))
+        self.statistics.add(call)
+
+
+@dataclass
+class ModelChanges(Sink):
+    """Has a fresh look taken at the models when a call has ended that may have changed them, and
+    when one begins for a model that was not seen in memory, or has loaded it."""
+
+    look: Callable[[], None]
+    loaded: Callable[[], Loaded]
+    paths = frozenset({"/api/create", "/api/copy", "/api/delete", "/api/pull"})
+    reasons = frozenset({"load", "unload"})
+
+    def started(self, call: Call) -> None:
+        if self._unseen(call):
+            self.look()
+
+    def finished(self, call: Call) -> None:
+        loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
+        if call.path in self.paths or call.done_reason in self.reasons or loaded:
+            self.look()
+
+    def _unseen(self, call: Call) -> bool:
+        """Whether the call runs a model that no look has seen in memory."""
+        if call.model is None or not ran_model(call.path):
+            return False
+        loaded = self.loaded()
+        return loaded.names is not None and not loaded.holds(model_key(call.model))
