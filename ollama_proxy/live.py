@@ -31,7 +31,7 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.25
-# So many that ended are recorded for so long in a turn; a chat takes 100 us, or 300 where it is cold.
+# So many that ended are recorded for so long in a turn; a chat takes 100 us, or 300 if it is cold.
 SETTLE_AT = 10
 SETTLE_SECONDS = 0.0005
 TOLD_AT_ONCE = 50

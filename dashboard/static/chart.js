@@ -41,7 +41,9 @@ export function draw(place, chart, data, told, { zoom, open }) {
   const order = chart.names.map((_, index) => index);
   if (chart.stacked) order.reverse(); // the whole pile behind its lower part
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--hair"), width: 1 }, ticks: { stroke: colour("--hair"), width: 1 }, font: "12px system-ui" };
+  const dashes = ["solid", "dashed", "dotted", "dashed", "dotted"]; // as the lines have them
   const options = {
+    legend: { markers: { width: 2, dash: (_, at) => (chart.stacked ? "solid" : dashes[at - 1]) } },
     width: place.clientWidth,
     height: HEIGHT,
     padding: [8, 8, 0, 0],
