@@ -11,6 +11,7 @@ import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
 import { offerReplay } from "./replay.js";
+import { short } from "./short.js";
 
 const AGAIN = 2000; // milliseconds, while the call runs
 
@@ -122,7 +123,7 @@ export class Detail {
     mark(find(".state", this.body), call.state);
     show(find(".stop", this.body), call.state === "running");
     const state = t(`state.${call.state}`);
-    const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration) };
+    const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration), short: short(call) };
     fill(this.sheet, excused(call, { ...head, ...this.numbers(call) }));
     const unread = call.not_understood;
     fill(this.sheet, { error: lines(call.error ?? ""), id: call.id, unread: n("call.not_understood", unread) });

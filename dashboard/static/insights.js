@@ -7,6 +7,7 @@ import { t } from "./i18n.js";
 export function insightsOf(call) {
   const { prompt_cut: cut, overrun, reload, prompt_start: start, prompt_cache: cache, waste, slow, deadline } = call.insights ?? {};
   const told = {};
+  if (call.waited_for?.length) told.waited_for = call.waited_for.map(waitOf).join(" \u00b7 ");
   if (cut) told.prompt_cut = cutOf(cut);
   if (overrun) told.overrun = overrunOf(overrun);
   if (reload) told.reload = reloadOf(reload);
@@ -17,6 +18,11 @@ export function insightsOf(call) {
   if (call.expected) told.expected = expectedOf(call.expected);
   if (deadline) told.deadline = t(deadline.met ? "call.deadline.met" : "call.deadline.missed", { s: seconds(deadline.seconds) });
   return told;
+}
+
+function waitOf({ client, kind, seconds: spent }) {
+  const name = visible(client ?? t("finding.client.unknown"));
+  return t(`call.waited_for.${kind}`, { client: name, s: seconds(spent) });
 }
 
 function cutOf(cut) {

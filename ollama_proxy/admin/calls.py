@@ -6,13 +6,14 @@ Not here: where they are found (`history.py`), a download of any size (`export.p
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from ollama_proxy.admin.answers import json_answer, listed, next_page, told
-from ollama_proxy.admin.history import History
+from ollama_proxy.admin.history import History, Unreadable
 from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, State
@@ -71,7 +72,19 @@ class Calls:
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())
         call = await self._known(request.match_info["id"])
-        return json_answer(view(call) | {"expected": self._expected(call)})
+        more = {"expected": self._expected(call), "waited_for": await self._waited_for(call)}
+        return json_answer(view(call) | more)
+
+    async def _waited_for(self, call: Call) -> list[dict[str, Any]]:
+        """Nothing while it runs, or where the store does not say now: the call itself is told."""
+        if call.state == State.RUNNING:
+            return []
+        with suppress(Unreadable):
+            return [
+                {"client": one.other, "kind": one.detail or one.kind, "seconds": one.seconds}
+                for one in await self._history.waits(call.id)
+            ]
+        return []
 
     def _expected(self, call: Call) -> dict[str, Any] | None:
         if call.state != State.RUNNING or call.time_to_first_byte is not None:
@@ -114,7 +127,7 @@ class Calls:
         call = await self._known(id)
         if not cancelled:
             raise web.HTTPConflict(text=f"this call has ended ({call.state}): nothing is to cancel")
-        return json_answer(view(call) | {"expected": None})
+        return json_answer(view(call) | {"expected": None, "waited_for": []})
 
     async def _marks(self, request: web.Request) -> web.Response:
         wanted = parse_filter(single(request.query.items(), MARKS), self._now())

@@ -20,7 +20,7 @@ from ollama_proxy.filters import matches
 from ollama_proxy.ids import iso
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
-from ollama_proxy.records import Filter, Finding, Mark
+from ollama_proxy.records import Filter, Finding, Mark, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import MAX_LIMIT, Found, StoreError, page
 
@@ -45,6 +45,8 @@ class Reader(Protocol):
     async def findings(self, wanted: Filter) -> list[Finding]: ...
 
     async def finding(self, id: str) -> Finding | None: ...
+
+    async def waits(self, call: str) -> list[Occurrence]: ...
 
     async def series(self, asked: Asked) -> dict[str, Any]: ...
 
@@ -142,6 +144,10 @@ class History:
     async def finding(self, id: str) -> Finding | None:
         """Raises Unreadable."""
         return await self._read(self._reader.finding(id))
+
+    async def waits(self, call: str) -> list[Occurrence]:
+        """For whom a call waited. Raises Unreadable."""
+        return await self._read(self._reader.waits(call))
 
     async def series(self, asked: Asked) -> dict[str, Any]:
         """The columns of a chart. Raises Unreadable."""

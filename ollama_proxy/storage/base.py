@@ -14,7 +14,7 @@ import msgspec
 
 from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, text_size
-from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
+from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tally
 from ollama_proxy.stats import Statistics
@@ -199,6 +199,9 @@ class Store(Protocol):
         those that cost most first."""
 
     def finding(self, id: str) -> Finding | None: ...
+
+    def waits(self, call: str) -> list[Occurrence]:
+        """For whom the call of this id waited, the longest first."""
 
     def gauge(self, gauges: Sequence[tuple[int, Gauges]]) -> None:
         """Keep what was sampled of the machine, by minute, beside what is kept of it so far."""

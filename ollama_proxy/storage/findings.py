@@ -13,7 +13,7 @@ from typing import Any
 
 from ollama_proxy.exchange import model_key
 from ollama_proxy.ids import first_id, iso, moment_of
-from ollama_proxy.records import WRONG, Filter, Finding, Noted
+from ollama_proxy.records import WRONG, Filter, Finding, Noted, Occurrence
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
@@ -41,6 +41,11 @@ _SENT = (
     " WHERE id >= ? AND id < ? GROUP BY model, client"
 )
 _OF = "SELECT count(*) FROM calls INDEXED BY calls_to_search WHERE model IS ? AND client IS ?"
+_WAITS = (
+    "SELECT f.kind, f.other, f.detail, o.seconds FROM occurrences o"
+    " JOIN findings f ON f.id = o.finding"
+    " WHERE o.call = ? AND f.kind IN ('waited', 'runner_busy') ORDER BY o.seconds DESC"
+)
 _LAST_ID = "~"
 
 
@@ -101,6 +106,15 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
 def one(connection: sqlite3.Connection, id: str, now: float) -> Finding | None:
     row = connection.execute(f"{_SUMS} AND f.id = ?", ("", _LAST_ID, id)).fetchone()
     return None if row is None else _told(connection, row, "", _LAST_ID, now, {})
+
+
+def waits(connection: sqlite3.Connection, call: str) -> list[Occurrence]:
+    """For whom a call waited, the longest first: those of its occurrences that tell."""
+    rows = connection.execute(_WAITS, (call,)).fetchall()
+    return [
+        Occurrence(kind=kind, other=other, detail=detail, seconds=seconds)
+        for kind, other, detail, seconds in rows
+    ]
 
 
 def forget(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import Filter, Finding, Mark
+from ollama_proxy.records import Filter, Finding, Mark, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Found
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -49,6 +49,9 @@ class StoreReader:
 
     async def finding(self, id: str) -> Finding | None:
         return await self._read(self.store.finding, id)
+
+    async def waits(self, call: str) -> list[Occurrence]:
+        return await self._read(self.store.waits, call)
 
     async def series(self, asked: Asked) -> dict[str, Any]:
         return await self._read(self._series, asked)

@@ -22,7 +22,7 @@ from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, Reason, State
 from ollama_proxy.ids import iso
 from ollama_proxy.insights.occurring import occurrences
-from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted
+from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tallies, Tally
 from ollama_proxy.stats import Statistics, Summary
@@ -199,6 +199,10 @@ class SqliteStore:
     def finding(self, id: str) -> Finding | None:
         with self._read() as connection:
             return findings.one(connection, id, self._clock())
+
+    def waits(self, call: str) -> list[Occurrence]:
+        with self._read() as connection:
+            return findings.waits(connection, call)
 
     def gauge(self, gauges: Sequence[tuple[int, Gauges]]) -> None:
         with self._transaction() as connection:

@@ -25,7 +25,7 @@ from ollama_proxy.filters import matches
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import Live
-from ollama_proxy.records import Filter, Finding, Mark, UpstreamHealth
+from ollama_proxy.records import Filter, Finding, Mark, Occurrence, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import Found, StoreError, page
@@ -52,6 +52,7 @@ class Stored:
     captures: dict[str, Capture] = field(default_factory=dict)
     changes: list[Mark] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
+    waited: list[Occurrence] = field(default_factory=list)
     scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
@@ -87,6 +88,10 @@ class Stored:
         ids = [one.id for one in self.found]
         start = ids.index(wanted.after) + 1 if wanted.after else 0
         return self.found[start : start + wanted.limit]
+
+    async def waits(self, call: str) -> list[Occurrence]:
+        await self._answer()
+        return self.waited
 
     async def finding(self, id: str) -> Finding | None:
         await self._answer()

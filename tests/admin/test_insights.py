@@ -14,7 +14,7 @@ from ollama_proxy.admin.findings import sentence
 from ollama_proxy.admin.words import LANGUAGES
 from ollama_proxy.foretelling import Asked
 from ollama_proxy.insights.estimate import Estimate, Spread
-from ollama_proxy.records import FINDINGS, Finding
+from ollama_proxy.records import FINDINGS, Finding, Occurrence
 from tests.admin.support import WORDS, World, got, served
 
 
@@ -167,6 +167,24 @@ async def test_what_a_running_call_still_takes_is_told_before_its_first_byte() -
         assert (told["calls"], told["estimated"]) == (40, True)
         running.first_byte = running.started
         assert (await got(client, path))["expected"] is None
+
+
+async def test_a_call_tells_for_whom_it_waited() -> None:
+    world = World()
+    id = world.ended(model="m")
+    running = world.begin(model="m")
+    world.stored.waited = [
+        Occurrence(kind="waited", other="a.py", seconds=3.0),
+        Occurrence(kind="waited", other=None, detail="reload", seconds=2.0),
+    ]
+    async with served(world) as client:
+        assert (await got(client, f"/api/requests/{id}"))["waited_for"] == [
+            {"client": "a.py", "kind": "waited", "seconds": 3.0},
+            {"client": None, "kind": "reload", "seconds": 2.0},
+        ]
+        assert (await got(client, f"/api/requests/{running.id}"))["waited_for"] == []
+        world.stored.broken = True
+        assert (await got(client, f"/api/requests/{id}"))["waited_for"] == []
 
 
 @pytest.mark.parametrize(

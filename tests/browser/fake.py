@@ -110,6 +110,7 @@ class Fake:
         self.ended: list[Call] = []
         self.listed: list[Json] = []
         self.found: list[Finding] | None = []
+        self.waited: list[Json] = []
         self.verdict: Json | None = None  # on a prompt that is asked about
         self.unstoppable: tuple[int, str] | None = None  # how a wish to stop a call is refused
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
@@ -312,7 +313,7 @@ class Fake:
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):
             if known.id == request.match_info["id"]:
-                return web.json_response(view(known))
+                return web.json_response(view(known) | {"waited_for": self.waited})
         return web.json_response({"error": "no such call"}, status=404)
 
     async def _replay(self, request: web.Request) -> web.Response:

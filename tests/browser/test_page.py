@@ -379,6 +379,19 @@ async def test_an_open_sheet_follows_its_call_to_the_end(page: Page, fake: Fake)
     await expect(page.locator("#content-response")).to_have_text("a b c")
 
 
+async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: Fake) -> None:
+    spans: dict[str, Any] = {"queue": 7.0, "load": 0.01, "prefill": 1.0, "decode": 2.0}
+    fake.ended = [call(ago=60.0, duration=10.01, **spans)]
+    fake.waited = [{"client": HOSTILE, "kind": "waited", "seconds": 6.5}]
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await expect(page.locator(".short")).to_have_text(
+        f"10\u00a0s in all: 7.0\u00a0s in the queue, mostly behind {SHOWN}, "
+        "1.0\u00a0s to read the prompt, 2.0\u00a0s to write the answer."
+    )
+    waited = page.locator("[data-more=waited_for]")
+    await expect(waited).to_contain_text(f"{SHOWN} 6.5\u00a0s")
+
+
 async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake: Fake) -> None:
     last = call(ago=300.0, client="signals.py")
     fake.ended = [last]

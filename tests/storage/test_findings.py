@@ -161,6 +161,18 @@ def test_what_is_found_out_later_of_a_call_is_kept_with_it(store: SqliteStore) -
     assert len({one.id for one in store.findings(Filter())}) == 3
 
 
+def test_for_whom_a_call_waited_is_told_the_longest_first(store: SqliteStore) -> None:
+    call, other = cut(NOON), begun(NOON + 1, client="news.py")
+    found = [
+        Occurrence(kind="waited", other="a.py", seconds=1.0),
+        Occurrence(kind="runner_busy", other="b.py", seconds=3.0),
+        Occurrence(kind="waited", other="c.py", detail="reload", seconds=2.0),
+    ]
+    store.write([call, other], noted=[Noted(call.id, call.model, call.client, found)])
+    assert store.waits(call.id) == [found[1], found[2], found[0]]
+    assert store.waits(other.id) == []
+
+
 def test_tokens_beyond_all_measure_do_not_keep_findings_from_being_told(store: SqliteStore) -> None:
     store.write([cut(NOON + number, lost=2**62) for number in range(4)])
     [found] = store.findings(Filter())

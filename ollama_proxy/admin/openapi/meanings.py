@@ -61,6 +61,12 @@ output_tokens_estimated: Tokens of the answer by its pieces, where none were tol
 """,
     "OneCall": """
 expected: What a running call still takes, before its first byte; else null.
+waited_for: For whom it waited, the longest first; known when those have ended, too.
+""",
+    "WaitedFor": """
+client: Whose calls were in service meanwhile.
+kind: waited in the queue, until a reload, or for a runner_busy reading though a slot was free.
+seconds: For so long.
 """,
     "Phase": """
 phase: What the call does now; waiting is where it cannot be told.

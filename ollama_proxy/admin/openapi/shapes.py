@@ -83,7 +83,19 @@ Phase = shape(
 )
 RunningCall = shape("RunningCall", Call, Phase)
 Expected = shape("Expected", estimate.Estimate, estimated=bool)
-OneCall = shape("OneCall", Call, expected=Expected | None)
+OneCall = shape(
+    "OneCall",
+    Call,
+    expected=Expected | None,
+    waited_for=Many[
+        shape(
+            "WaitedFor",
+            client=str | None,
+            kind=Literal["waited", "reload", "runner_busy"],
+            seconds=float | None,
+        )
+    ],
+)
 Progress = shape(
     "Progress",
     id=str,

@@ -1,0 +1,25 @@
+// A call in one sentence: where its time went, and for whom it waited most.
+
+import { phases } from "./calls.js";
+import { seconds, visible } from "./format.js";
+import { t } from "./i18n.js";
+
+const SHARE = 0.05; // of the whole: less is not worth a word
+
+/** Nothing of a call whose duration is not known. */
+export function short(call) {
+  if (call.duration === null || call.state === "running") return "";
+  const parts = phases(call).filter(([, value]) => value >= SHARE * call.duration);
+  const told = parts.map(([kind, value]) => part(kind, value, call));
+  const total = { s: seconds(call.duration) };
+  return told.length ? t("short.all", { ...total, parts: told.join(", ") }) : "";
+}
+
+function part(kind, value, call) {
+  const longest = call.waited_for?.[0];
+  if (kind === "queue" && longest) {
+    const client = visible(longest.client ?? t("finding.client.unknown"));
+    return t("short.queue.for", { s: seconds(value), client });
+  }
+  return t(`short.${kind}`, { s: seconds(value) });
+}
