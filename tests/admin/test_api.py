@@ -492,7 +492,7 @@ async def test_one_call_running_recent_or_stored() -> None:
         assert (await got(client, f"/api/requests/{running.id}"))["state"] == "running"
         assert (await got(client, f"/api/requests/{recent}"))["model"] == "r"
         call = await got(client, f"/api/requests/{stored.id}")
-        assert list(call) == [*CALL, "expected"]
+        assert list(call) == [*CALL, "expected", "waited_for"]
         assert call["prompt"] == "p"
 
 
