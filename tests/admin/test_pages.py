@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from ollama_proxy.admin.choices import preferred
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
-from ollama_proxy.admin.site import DASHBOARD, POLICY, address
+from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.ids import iso
@@ -310,6 +311,21 @@ async def test_a_time_that_ollama_garbled_leaves_the_page(
     async with client.get(url) as answer:
         assert answer.status == 200
         assert "stays loaded" in await answer.text()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+async def test_a_first_view_takes_less_than_100_kb(view: str, url: str, fake: Fake) -> None:
+    """As it goes over the line; the page of charts has uPlot besides, 23 kB."""
+    fake.ended = [call(ago=60.0 + n, duration=2.0) for n in range(60)]
+    packed = {"Accept-Encoding": "gzip"}
+    async with ClientSession(auto_decompress=False, headers=packed) as client:
+        async with client.get(url + view) as answer:
+            page = await answer.read()
+        size = len(page)
+        for path in set(re.findall(r'"(static/[^"]+)"', gzip.decompress(page).decode())):
+            async with client.get(url + path) as answer:
+                size += len(await answer.read())
+    assert size < 100_000
 
 
 async def test_files_are_kept_for_ever_under_their_hash(client: ClientSession, url: str) -> None:
