@@ -11,7 +11,7 @@ import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
 import { moreOf } from "./more.js";
 import { offerReplay } from "./replay.js";
-import { short } from "./short.js";
+import { beside, short } from "./short.js";
 
 const AGAIN = 2000; // milliseconds, while the call runs
 
@@ -131,6 +131,7 @@ export class Detail {
     show(document.getElementById("call-untimed"), call.duration === null);
     show(document.getElementById("call-error-box"), Boolean(call.error));
     this.more(call);
+    document.getElementById("call-beside").href = beside(call);
     this.waterfall(call);
     const options = call.options && JSON.stringify(call.options, null, 2);
     showContent(this.body, "options", options ?? null);

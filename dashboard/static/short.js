@@ -1,7 +1,7 @@
-// A call in one sentence: where its time went, and for whom it waited most.
+// A call in one sentence: where its time went, and for whom it waited most; and what ran beside it.
 
 import { phases } from "./calls.js";
-import { seconds, visible } from "./format.js";
+import { epoch, seconds, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 const SHARE = 0.05; // of the whole: less is not worth a word
@@ -13,6 +13,12 @@ export function short(call) {
   const told = parts.map(([kind, value]) => part(kind, value, call));
   const total = { s: seconds(call.duration) };
   return told.length ? t("short.all", { ...total, parts: told.join(", ") }) : "";
+}
+
+/** The page of the calls that began while this one ran. */
+export function beside(call) {
+  const since = Math.floor(epoch(call.started_at));
+  return `requests?since=${since}&until=${since + Math.ceil(call.duration ?? 0) + 1}`;
 }
 
 function part(kind, value, call) {
