@@ -23,26 +23,31 @@ class Attempts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many, last when
+        # How many, when the last one was, and a mark of its token.
+        self._failures: OrderedDict[str, tuple[int, float, int]] = OrderedDict()
 
     def wait(self, peer: Any) -> float:
         """Seconds until this socket's peer may try again; 0 if now.
 
         Whoever must wait is not looked at, right or wrong: else waiting would slow no guesser.
         """
-        count, last = self._failures.get(_place(peer), (0, 0.0))
+        count, last, _ = self._failures.get(_place(peer), (0, 0.0, 0))
         if count < FREE:
             return 0.0
         # Bounded before it is raised: of a large count 2.0 ** count would overflow.
         wait = FIRST_WAIT * 2.0 ** min(count - FREE, 10)
         return max(0.0, last + min(wait, LONGEST_WAIT) - self._clock())
 
-    def failed(self, peer: Any) -> None:
-        """Note a wrong token. A right one takes nothing back: somebody else may share the address,
-        and would set a guesser free."""
-        now, place = self._clock(), _place(peer)
-        count, last = self._failures.pop(place, (0, now))
-        self._failures[place] = (1 if now - last > FORGOTTEN_AFTER else count + 1, now)
+    def failed(self, peer: Any, token: str = "") -> None:
+        """Note a wrong token. The same again is no other guess: a program that goes on with an old
+        token would keep out all others at its address. A right one takes nothing back: somebody
+        else may share the address, and would set a guesser free."""
+        now, place, mark = self._clock(), _place(peer), hash(token)
+        count, last, before = self._failures.get(place, (0, now, 0))
+        if count and token and mark == before and now - last <= FORGOTTEN_AFTER:
+            return
+        self._failures.pop(place, None)
+        self._failures[place] = (1 if now - last > FORGOTTEN_AFTER else count + 1, now, mark)
         if len(self._failures) > MOST:
             self._failures.popitem(last=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from ollama_proxy.admin.rows import YEAR
@@ -11,16 +13,28 @@ THEMES = ("system", "light", "dark")
 _KINDS = {"language": LANGUAGES, "theme": THEMES}
 
 
+def cookie(request: web.Request, name: str) -> str:
+    """One cookie's value, the last if there are several; "" if it is not there.
+
+    Not `request.cookies`, which reads all of them: 60 kB of others took 50 ms of the event loop.
+    """
+    for line in reversed(request.headers.getall("Cookie", [])):
+        found = re.findall(rf"(?:^|;)\s*{re.escape(name)}=([^;]*)", line)
+        if found:
+            return str(found[-1]).strip()
+    return ""
+
+
 def language(request: web.Request) -> str:
     """The chosen one, else the one that the browser prefers."""
-    chosen = request.cookies.get("ollama_proxy_language", "")
+    chosen = cookie(request, "ollama_proxy_language")
     if chosen in LANGUAGES:
         return chosen
     return preferred(request.headers.get("Accept-Language", ""))
 
 
 def theme(request: web.Request) -> str:
-    chosen = request.cookies.get("ollama_proxy_theme", "")
+    chosen = cookie(request, "ollama_proxy_theme")
     return chosen if chosen in THEMES else THEMES[0]
 
 

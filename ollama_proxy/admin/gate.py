@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ollama_proxy.admin.attempts import Attempts
+from ollama_proxy.admin.choices import cookie
 from ollama_proxy.admin.security import METHODS, encrypted, peer_of, refused
 from ollama_proxy.admin.sessions import SESSION_SECONDS, Sessions
 from ollama_proxy.headers import CHALLENGE
@@ -70,11 +71,11 @@ class Gate:
         """Whether this is the token; if not, that is remembered. Not asked while one must wait."""
         right = self._sessions.knows(token)
         if not right:
-            self._attempts.failed(peer_of(request))
+            self._attempts.failed(peer_of(request), token)
         return right
 
     def has_session(self, request: web.Request) -> bool:
-        value = request.cookies.get(self._cookie, "")
+        value = cookie(request, self._cookie)
         return self._sessions.holds(self.path, value, self._now())
 
     def let_in(self, request: web.Request, response: web.Response) -> None:

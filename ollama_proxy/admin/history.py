@@ -154,6 +154,10 @@ class History:
         return await self._read(self._reader.series(asked))
 
     def _with_live(self, stored: Found, wanted: Filter) -> Found:
+        if wanted.finding is not None:
+            # Which calls a finding names only the store knows; how they are, memory knows better.
+            calls = [self._live.call(call.id) or call for call in stored.calls]
+            return msgspec.structs.replace(stored, calls=calls)
         oldest = self._live.oldest()
         if wanted.before is not None and (oldest is None or wanted.before <= oldest):
             return stored

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -53,6 +54,7 @@ class Stored:
     changes: list[Mark] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
     waited: list[Occurrence] = field(default_factory=list)
+    named: dict[str, list[str]] = field(default_factory=dict)  # calls by finding
     scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
@@ -64,7 +66,11 @@ class Stored:
         self.asked.append(wanted)
         await self._answer()
         end = self.scanned_to if self.scanned_to and not wanted.before else None
-        rows = [row for row in self.rows if row.id >= (end or "") and matches(row, wanted)]
+        rows = [row for row in self.rows if row.id >= (end or "")]
+        if wanted.finding is not None:
+            rows = [row for row in rows if row.id in self.named.get(wanted.finding, ())]
+            wanted = msgspec.structs.replace(wanted, finding=None)
+        rows = [row for row in rows if matches(row, wanted)]
         newest_first = sorted(rows, key=lambda row: row.id, reverse=True)
         return Found(page(newest_first, wanted.limit), end)
 

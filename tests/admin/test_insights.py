@@ -16,6 +16,7 @@ from ollama_proxy.foretelling import Asked
 from ollama_proxy.insights.estimate import Estimate, Spread
 from ollama_proxy.records import FINDINGS, Finding, Occurrence
 from tests.admin.support import WORDS, World, got, served
+from tests.storage.calls import make_call
 
 
 def finding(**fields: Any) -> Finding:
@@ -167,6 +168,20 @@ async def test_what_a_running_call_still_takes_is_told_before_its_first_byte() -
         assert (told["calls"], told["estimated"]) == (40, True)
         running.first_byte = running.started
         assert (await got(client, path))["expected"] is None
+
+
+async def test_the_calls_of_a_finding_are_told_whether_memory_knows_them_or_not() -> None:
+    world = World()
+    id, other = world.ended(model="m"), world.ended(model="m")
+    old = make_call(model="m")
+    recent = world.live.call(id)
+    assert recent is not None
+    world.stored.rows, world.stored.named = [old, recent], {"07.0": [old.id, id]}
+    async with served(world) as client:
+        told = await got(client, "/api/requests?finding=07.0")
+        assert {one["id"] for one in told} == {old.id, id}
+        assert other not in {one["id"] for one in told}
+        assert await got(client, "/api/requests?finding=none") == []
 
 
 async def test_a_call_tells_for_whom_it_waited() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -312,7 +313,12 @@ async def guarded(clock: Clock) -> AsyncIterator[str]:
         world.api.events.close()
 
 
-async def guess(root: str, token: str = WRONG, **how: Any) -> Answer:
+_guesses = itertools.count()
+
+
+async def guess(root: str, token: str | None = None, **how: Any) -> Answer:
+    """With another wrong token each time, if none is given."""
+    token = f"{WRONG}{next(_guesses)}" if token is None else token
     return await asked(root + "api/status", headers={"Authorization": f"Bearer {token}"}, **how)
 
 
@@ -339,8 +345,30 @@ async def test_a_guesser_waits_longer_and_longer_and_nobody_else_does() -> None:
             assert (await guess(root)).status == 401
         clock.now += 700
         for _ in range(FREE):
-            assert (await log_in(root, WRONG)).status == 401
+            assert (await log_in(root, f"{WRONG}{next(_guesses)}")).status == 401
         assert (await log_in(root)).status == 429
+
+
+async def test_a_program_with_an_old_token_keeps_nobody_out() -> None:
+    async with guarded(Clock()) as root:
+        for _ in range(3 * FREE):
+            assert (await guess(root, WRONG)).status == 401
+        assert (await guess(root, TOKEN)).status == 200
+        assert (await log_in(root)).status == 303
+
+
+async def test_one_cookie_is_found_among_many(root: str) -> None:
+    session = with_cookie(await log_in(root))["Cookie"]
+    name = session.partition("=")[0]
+    for cookies, status in (
+        (f"a=b; {session}; c=d", 200),
+        (f"{name}=x;{session}", 200),
+        (f"x{session}", 401),
+        (f"a={session}", 401),
+        (f"{session}; {name}=x", 401),
+    ):
+        got = await asked(root + "api/status", headers={"Cookie": cookies})
+        assert got.status == status, cookies
 
 
 async def test_being_asked_is_no_failure(root: str) -> None:
