@@ -40,7 +40,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "slower_than": ({"type": "number", "minimum": 0}, FILTERS["slower_than"]),
     "text": (_TEXT | {"maxLength": TEXT_LIMIT}, FILTERS["text"]),
     "kind": ({"enum": list(FINDINGS)}, "Of this kind; also one that the settings hide."),
-    "after": (_TEXT, "Behind the finding of this id. What each cost moves the order while calls come in."),
+    "after": (_TEXT, "Behind the finding of this id. The order moves while calls come in."),
     "prompt_chars": ({"type": "integer", "minimum": 0}, "Bytes of the prompt."),
     "max_tokens": ({"type": "integer", "minimum": 0}, "The most tokens of the answer."),
     "as": ({"enum": [*FORMS, calls.WHICH_FORMS], "default": "curl"}, "In which form."),
