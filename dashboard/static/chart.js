@@ -5,15 +5,11 @@ import { t } from "./i18n.js";
 const HEIGHT = 180;
 /** Never by colour alone: lines differ by their dashes, too, and the legend says each one's name. */
 const LOOKS = [
-  { ink: "--prefill", dash: [] },
-  { ink: "--load", dash: [8, 4] },
-  { ink: "--queue", dash: [2, 3] },
-  { ink: "--failure", dash: [8, 3, 2, 3] },
-  { ink: "--text", dash: [1, 2] },
+  { ink: "--prefill", dash: [], edge: "solid" },
+  { ink: "--load", dash: [8, 4], edge: "dashed" },
+  { ink: "--queue", dash: [2, 3], edge: "dotted" },
 ];
 const OUTCOMES = { completed: "--decode", failed: "--failure", timeout: "--load", cancelled: "--queue", interrupted: "--text" };
-
-const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 /** A colour as a canvas takes it: light-dark() is the style sheet's to resolve. */
 function colour(name) {
@@ -22,7 +18,7 @@ function colour(name) {
   document.body.append(probe);
   const { color } = getComputedStyle(probe);
   probe.remove();
-  return color || ink(name);
+  return color;
 }
 
 /** Each value on top of those before it. */
@@ -41,9 +37,8 @@ export function draw(place, chart, data, told, { zoom, open }) {
   const order = chart.names.map((_, index) => index);
   if (chart.stacked) order.reverse(); // the whole pile behind its lower part
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--hair"), width: 1 }, ticks: { stroke: colour("--hair"), width: 1 }, font: "12px system-ui" };
-  const dashes = ["solid", "dashed", "dotted", "dashed", "dotted"]; // as the lines have them
   const options = {
-    legend: { markers: { width: 2, dash: (_, at) => (chart.stacked ? "solid" : dashes[at - 1]) } },
+    legend: { markers: { width: 2, dash: (_, at) => (chart.stacked ? "solid" : LOOKS[at - 1]?.edge) } },
     width: place.clientWidth,
     height: HEIGHT,
     padding: [8, 8, 0, 0],

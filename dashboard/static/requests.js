@@ -62,7 +62,12 @@ async function look() {
   due = false;
   fetched = Date.now();
   try {
-    for (const call of await json(query({ limit: PAGE }))) calls.set(call.id, call);
+    const found = await json(query({ limit: PAGE }));
+    const told = new Set(found.map((call) => call.id));
+    const last = found.length < PAGE ? "" : found.at(-1).id;
+    // One that ran may have ended as something else than is asked for; ended ones do not change.
+    for (const [id, call] of calls) if (call.state === "running" && id >= last && !told.has(id)) calls.delete(id);
+    for (const call of found) calls.set(call.id, call);
     show(document.getElementById("requests-unread"), false);
   } catch {
     show(document.getElementById("requests-unread"), true);

@@ -17,7 +17,7 @@ from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.query import FILTERS, PAGE, ParameterError, parse_filter, single
 from ollama_proxy.admin.rows import call_row
-from ollama_proxy.admin.site import Site, address, script_data
+from ollama_proxy.admin.site import Site, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import State
@@ -72,15 +72,7 @@ class Requests:
 
         def values(w: Words) -> dict[str, Any]:
             return {
-                **self._site.frame(
-                    w,
-                    "requests",
-                    "requests.js",
-                    status,
-                    address(status["listen"], request.host),
-                    [],
-                    now,
-                ),
+                **self._site.frame(w, "requests", "requests.js", status, request.host, now),
                 "asked": asked,
                 "offered": {
                     "state": [(str(one), w.t(f"state.{one}")) for one in State],

@@ -28,7 +28,6 @@ from ollama_proxy.admin.rows import (
 )
 from ollama_proxy.admin.site import (
     Site,
-    address,
     last_call_ago,
     script_data,
 )
@@ -144,9 +143,7 @@ class Pages:
         status, now = seen.status, seen.now
         rows = {model["name"]: model_row(w, model, now) for model in seen.models}
         return {
-            **self.site.frame(
-                w, "", "app.js", status, address(status["listen"], host), seen.recent, now
-            ),
+            **self.site.frame(w, "", "app.js", status, host, now, seen.recent),
             "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
             "numbers": numbers(w, status, seen.models, now),
             "summary": summary_row(w, seen.stats["all"]),

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,23 +129,24 @@ class Site:
         view: str,
         script: str,
         status: dict[str, Any],
-        address: str,
-        recent: list[Call],
+        host: str,
         now: float,
+        recent: Sequence[Call] = (),
     ) -> dict[str, Any]:
-        """What stands around a page: the tab, the status line, the notices, the foot."""
+        """What stands around a page: the tab, the status line, the notices, the foot. `host`: by
+        which name it was asked for; `recent`: calls that may have failed."""
         return {
             "view": view,
             "views": VIEWS,
             "script": script,
             "files": self.modules(script),
-            "address": address,
+            "address": address(status["listen"], host),
             "zone": time.strftime("%Z"),
             "title": title(w, status, titled(w, view)),
             "icon": ICONS.get(status["status"], "ok"),
             "status": status,
             "line": status_line(w, status, now),
-            "notices": notices(w, status, recent, now),
+            "notices": notices(w, status, list(recent), now),
             "moment": now,
         }
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
-from ollama_proxy.admin.site import Site, address, script_data
+from ollama_proxy.admin.site import Site, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
 from ollama_proxy.ids import first_id
@@ -114,9 +114,7 @@ class Views:
 
         def values(w: Words) -> dict[str, Any]:
             return {
-                **self._site.frame(
-                    w, view, script, status, address(status["listen"], request.host), [], now
-                ),
+                **self._site.frame(w, view, script, status, request.host, now),
                 "data": script_data(w, view, status, now),
                 **more(w),
             }

@@ -105,8 +105,8 @@ class Estimator:
         """For a prompt of `size` bytes and at most `most` tokens of answer; None of either: as the
         client's calls are. No more of a prompt is read than the `context` holds. `spent`: seconds
         for which the call itself has been in service, without a first token so far; `silent`: it
-        sends none before its end. None where too few of the model's calls were
-        seen, or where they hardly ever took as long as this one has."""
+        sends none before its end. None where too few of the model's calls were seen, or where they
+        hardly ever took as long as this one has."""
         past = list(self._past.get(model, ()))
         if len(past) < LEAST:
             return None

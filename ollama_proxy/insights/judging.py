@@ -137,7 +137,7 @@ class Judging:
             "prompt_start": self._start(call, exchange, facts),
             "prompt_cache": self._cache(call, exchange, facts, load),
             "waste": self._waste(call, exchange, facts, served),
-            "slow": self._slow(call, facts.model),
+            "slow": self._slow(call, facts.model, hidden),
             "deadline": _deadline(call, exchange),
         }
         self._serving.ended(facts.model, call, exchange, served, hidden)
@@ -273,7 +273,11 @@ class Judging:
         )
         return None if found is None else msgspec.structs.asdict(found)
 
-    def _slow(self, call: Call, model: str) -> dict[str, Any] | None:
+    def _slow(self, call: Call, model: str, hidden: Span | None) -> dict[str, Any] | None:
+        """`hidden`: what of its load was a wait, as if it had been in the queue."""
+        if hidden is not None and call.load is not None:
+            queue = (call.queue or 0.0) + hidden.seconds
+            call = msgspec.structs.replace(call, load=call.load - hidden.seconds, queue=queue)
         gpu = self._on_gpu.get(model)
         found = self._usual.ended(model, call, gpu=gpu, slots=self._slots_of(model))
         return None if found is None else msgspec.to_builtins(found)

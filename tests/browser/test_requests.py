@@ -62,6 +62,19 @@ async def test_a_new_call_comes_by_itself_and_waits_while_somebody_reads(
     await expect(rows.first).to_contain_text("newer.py")
 
 
+async def test_a_call_that_ran_and_has_ended_leaves_the_list_of_those_that_run(
+    page: Page, fake: Fake
+) -> None:
+    begun = await fake.start(call("running", ago=2.0))
+    await fake.start(call("running", ago=1.0, client="other.py"))
+    await listed(page, fake, "?state=running")
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(2)
+    await fake.finish(begun)
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("other.py")
+
+
 async def test_older_calls_come_below(page: Page, fake: Fake) -> None:
     fake.ended = [call(ago=1000.0 - n) for n in range(120)]
     await listed(page, fake)

@@ -191,6 +191,20 @@ def test_a_wait_for_a_reload_is_told_apart() -> None:
     assert (told.kind, told.other, told.detail) == ("waited", "beta.py", "reload")
 
 
+def test_a_wait_within_a_load_made_a_call_slow_as_a_wait() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    for number in range(12):
+        usual = {"queue": 0.0, "load": 0.002, "prefill": 0.5, "decode": 1.5}
+        judged(judging, ended=20.0 * number, duration=2.0, **usual)
+    # Another one runs till 310; this one came at 300 and its model was loaded anew from then on.
+    judged(judging, client="batch.py", ended=310.0, duration=30.0, prefill=1.0, decode=29.0)
+    _, found = judged(judging, ended=314.0, duration=14.0, load=12.0, prefill=0.5, decode=1.5)
+    assert [(one["what"], round(one["seconds"])) for one in found["slow"]["because"]] == [
+        ("queue", 10),
+        ("load", 2),
+    ]
+
+
 def test_where_a_model_lies_may_be_unknown() -> None:
     judging = Judging(clock=lambda: 1.0)
     judging.looked([ModelInfo(name="m:latest", loaded=True, size_loaded=9)], 1.0)
