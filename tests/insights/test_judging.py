@@ -194,7 +194,7 @@ def test_a_wait_for_a_reload_is_told_apart() -> None:
 def test_a_wait_within_a_load_made_a_call_slow_as_a_wait() -> None:
     judging = Judging(clock=lambda: 1.0)
     for number in range(12):
-        usual = {"queue": 0.0, "load": 0.002, "prefill": 0.5, "decode": 1.5}
+        usual: dict[str, Any] = {"queue": 0.0, "load": 0.002, "prefill": 0.5, "decode": 1.5}
         judged(judging, ended=20.0 * number, duration=2.0, **usual)
     # Another one runs till 310; this one came at 300 and its model was loaded anew from then on.
     judged(judging, client="batch.py", ended=310.0, duration=30.0, prefill=1.0, decode=29.0)
