@@ -26,12 +26,12 @@ export class FindingsView {
 
   async fetch() {
     try {
-      this.found = await json(`api/insights?since=1d&limit=${ASKED}`);
+      const found = await json(`api/insights?since=1d&limit=${ASKED}`);
       // Where there are more, waits may be among those that did not come.
-      const full = this.found.length === ASKED;
-      const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : this.found;
-      this.waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
-      this.unread = false;
+      const full = found.length === ASKED;
+      const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : found;
+      const waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
+      Object.assign(this, { found, waited, unread: false });
     } catch {
       this.unread = true; // what is known stays
     }

@@ -22,10 +22,11 @@ export function beside(call) {
 }
 
 function part(kind, value, call) {
-  const longest = call.waited_for?.[0];
-  if (kind === "queue" && longest) {
-    const client = visible(longest.client ?? t("finding.client.unknown"));
-    return t("short.queue.for", { s: seconds(value), client });
-  }
-  return t(`short.${kind}`, { s: seconds(value) });
+  const s = seconds(value);
+  // Ollama counts a wait until the model can be loaded anew as loading.
+  const waits = (call.waited_for ?? []).filter((one) => (one.kind === "reload") === (kind === "load"));
+  if ((kind !== "queue" && kind !== "load") || !waits.length) return t(`short.${kind}`, { s });
+  const client = visible(waits[0].client ?? t("finding.client.unknown"));
+  const wait = seconds(waits.reduce((sum, one) => sum + one.seconds, 0));
+  return t(`short.${kind}.for`, { s, client, wait });
 }

@@ -394,6 +394,17 @@ async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: F
     await expect(waited).to_contain_text(f"{SHOWN} 6.5\u00a0s")
 
 
+async def test_a_wait_within_a_load_is_said_to_be_one(page: Page, fake: Fake) -> None:
+    spans: dict[str, Any] = {"queue": 0.0, "load": 26.0, "prefill": 1.0, "decode": 1.0}
+    fake.ended = [call(ago=60.0, duration=28.0, **spans)]
+    fake.waited = [{"client": "batch.py", "kind": "reload", "seconds": 24.0}]
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await expect(page.locator(".short")).to_have_text(
+        "28\u00a0s in all: 26\u00a0s to load the model, 24\u00a0s of it waiting, "
+        "mostly for batch.py."
+    )
+
+
 async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake: Fake) -> None:
     last = call(ago=300.0, client="signals.py")
     fake.ended = [last]
