@@ -56,14 +56,17 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-# How the paths end that run a model.
-MODEL_PATHS = (
+# How the paths end that have a model write, and that run one.
+GENERATING_PATHS = (
     "/api/generate",
     "/api/chat",
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/responses",
     "/v1/messages",
+)
+MODEL_PATHS = (
+    *GENERATING_PATHS,
     "/api/embed",
     "/api/embeddings",
     "/v1/embeddings",
@@ -74,6 +77,11 @@ MODEL_PATHS = (
 def ran_model(call_path: str) -> bool:
     """Whether calls to this path run a model; /api/show and the like only name one."""
     return call_path.endswith(MODEL_PATHS)
+
+
+def generates(call_path: str) -> bool:
+    """Whether calls to this path have a model write."""
+    return call_path.endswith(GENERATING_PATHS)
 
 
 def model_key(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ollama_proxy.exchange import Call, Exchange
+from ollama_proxy.phases import Memory
 
 
 class Sink(Protocol):
@@ -36,10 +37,11 @@ class Meter(Protocol):
         """What an ended call cost, once, as far as it is known."""
 
 
-class Judge(Protocol):
-    """Says what an ended call's figures mean, or None; `exchange` is what its record is made of."""
+class Judge(Memory, Protocol):
+    """Says what calls' figures mean; `exchange` is what a record is made of."""
 
-    def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None: ...
+    def __call__(self, call: Call, exchange: Exchange) -> Call:
+        """An ended call, with what was found."""
 
 
 class Running(Protocol):

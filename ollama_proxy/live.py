@@ -16,8 +16,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from ollama_proxy.bus import EventBus, Subscription, progress, unspoken
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
@@ -71,7 +69,7 @@ class Live:
         self._ended: deque[tuple[Exchange, Callable[[], None] | None]] = deque()
         self._put_off = 0
         self._unannounced: list[Call] = []
-        self._phases, self._loaded = Phases(), loaded
+        self._phases, self._loaded = Phases(judge), loaded
         self._prefills = Prefills()
         self._meter = meter
         self._judge = judge
@@ -173,7 +171,7 @@ class Live:
             self._failed(exchange.record, error)
             return []
         if exchange.runs_model and self._judge is not None:
-            self._guarded(self._find, self._judge, call, exchange)
+            call = self._judged(self._judge, call, exchange)
         self._remember(call)
         return [call]
 
@@ -188,11 +186,12 @@ class Live:
     def _measure(self, meter: Meter, exchange: Exchange) -> None:
         exchange.resources = meter.take(exchange.id)
 
-    def _find(self, judge: Judge, call: Call, exchange: Exchange) -> None:
-        found = judge(call, exchange)
-        if found:
-            # Nobody has seen the record yet.
-            msgspec.structs.force_setattr(call, "insights", found)
+    def _judged(self, judge: Judge, call: Call, exchange: Exchange) -> Call:
+        try:
+            return judge(call, exchange)
+        except Exception as error:  # noqa: BLE001 - guard: it is recorded all the same
+            self._failed(judge, error)
+            return call
 
     def _compare(self, exchange: Exchange) -> None:
         seen = exchange.observation

@@ -2,7 +2,7 @@
 
 Ollama says nothing until the first piece of an answer. Before it a phase is inferred: from the
 models that are loaded, and from how many calls the model serves at once, which is learnt from ended
-calls. These rules agreed with the server's own log at 99 % of all moments where it served one call
+calls. A call for which a model in use has to be loaded anew, or to go, waits. These rules agreed with the server's own log at 99 % of all moments where it served one call
 at once, 96 % for two, 93 % for four (SmolLM2 on a CPU, Ollama 0.33); they are estimates and say so.
 Not here: the phases of ended calls, which Ollama reports (`exchange.py`).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -24,8 +25,9 @@ little late."""
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """`name`: waiting (cannot be told), loading, queued, reading, thinking, answering or
-    working. `position` 1: next to be served. `since`: the moment from which it is known."""
+    """`name`: waiting (cannot be told), loading, waiting_to_load, queued, reading, thinking,
+    answering or working. `position` 1: next to be served. `since`: the moment from which it is
+    known."""
 
     name: str
     since: float
@@ -83,11 +85,22 @@ class Slots:
             self._most[model] = max(self.of(model), most)
 
 
-class Phases:
-    """The phases of the running calls, and since when."""
+class Memory(Protocol):
+    """What is known of how models get into memory."""
 
-    def __init__(self) -> None:
-        self.slots = Slots()
+    def other_options(self, call: Exchange, served: Exchange | None) -> bool:
+        """Whether a call asks for other options than those its model is loaded with; `served` is
+        one that is answered there now."""
+
+    def no_room(self, model: str, other: str) -> bool:
+        """Whether one of the two had to give way to the other when that was last seen."""
+
+
+class Phases:
+    """The phases of the running calls, and since when. `memory` None: nothing is known of it."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.slots, self._memory = Slots(), memory
         self._known: dict[str, Phase] = {}
         self._served: dict[str, float] = {}  # when a model last served a call
 
@@ -105,14 +118,18 @@ class Phases:
         """Each running call's phase by its id; `running` in the order in which they began."""
         running = list(running)
         served = self._served | _answering(running)
+        to_load = self._to_load(running, loaded)
         ahead: Counter[str] = Counter()
         told = {}
         for exchange in running:
             model = model_key(exchange.observation.model or "")
             seen = loaded.with_served(model, served.get(model, 0.0))
-            phase = _phase(exchange, model, ahead[model] - self.slots.of(model), seen)
-            if ran_model(exchange.path):
-                ahead[model] += 1
+            if exchange.id in to_load:
+                phase = Phase(to_load[exchange.id], exchange.started, estimated=True)
+            else:
+                phase = _phase(exchange, model, ahead[model] - self.slots.of(model), seen)
+                if ran_model(exchange.path):
+                    ahead[model] += 1
             before = self._known.get(exchange.id)
             if before is not None and phase.estimated:
                 since = before.since if before.name == phase.name else now
@@ -120,6 +137,34 @@ class Phases:
             told[exchange.id] = phase
         self._known = told
         return told
+
+    def _to_load(self, running: Iterable[Exchange], loaded: Loaded) -> dict[str, str]:
+        """Those for which Ollama has to load a model that is in use, or for which one in use has
+        to make room: they wait, and are overtaken by all that can be served meanwhile."""
+        if self._memory is None or loaded.names is None:
+            return {}
+        calls: dict[str, list[Exchange]] = {}
+        for exchange in running:
+            if exchange.runs_model and exchange.observation.model:
+                calls.setdefault(model_key(exchange.observation.model), []).append(exchange)
+        served = {model: _served_last(own) for model, own in calls.items()}
+        found = {}
+        for model, own in calls.items():
+            held = loaded.holds(model) or served[model] is not None
+            for exchange in own:
+                if exchange.first_byte is not None:
+                    continue
+                if held and self._memory.other_options(exchange, served[model]):
+                    found[exchange.id] = "loading"
+                elif not held and any(
+                    served[other] is not None and self._memory.no_room(model, other)
+                    for other in calls
+                    if other != model
+                ):
+                    found[exchange.id] = "waiting_to_load"
+            if held and any(one.id not in found for one in own):
+                found |= {one.id: "waiting_to_load" for one in own if one.id in found}
+        return found
 
     def queued(self, running: Iterable[Exchange], loaded: Loaded) -> int:
         """How many of them are queued, as `of` would tell; of thousands in a tenth of its time."""
@@ -149,6 +194,12 @@ def _answering(running: Iterable[Exchange]) -> dict[str, float]:
         and exchange.first_byte is not None
         and exchange.status_code == 200
     }
+
+
+def _served_last(calls: Iterable[Exchange]) -> Exchange | None:
+    """The one of them whose answer began last, if it goes well."""
+    answered = [one for one in calls if one.first_byte is not None and one.status_code == 200]
+    return max(answered, key=lambda one: one.first_byte or 0.0, default=None)
 
 
 def _phase(exchange: Exchange, model: str, waiting: int, loaded: Loaded) -> Phase:

@@ -6,7 +6,7 @@ Not here: who tells (`live.py`), findings (`insights/`), series.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ollama_proxy.exchange import Call, model_key, ran_model
 from ollama_proxy.listeners import Sink
@@ -35,20 +35,27 @@ class Recorder(Sink):
 @dataclass
 class ModelChanges(Sink):
     """Has a fresh look taken at the models when a call has ended that may have changed them, and
-    when one begins for a model that was not seen in memory, or has loaded it."""
+    when one begins for a model that was not seen in memory, or has loaded it. While one waits for
+    such a model, also when any other ends: its model may make room now."""
 
     look: Callable[[], None]
     loaded: Callable[[], Loaded]
     paths = frozenset({"/api/create", "/api/copy", "/api/delete", "/api/pull"})
     reasons = frozenset({"load", "unload"})
+    _waiting: dict[str, Call] = field(default_factory=dict)
 
     def started(self, call: Call) -> None:
         if self._unseen(call):
+            self._waiting[call.id] = call
             self.look()
 
     def finished(self, call: Call) -> None:
+        self._waiting.pop(call.id, None)
+        ran = call.model is not None and ran_model(call.path)
+        makes_room = ran and any(map(self._unseen, self._waiting.values()))
         loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
-        if call.path in self.paths or call.done_reason in self.reasons or loaded:
+        changed = call.path in self.paths or call.done_reason in self.reasons
+        if changed or loaded or makes_room:
             self.look()
 
     def _unseen(self, call: Call) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ollama_proxy.phases import Loaded
@@ -50,6 +51,22 @@ def test_a_call_for_a_model_that_is_not_in_memory_has_them_looked_at() -> None:
     assert seen.count == 1
     seen.sink.started(make_call(state="running", model="other", path="/api/show"))
     assert seen.count == 1
+
+
+def test_while_one_waits_for_a_model_each_end_of_another_has_them_looked_at() -> None:
+    """The other's model may go now, to make room: only a look right then can tell."""
+    seen = Looks("llama3")
+    seen.sink.finished(make_call(model="llama3"))
+    assert seen.count == 0
+    waits = make_call(state="running", model="other")
+    seen.sink.started(waits)
+    seen.sink.finished(make_call(model="llama3"))
+    assert seen.count == 2
+    seen.sink.finished(make_call(model="llama3", path="/api/show"))
+    assert seen.count == 2
+    seen.sink.finished(msgspec.structs.replace(waits, state="cancelled"))
+    seen.sink.finished(make_call(model="llama3"))
+    assert seen.count == 2
 
 
 def test_while_nothing_is_known_of_them_nothing_follows() -> None:

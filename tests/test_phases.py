@@ -54,6 +54,53 @@ def test_of_many_that_wait_some_answer_and_some_run_no_model() -> None:
     ]
 
 
+class Known:
+    """Calls that ask for a `num_ctx` ask for other options; there is no room for m beside big."""
+
+    def other_options(self, call: Exchange, served: Exchange | None) -> bool:
+        loaded = None if served is None else served.observation.asked
+        return call.observation.asked != loaded
+
+    def no_room(self, model: str, other: str) -> bool:
+        return {model, other} == {"m:latest", "big:latest"}
+
+
+def told(*calls: Exchange, loaded: Loaded = SEEN) -> list[str]:
+    return [phase.name for phase in Phases(Known()).of(calls, loaded, 60.0).values()]
+
+
+def test_who_asks_for_other_options_waits_while_the_model_is_in_use_and_is_overtaken() -> None:
+    answers = running(40.0, first_byte=41.0, first_token=41.0, first_answer=45.0, status_code=200)
+    other = running(42.0, asked={"num_ctx": 1024})
+    late = running(43.0)
+    phases = Phases(Known()).of([answers, other, late], SEEN, 60.0)
+    assert [(one.name, one.position, one.estimated) for one in phases.values()] == [
+        ("answering", None, False),
+        ("waiting_to_load", None, True),
+        ("queued", 1, True),  # not behind the one that waits
+    ]
+    assert told(other) == ["loading"]  # nobody uses it any more
+    assert told(answers, running(42.0)) == ["answering", "queued"]
+
+
+def test_who_was_answered_last_tells_with_which_options_a_model_is_loaded() -> None:
+    asked = {"num_ctx": 1024}
+    answers = running(40.0, first_byte=41.0, status_code=200, asked=asked)
+    assert told(answers, running(42.0, asked=asked)) == ["answering", "queued"]
+    refused = running(40.0, first_byte=41.0, status_code=400, asked=asked)
+    assert told(refused, running(42.0, asked=asked)) == ["answering", "waiting_to_load"]
+
+
+def test_where_there_is_no_room_beside_a_model_in_use_its_calls_are_waited_for() -> None:
+    big = Loaded.seen(["big"], 50.0)
+    answers = running(40.0, model="big", first_byte=41.0, status_code=200)
+    assert told(answers, running(42.0), loaded=big) == ["answering", "waiting_to_load"]
+    assert told(running(42.0), loaded=big) == ["loading"]
+    other = running(40.0, model="third", first_byte=41.0, status_code=200)
+    assert told(other, running(42.0), loaded=big) == ["answering", "loading"]
+    assert told(answers, running(42.0), loaded=Loaded()) == ["answering", "waiting"]
+
+
 def test_other_models_and_other_routes_take_no_slot() -> None:
     other = running(40.0, model="other:7b")
     both = Loaded.seen(["m", "OTHER:7b"], 50.0)

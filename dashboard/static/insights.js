@@ -5,11 +5,12 @@ import { t } from "./i18n.js";
 
 /** In words, by key; what was not asked of this call is left out. */
 export function insightsOf(call) {
-  const { prompt_cut: cut, overrun, reload, prompt_start: start, prompt_cache: cache, waste, slow, deadline } = call.insights ?? {};
+  const { prompt_cut: cut, overrun, reload, load_wait: wait, prompt_start: start, prompt_cache: cache, waste, slow, deadline } = call.insights ?? {};
   const told = {};
   if (call.waited_for?.length) told.waited_for = call.waited_for.map(waitOf).join(" \u00b7 ");
   if (cut) told.prompt_cut = cutOf(cut);
   if (overrun) told.overrun = overrunOf(overrun);
+  if (wait) told.load_wait = t(`call.load_wait.${wait.reason}`, { s: seconds(wait.seconds) });
   if (reload) told.reload = reloadOf(reload);
   if (start) told.prompt_start = t("call.prompt_start.at", { at: number(start.at), tokens: t("estimate", { s: number(start.tokens) }) });
   if (cache) told.prompt_cache = t("call.prompt_cache.share", { share: t("estimate", { s: percent(Math.round(cache.share * 100)) }), tokens: t("estimate", { s: number(cache.tokens) }) });

@@ -23,10 +23,7 @@ export function beside(call) {
 
 function part(kind, value, call) {
   const s = seconds(value);
-  // Ollama counts a wait until the model can be loaded anew as loading.
-  const waits = (call.waited_for ?? []).filter((one) => (one.kind === "reload") === (kind === "load"));
-  if ((kind !== "queue" && kind !== "load") || !waits.length) return t(`short.${kind}`, { s });
-  const client = visible(waits[0].client ?? t("finding.client.unknown"));
-  const wait = seconds(waits.reduce((sum, one) => sum + one.seconds, 0));
-  return t(`short.${kind}.for`, { s, client, wait });
+  if (kind !== "queue" || !call.waited_for?.length) return t(`short.${kind}`, { s });
+  const client = visible(call.waited_for[0].client ?? t("finding.client.unknown"));
+  return t("short.queue.for", { s, client });
 }

@@ -1,42 +1,51 @@
 """Puts an ended call to every question that a finding answers, and writes the answers down.
 
-What it returns is the call's `insights`: by finding, the facts that were found. What is known only
-after other calls have ended is told to `note`. Not here: the rules (one file each), sentences, sums
-over many calls.
+What it returns is the call with its `insights`: by finding, the facts that were found. A wait that
+Ollama counts as loading is moved from `load` to `queue`, and `load_wait` tells it. What is known
+only after other calls have ended is told to `note`. Not here: the rules (one file each), sentences,
+sums over many calls.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, ran_model
+from ollama_proxy.exchange import (
+    Call,
+    Exchange,
+    Reason,
+    State,
+    generates,
+    model_key,
+    ran_model,
+)
 from ollama_proxy.ids import epoch
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
+from ollama_proxy.insights.facts import Facts, native
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cache import PromptCaches
-from ollama_proxy.insights.prompt_cut import KEEP, Prompt, PromptCuts
+from ollama_proxy.insights.prompt_cut import Prompt, PromptCuts
 from ollama_proxy.insights.prompt_start import PromptStarts
-from ollama_proxy.insights.reloads import SHORTEST, Ended, Reload, Reloads, keep_alive_seconds
+from ollama_proxy.insights.reloads import (
+    SHORTEST,
+    Asked,
+    Ended,
+    Reload,
+    Reloads,
+    keep_alive_seconds,
+)
 from ollama_proxy.insights.serving import Running, Serving
 from ollama_proxy.insights.slow import Usual
-from ollama_proxy.insights.waits import Span
+from ollama_proxy.insights.waits import Hidden, Span
 from ollama_proxy.insights.waste import Wastes
 from ollama_proxy.records import ModelInfo, Noted
 
-_GENERATES = (
-    "/api/generate",
-    "/api/chat",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/messages",
-)
 MAX_MODELS = 500
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
@@ -94,6 +103,8 @@ class Judging:
             for model in models
             if model.loaded and model.size_loaded and model.size_vram is not None
         }
+        loaded = {self._key(model.name) for model in models if model.loaded}
+        self._serving.looked(loaded, at)
         self._serving.share_out()
 
     def _key(self, name: str) -> str:
@@ -105,19 +116,50 @@ class Judging:
         """They are learnt by the name that a call gave."""
         return max(self._slots(name) for name in self._names.get(key, (key,)))
 
-    def __call__(self, call: Call, exchange: Exchange) -> dict[str, Any] | None:
+    def __call__(self, call: Call, exchange: Exchange) -> Call:
         if call.model is None or not ran_model(call.path):
-            return None
-        facts = _Facts.of(call, exchange.observation.asked, self._key(call.model))
-        if not call.path.endswith(_GENERATES):
-            # Of an embedding: what it put out of memory.
-            return _known(
-                {
-                    "reload": self._reload(call, exchange, facts, None, call.load),
-                    "waste": self._waste(call, exchange, facts, None),
-                    "deadline": _deadline(call, exchange),
-                }
-            )
+            return call
+        facts = Facts.of(call, exchange.observation.asked, self._key(call.model))
+        hidden = self._serving.hidden(facts.model, call, exchange, self._reloads.unloaded)
+        served = self._serving.served(facts.model, call, exchange)
+        if hidden is not None and call.load is not None:
+            seconds = hidden.span.seconds
+            queue = (call.queue or 0.0) + seconds
+            call = msgspec.structs.replace(call, load=call.load - seconds, queue=queue)
+        judge = self._generated if generates(call.path) else self._embedded
+        found = judge(call, exchange, facts, served)
+        found["load_wait"] = None if hidden is None else _load_wait(hidden)
+        self._serving.ended(facts.model, call, exchange, served, hidden)
+        return msgspec.structs.replace(call, insights=_known(found))
+
+    def other_options(self, call: Exchange, served: Exchange | None) -> bool:
+        """Whether a running call asks for other options than those its model is loaded with, as far
+        as that is known; `served`: a call that the model answers now."""
+        model = self._key(call.observation.model or "")
+        loaded = None if served is None else self._asked(model, served)
+        return self._reloads.would_load(model, self._asked(model, call), loaded)
+
+    def _asked(self, model: str, call: Exchange) -> Asked:
+        options = call.observation.asked if native(call.path) else None
+        return options, self._contexts.of(model, asked_context(options))
+
+    def no_room(self, model: str, other: str) -> bool:
+        """Whether one of the two had to give way to the other when that was last seen."""
+        return self._serving.no_room(self._key(model), self._key(other))
+
+    def _embedded(
+        self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
+    ) -> dict[str, Any]:
+        """Of an embedding: what it put out of memory."""
+        return {
+            "reload": self._reload(call, exchange, facts, None),
+            "waste": self._waste(call, exchange, facts, None),
+            "deadline": _deadline(call, exchange),
+        }
+
+    def _generated(
+        self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
+    ) -> dict[str, Any]:
         context = None
         # Also of one that was broken off: it may have loaded the model.
         self._contexts.served(facts.model, facts.asked, self._clock())
@@ -127,22 +169,17 @@ class Judging:
             if context is None and few:
                 self._looks[facts.model] += 1
                 self._look()
-        hidden = self._serving.hidden(facts.model, call, exchange)
-        served = self._serving.served(facts.model, call, exchange)
-        load = call.load if call.load is None or hidden is None else call.load - hidden.seconds
-        found = {
+        self._learn(call, exchange, facts)
+        return {
             "prompt_cut": self._cut(call, exchange, facts, context),
             "overrun": _overrun(call, facts, context),
-            "reload": self._reload(call, exchange, facts, context, load),
+            "reload": self._reload(call, exchange, facts, context),
             "prompt_start": self._start(call, exchange, facts),
-            "prompt_cache": self._cache(call, exchange, facts, load),
+            "prompt_cache": self._cache(call, exchange, facts),
             "waste": self._waste(call, exchange, facts, served),
-            "slow": self._slow(call, facts.model, hidden),
+            "slow": self._slow(call, facts.model),
             "deadline": _deadline(call, exchange),
         }
-        self._serving.ended(facts.model, call, exchange, served, hidden)
-        self._learn(call, exchange, facts, load)
-        return _known(found)
 
     def estimate(
         self,
@@ -182,14 +219,14 @@ class Judging:
             runs=runs,
         )
 
-    def _learn(self, call: Call, exchange: Exchange, facts: _Facts, load: float | None) -> None:
+    def _learn(self, call: Call, exchange: Exchange, facts: Facts) -> None:
         sketch = exchange.observation.sketch
         if sketch is not None and call.state == State.COMPLETED:
-            cold = load if load is not None and load >= SHORTEST else None
+            cold = call.load if call.load is not None and call.load >= SHORTEST else None
             self._estimator.ended(facts.model, call, sketch.size, cold)
 
     def _cut(
-        self, call: Call, exchange: Exchange, facts: _Facts, context: int | None
+        self, call: Call, exchange: Exchange, facts: Facts, context: int | None
     ) -> dict[str, Any] | None:
         seen = exchange.observation
         if seen.sketch is None or not call.input_tokens:
@@ -218,11 +255,9 @@ class Judging:
         self,
         call: Call,
         exchange: Exchange,
-        facts: _Facts,
+        facts: Facts,
         context: int | None,
-        load: float | None,
     ) -> dict[str, Any] | None:
-        """`load`: the seconds of Ollama's that were no wait."""
         keep_alive = keep_alive_seconds((facts.options or {}).get("keep_alive"))
         found = self._reloads.ended(
             Ended(
@@ -230,7 +265,7 @@ class Judging:
                 client=call.client,
                 options=facts.options,
                 context=context,
-                load=load,
+                load=call.load,
                 arrived=exchange.started,
                 ended=exchange.ended or exchange.started,
                 unloads=call.state == State.COMPLETED
@@ -242,7 +277,7 @@ class Judging:
         )
         return None if found is None else _told(found)
 
-    def _start(self, call: Call, exchange: Exchange, facts: _Facts) -> dict[str, Any] | None:
+    def _start(self, call: Call, exchange: Exchange, facts: Facts) -> dict[str, Any] | None:
         """Where the prompt left what the model had read before, and what that cost, by share."""
         seen = exchange.observation
         if seen.sketch is None or not call.input_tokens:
@@ -257,9 +292,7 @@ class Judging:
             "seconds": seconds,
         }
 
-    def _cache(
-        self, call: Call, exchange: Exchange, facts: _Facts, load: float | None
-    ) -> dict[str, Any] | None:
+    def _cache(self, call: Call, exchange: Exchange, facts: Facts) -> dict[str, Any] | None:
         sketch = exchange.observation.sketch
         if sketch is None or not call.input_tokens or not call.prefill:
             return None
@@ -268,57 +301,23 @@ class Judging:
             sketch,
             call.input_tokens,
             call.prefill,
-            loaded=load is not None and load >= SHORTEST,
+            loaded=call.load is not None and call.load >= SHORTEST,
             on_gpu=self._on_gpu.get(facts.model, 1.0) > 0,
         )
         return None if found is None else msgspec.structs.asdict(found)
 
-    def _slow(self, call: Call, model: str, hidden: Span | None) -> dict[str, Any] | None:
-        """`hidden`: what of its load was a wait, as if it had been in the queue."""
-        if hidden is not None and call.load is not None:
-            queue = (call.queue or 0.0) + hidden.seconds
-            call = msgspec.structs.replace(call, load=call.load - hidden.seconds, queue=queue)
+    def _slow(self, call: Call, model: str) -> dict[str, Any] | None:
         gpu = self._on_gpu.get(model)
         found = self._usual.ended(model, call, gpu=gpu, slots=self._slots_of(model))
         return None if found is None else msgspec.to_builtins(found)
 
     def _waste(
-        self, call: Call, exchange: Exchange, facts: _Facts, served: Span | None
+        self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
     ) -> dict[str, Any] | None:
         seconds = None if served is None else served.seconds
         seen = exchange.observation
         found = self._wastes.ended(call, facts.model, seen.request_mark, seconds, seen.looped)
         return None if found is None else msgspec.structs.asdict(found)
-
-
-class _Facts(NamedTuple):
-    """What a call asked for, as far as its route takes it."""
-
-    model: str
-    native: bool
-    options: dict[str, Any] | None
-    asked: int | None
-    keep: int
-    most: int | None
-
-    @classmethod
-    def of(cls, call: Call, asked: dict[str, Any] | None, model: str) -> _Facts:
-        native = "/v1/" not in call.path
-        options = asked if native else None
-        keep = _number(options, "num_keep")
-        limits, said = (("num_predict",), options) if native else (_V1_LIMITS, call.options)
-        most = [found for name in limits if (found := _number(said, name)) is not None]
-        return cls(
-            model,
-            native,
-            options,
-            asked_context(options),
-            KEEP if keep is None else keep,
-            most[0] if most else None,
-        )
-
-
-_V1_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def _names(models: Iterable[ModelInfo]) -> dict[str, list[str]]:
@@ -342,12 +341,7 @@ def _known(found: dict[str, dict[str, Any] | None]) -> dict[str, Any] | None:
     return {name: told for name, told in found.items() if told} or None
 
 
-def _number(options: Mapping[str, Any] | None, name: str) -> int | None:
-    value = (options or {}).get(name)
-    return value if type(value) is int else None
-
-
-def _overrun(call: Call, facts: _Facts, context: int | None) -> dict[str, Any] | None:
+def _overrun(call: Call, facts: Facts, context: int | None) -> dict[str, Any] | None:
     if context is None or call.input_tokens is None or call.output_tokens is None:
         return None
     found = overrun(
@@ -359,6 +353,15 @@ def _overrun(call: Call, facts: _Facts, context: int | None) -> dict[str, Any] |
         at_length=call.done_reason == "length",
     )
     return None if found is None else {**msgspec.structs.asdict(found), "context": context}
+
+
+def _load_wait(hidden: Hidden) -> dict[str, Any]:
+    """Of Ollama's load duration, the seconds that were a wait, and for which models' calls."""
+    return {
+        "seconds": hidden.span.seconds,
+        "reason": hidden.reason,
+        "models": sorted(hidden.models),
+    }
 
 
 def _deadline(call: Call, exchange: Exchange) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -54,6 +54,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     served: bool = False
 
 
+Asked = tuple[dict[str, Any] | None, int | None]
+"""A call's options, and its context where that is known."""
+
+
 class Reload(msgspec.Struct, frozen=True):
     """`cause`: options, unloaded, runner_died, load_aborted, load_stopped, expired, evicted, or
     unknown.
@@ -66,6 +70,13 @@ class Reload(msgspec.Struct, frozen=True):
     seconds: float
     changed: dict[str, tuple[Any, Any]] = {}
     by: str | None = None
+
+
+class _With(NamedTuple):
+    """The options that a model is loaded with, or that a call asks for."""
+
+    options: dict[str, Any]
+    context: int | None
 
 
 class _Last(msgspec.Struct):
@@ -95,6 +106,11 @@ class Reloads:
             if last is not None:
                 last.expires = moment
 
+    def unloaded(self, model: str) -> bool:
+        """Whether its last call put it out of memory."""
+        last = self._last.get(model)
+        return last is not None and last.gone is not None and last.gone[0] == "unloaded"
+
     def ended(self, call: Ended) -> Reload | None:
         """Why this call loaded its model; None if it did not, or nothing is known of before."""
         last = self._last.get(call.model)
@@ -116,6 +132,18 @@ class Reloads:
             warm.append(call.load)
         self._remember(call, last, loaded=call.load >= limit)
         return found
+
+    def would_load(self, model: str, asked: Asked, served: Asked | None) -> bool:
+        """Whether a call that asks for this has the model loaded anew, which is loaded as the last
+        call had it, or as that which it `served` now; False if that is not known."""
+        last = self._last.get(model)
+        if last is None or (last.gone is not None and served is None):
+            return False
+        loaded: _Last | _With = last
+        if served is not None:
+            sticky = {"num_gpu": last.options.get("num_gpu")}
+            loaded = _With({**sticky, **(served[0] or {})}, served[1])
+        return bool(_changed(_With(asked[0] or {}, asked[1]), loaded))
 
     def _note_failure(self, call: Ended, last: _Last | None) -> None:
         if last is not None and (call.failure or call.unloads):
@@ -140,7 +168,7 @@ class Reloads:
 
     def _explained(self, call: Ended, last: _Last) -> Reload:
         seconds = call.load or 0.0
-        changed = _changed(call, last)
+        changed = _changed(_With(call.options or {}, call.context), last)
         # Who left before its answer may have left at any time, while the model was loaded or not.
         if changed and (last.gone is None or last.gone[0] in _ABORTS.values()):
             return Reload("options", seconds, changed, by=last.client)
@@ -174,8 +202,8 @@ def keep_alive_seconds(asked: object) -> float | None:
     return -seconds if str(asked).startswith("-") else seconds
 
 
-def _changed(call: Ended, last: _Last) -> dict[str, tuple[Any, Any]]:
-    old, new = last.options, call.options or {}
+def _changed(call: _With, last: _Last | _With) -> dict[str, tuple[Any, Any]]:
+    old, new = last.options, call.options
     pairs = {
         name: (old.get(name, _DEFAULTS.get(name)), new.get(name, _DEFAULTS.get(name)))
         for name in _COMPARED

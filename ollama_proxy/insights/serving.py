@@ -6,14 +6,15 @@ Where Ollama told no durations it is estimated. Not here: how a wait is shared o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Exchange, State
+from ollama_proxy.exchange import Call, Exchange, State, generates
 from ollama_proxy.insights.reloads import SHORTEST
-from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Span, Wait, Waits
-from ollama_proxy.insights.waits import SHORTEST as SHORTEST_WAIT
+from ollama_proxy.insights.rooms import Rooms
+from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Hidden, Span, Wait, Waits
 from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
@@ -50,16 +51,43 @@ class Serving:
     ) -> None:
         self._running, self._key, self._note, self._clock = running, key, note, clock
         self._slots = slots
-        self._waits = Waits()
+        self._waits, self._rooms = Waits(), Rooms()
         self._waiting: dict[str, Noted] = {}
         self._share_at = float("-inf")
 
-    def hidden(self, model: str, call: Call, exchange: Exchange) -> Span | None:
-        """What of the call's load was a wait; nothing, where it was too short to hold one."""
-        if call.load is None or call.load < SHORTEST_WAIT:
+    def looked(self, loaded: AbstractSet[str], at: float) -> None:
+        """A look that began at that moment found these models in memory."""
+        self._rooms.looked(loaded, at)
+
+    def hidden(
+        self, model: str, call: Call, exchange: Exchange, unloads: Callable[[str], bool]
+    ) -> Hidden | None:
+        """What of the call's load was a wait; nothing, where it was too short to hold one.
+
+        Ollama loads a model anew when the last of its calls has ended, and a model that there is
+        no room for when that of another one has, and counts the wait as load time. `unloads`: a
+        model whose last call had it put out of memory would have gone anyhow.
+        """
+        if call.load is None or call.load < SHORTEST:
             return None  # nearly every call: it found its model loaded
-        begun = exchange.started
-        return self._waits.hidden_in_load(model, Span(begun, begun + call.load))
+        load = Span(exchange.started, exchange.started + call.load)
+        ends = {
+            other: end
+            for other, end in self._waits.ends(load).items()
+            if other == model
+            or (not unloads(other) and self._rooms.gave_way(other, end, load.ended))
+        }
+        if not ends:
+            return None
+        for other in ends.keys() - {model}:
+            self._rooms.learn(model, other)
+        last = max(ends, key=lambda other: ends[other])
+        reason = "reload" if last == model else "room"
+        return Hidden(Span(load.begun, ends[last]), frozenset(ends), reason)
+
+    def no_room(self, model: str, other: str) -> bool:
+        """Whether one had to give way to the other when that was last seen."""
+        return self._rooms.apart(model, other)
 
     def served(self, model: str, call: Call, exchange: Exchange) -> Span | None:
         """When it was in service; estimated where Ollama did not say, None where it never was.
@@ -67,6 +95,10 @@ class Serving:
         A call that was broken off before its answer was in service, unless an older one still is.
         """
         ended = exchange.ended or exchange.started
+        if not generates(call.path):
+            if call.state != State.COMPLETED:
+                return None
+            return Span(min(ended, exchange.started + (call.load or 0.0)), ended)
         if call.prefill is not None and call.decode is not None:
             return Span(ended - call.prefill - call.decode, ended)
         if exchange.first_byte is None:
@@ -88,18 +120,22 @@ class Serving:
         return now - max(since, before or since)
 
     def ended(
-        self, model: str, call: Call, exchange: Exchange, served: Span | None, hidden: Span | None
+        self, model: str, call: Call, exchange: Exchange, served: Span | None, hidden: Hidden | None
     ) -> None:
-        """Tell who was in service, and now and then share out the waits that are known by now."""
+        """Tell who was in service, and now and then share out the waits that are known by now.
+
+        Of the call's `load` and `queue` what was `hidden` is a wait, no load.
+        """
         if served is not None:
+            waited = (call.queue or 0.0) - (0.0 if hidden is None else hidden.span.seconds)
             self._waits.ended(
                 model,
                 call.id,
                 call.client,
                 served=_with_load(call, exchange, served, hidden),
                 read=_read(call, exchange, served),
-                waited=[Span(served.begun - call.queue, served.begun)] if call.queue else (),
-                for_load=() if hidden is None else [hidden],
+                waited=Span(served.begun - waited, served.begun) if waited > 0 else None,
+                hidden=hidden,
             )
             self._waiting[call.id] = Noted(call.id, call.model, call.client, [])
             while len(self._waiting) > REMEMBERED:
@@ -119,7 +155,7 @@ class Serving:
                 self._share_at = now + BREATH
             for wait in found:
                 waiter = self._waiting.get(wait.call)
-                if waiter is not None and (wait.blamed or wait.busy or wait.reload):
+                if waiter is not None and (wait.blamed or wait.busy or wait.loading):
                     self._note(_shares(waiter, wait))
 
     def _oldest(self) -> dict[str, float]:
@@ -140,10 +176,10 @@ def _read(call: Call, exchange: Exchange, served: Span) -> Span:
     return Span(served.begun, first) if known and first is not None else served
 
 
-def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Span | None) -> Span:
+def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Hidden | None) -> Span:
     """A call that loads its model keeps it from all others meanwhile."""
-    begun = exchange.started if hidden is None else hidden.ended
-    loads = call.load is not None and exchange.started + call.load - begun >= SHORTEST
+    begun = exchange.started if hidden is None else hidden.span.ended
+    loads = call.load is not None and call.load >= SHORTEST
     return Span(min(begun, served.begun), served.ended) if loads else served
 
 
@@ -154,7 +190,7 @@ def _shares(waiter: Noted, wait: Wait) -> Noted:
         Occurrence(kind=kind, other=other, detail=detail, seconds=seconds)
         for kind, detail, shares in (
             ("waited", None, wait.blamed),
-            ("waited", "reload", wait.reload),
+            ("waited", wait.reason, wait.loading),
             ("runner_busy", None, busy),
         )
         for other, seconds in shares.items()

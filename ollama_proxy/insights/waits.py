@@ -6,7 +6,7 @@ Ollama 98 to 100 % of all waits were explained so, with one slot, two and four. 
 when no call that may have been in service then is still running. While fewer calls are in service
 than the model has slots, nobody stands in a queue: the runner reads another prompt, up to
 `num_batch` tokens at once; that is put down to those whose prompt was being read, if any was. Not
-here: how long a call waited (`exchange.Observation.queue`), what a wait hides in a load.
+here: how long a call waited (`exchange.Observation.queue`), which models gave way (`rooms.py`).
 """
 
 from __future__ import annotations
@@ -37,20 +37,32 @@ class Span(NamedTuple):
         return self.ended - self.begun
 
 
+class Hidden(NamedTuple):
+    """What of a load was a wait, for calls of which models.
+
+    `reason`: `reload`, the model was to be loaded anew; `room`, others had to make room for it.
+    """
+
+    span: Span
+    models: frozenset[str]
+    reason: str
+
+
 Shares = dict[str | None, float]
 """Seconds by caller; None is one without a name."""
 
 
 class Wait(NamedTuple):
     """Who waited, and how long: `blamed` for those in service while all slots were taken, `busy`
-    while one was free, for those whose prompt was being read, or else those in service; `reload`
-    for those in service until the model could be loaded anew."""
+    while one was free, for those whose prompt was being read, or else those in service; `loading`
+    for those in service until the model could be loaded, for the `reason` of `Hidden`."""
 
     call: str
     seconds: float
     blamed: Shares
     busy: Shares
-    reload: Shares
+    loading: Shares
+    reason: str | None = None
 
 
 class _Served(NamedTuple):
@@ -60,12 +72,32 @@ class _Served(NamedTuple):
     read: Span
 
 
+class _Open(NamedTuple):
+    """A wait that is not shared out yet."""
+
+    model: str
+    call: str
+    waited: Span | None
+    hidden: Hidden | None
+
+    @property
+    def spans(self) -> list[Span]:
+        both = self.hidden and self.hidden.span, self.waited
+        return [span for span in both if span is not None]
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Those whose calls it may have been for."""
+        others = frozenset() if self.hidden is None else self.hidden.models
+        return others | {self.model}
+
+
 class Waits:
     """Told of calls as they end, by model."""
 
     def __init__(self) -> None:
         self._served: dict[str, deque[_Served]] = {}
-        self._open: deque[tuple[str, str, list[Span], list[Span]]] = deque(maxlen=REMEMBERED)
+        self._open: deque[_Open] = deque(maxlen=REMEMBERED)
 
     def ended(
         self,
@@ -75,35 +107,38 @@ class Waits:
         *,
         served: Span,
         read: Span | None = None,
-        waited: Iterable[Span] = (),
-        for_load: Iterable[Span] = (),
+        waited: Span | None = None,
+        hidden: Hidden | None = None,
     ) -> None:
         """A call has ended that was in service then, its prompt being `read` for some of it (None:
-        all of it), and `waited` before at the model; `for_load`: until that could be loaded anew,
-        for which a free slot is of no use."""
+        all of it), and `waited` before at the model; `hidden`: until that could be loaded, for
+        which a free slot is of no use."""
         if model not in self._served and len(self._served) >= MAX_MODELS:
             return
         spans = self._served.setdefault(model, deque(maxlen=REMEMBERED))
         spans.append(_Served(call, client, served, read or served))
-        long, loads = (
-            [span for span in some if span.seconds >= SHORTEST] for some in (waited, for_load)
-        )
-        if long or loads:
-            self._open.append((model, call, long, loads))
+        if waited is not None and waited.seconds < SHORTEST:
+            waited = None
+        if hidden is not None and hidden.span.seconds < SHORTEST:
+            hidden = None
+        if waited is not None or hidden is not None:
+            self._open.append(_Open(model, call, waited, hidden))
 
     @property
     def unknown(self) -> bool:
         """Whether there are waits that were not shared out yet."""
         return bool(self._open)
 
-    def hidden_in_load(self, model: str, load: Span) -> Span | None:
-        """What of a load was waiting for calls of the model as it was loaded before.
-
-        Ollama loads a model anew when the last of them has ended, and counts that as load time.
-        """
-        ends = [one.span.ended for one in self._served.get(model, ())]
-        last = max((end for end in ends if load.begun < end <= load.ended), default=None)
-        return None if last is None else Span(load.begun, last)
+    def ends(self, within: Span) -> dict[str, float]:
+        """When each model that ended a call in that time ended its last one there."""
+        ends = {
+            model: max(
+                (one.span.ended for one in served if within.begun < one.span.ended <= within.ended),
+                default=None,
+            )
+            for model, served in self._served.items()
+        }
+        return {model: end for model, end in ends.items() if end is not None}
 
     def previous_end(self, model: str, before: float, begun: float | None = None) -> float | None:
         """When the model last ended a call before that moment: from then on another was served.
@@ -126,20 +161,25 @@ class Waits:
         came; `slots`: how many calls a model serves at once."""
         found: list[Wait] = []
         for _ in range(len(self._open)):
-            model, call, long, loads = self._open.popleft()
-            spans = [*loads, *long]
-            ended = max(span.ended for span in spans)
-            if len(found) == most or (oldest.get(model, now) < ended and now - ended < PATIENCE):
-                self._open.append((model, call, long, loads))
+            one = self._open.popleft()
+            ended = max(span.ended for span in one.spans)
+            came = min(oldest.get(model, now) for model in one.models)
+            if len(found) == most or (came < ended and now - ended < PATIENCE):
+                self._open.append(one)
                 continue
-            others = [one for one in self._served[model] if one.call != call]
-            wait = Wait(call, sum(span.seconds for span in spans), {}, {}, {})
-            for span in loads:
-                _share_out(span, others, 0, wait.reload, {})
-            for span in long:
-                _share_out(span, others, slots(model), wait.blamed, wait.busy)
+            seconds = sum(span.seconds for span in one.spans)
+            wait = Wait(one.call, seconds, {}, {}, {}, one.hidden and one.hidden.reason)
+            if one.hidden is not None:
+                served = self._others(one.call, one.hidden.models)
+                _share_out(one.hidden.span, served, 0, wait.loading, {})
+            if one.waited is not None:
+                served = self._others(one.call, (one.model,))
+                _share_out(one.waited, served, slots(one.model), wait.blamed, wait.busy)
             found.append(wait)
         return found
+
+    def _others(self, call: str, models: Iterable[str]) -> list[_Served]:
+        return [one for model in models for one in self._served.get(model, ()) if one.call != call]
 
 
 def _share_out(

@@ -385,7 +385,7 @@ async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: F
     fake.waited = [{"client": HOSTILE, "kind": "waited", "seconds": 6.5}]
     await page.goto(f"{fake.url}?call={fake.ended[0].id}")
     await expect(page.locator(".short")).to_have_text(
-        f"10\u00a0s in all: 7.0\u00a0s in the queue, mostly behind {SHOWN}, "
+        f"10\u00a0s in all: 7.0\u00a0s waiting, mostly for {SHOWN}, "
         "1.0\u00a0s to read the prompt, 2.0\u00a0s to write the answer."
     )
     beside = await page.get_by_role("link", name="Calls that began meanwhile").get_attribute("href")

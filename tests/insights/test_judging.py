@@ -34,7 +34,8 @@ def judged(
     exchange.started, exchange.ended = ended - (call.duration or 0.0), ended
     exchange.observation.sketch = sketch([("user", prompt)], True)
     exchange.observation.asked = call.options
-    return call, (judging or Judging())(call, exchange) or {}
+    call = (judging or Judging())(call, exchange)
+    return call, call.insights or {}
 
 
 def test_a_cut_prompt_is_told_with_what_it_lost() -> None:

@@ -6,7 +6,16 @@ import random
 
 import pytest
 
-from ollama_proxy.insights.waits import AT_ONCE, PATIENCE, REMEMBERED, SHORTEST, Span, Wait, Waits
+from ollama_proxy.insights.waits import (
+    AT_ONCE,
+    PATIENCE,
+    REMEMBERED,
+    SHORTEST,
+    Hidden,
+    Span,
+    Wait,
+    Waits,
+)
 
 MODEL = "m:latest"
 
@@ -21,7 +30,7 @@ def ended(
     client: str | None = None,
     read: tuple[float, float] | None = None,
 ) -> None:
-    waited = [] if came is None else [Span(came, served[0])]
+    waited = None if came is None else Span(came, served[0])
     reading = None if read is None else Span(*read)
     name = client or f"{call}.py"
     waits.ended(model, call, name, served=Span(*served), read=reading, waited=waited)
@@ -84,9 +93,22 @@ def test_a_runner_is_busy_with_those_whose_prompt_it_reads() -> None:
 def test_a_wait_until_a_model_can_be_loaded_anew_is_for_all_who_use_it() -> None:
     waits = Waits()
     ended(waits, "a", served=(0, 10))
-    waits.ended(MODEL, "b", "b.py", served=Span(11, 12), for_load=[Span(1, 10)])
+    hidden = Hidden(Span(1, 10), frozenset([MODEL]), "reload")
+    waits.ended(MODEL, "b", "b.py", served=Span(11, 12), hidden=hidden)
     [wait] = told(waits, slots=2)
-    assert (wait.reload, wait.blamed, wait.busy) == ({"a.py": 9}, {}, {})
+    assert (wait.loading, wait.reason, wait.blamed, wait.busy) == ({"a.py": 9}, "reload", {}, {})
+
+
+def test_a_wait_until_others_have_made_room_is_for_their_calls() -> None:
+    waits = Waits()
+    ended(waits, "a", served=(0, 10), model="other")
+    ended(waits, "c", served=(0, 6), model="third")
+    hidden = Hidden(Span(2, 10), frozenset(["other"]), "room")
+    waits.ended(MODEL, "b", "b.py", served=Span(11, 12), waited=Span(10.5, 11), hidden=hidden)
+    assert waits.shared_out({"other": 1.0}, 100.0) == []  # one of those still runs
+    [wait] = told(waits)
+    assert (wait.loading, wait.reason, wait.blamed) == ({"a.py": 8}, "room", {})
+    assert wait.seconds == 8.5
 
 
 def test_who_still_runs_may_have_been_in_service() -> None:
@@ -115,14 +137,14 @@ def test_seconds_in_which_nobody_was_served_are_nobodys() -> None:
     assert (wait.seconds, wait.blamed) == (8, {"a.py": 2})
 
 
-def test_a_load_that_waited_for_the_model_as_it_was_before() -> None:
+def test_when_each_model_ended_its_last_call_in_a_time() -> None:
     waits = Waits()
     ended(waits, "a", served=(0, 10))
     ended(waits, "b", served=(3, 30))
     ended(waits, "c", served=(2, 8), model="other")
-    assert waits.hidden_in_load(MODEL, Span(4, 12)) == Span(4, 10)
-    assert waits.hidden_in_load(MODEL, Span(11, 13)) is None
-    assert waits.hidden_in_load("never", Span(4, 12)) is None
+    assert waits.ends(Span(4, 12)) == {MODEL: 10, "other": 8}
+    assert waits.ends(Span(8, 12)) == {MODEL: 10}
+    assert waits.ends(Span(11, 13)) == {}
 
 
 def test_other_models_have_queues_of_their_own() -> None:

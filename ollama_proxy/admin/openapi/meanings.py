@@ -19,9 +19,9 @@ started_at: When the request arrived: ISO 8601 in UTC, with milliseconds.
 duration: Seconds from the request's arrival to the end of the answer, or to now; null where a
   kill left it unknown.
 time_to_first_token: Seconds to the first token, be it thinking.
-queue: Seconds of waiting at a loaded model: what Ollama's total leaves beside load, prefill and
-  decode.
-load: Seconds that Ollama took to load the model.
+queue: Seconds of waiting: what Ollama's total leaves beside load, prefill and decode, and what it
+  counts as loading but was a wait (insights.load_wait).
+load: Seconds that Ollama took to load the model, without that wait.
 prefill: Seconds that Ollama took to read the prompt.
 decode: Seconds that Ollama took to write the answer.
 input_tokens: Tokens of the prompt, as Ollama counts them.
@@ -65,11 +65,13 @@ waited_for: For whom it waited, the longest first; known when those have ended, 
 """,
     "WaitedFor": """
 client: Whose calls were in service meanwhile.
-kind: waited in the queue, until a reload, or for a runner_busy reading though a slot was free.
+kind: waited in the queue, until a reload, until there was room in memory, or for a runner_busy
+  reading though a slot was free.
 seconds: For so long.
 """,
     "Phase": """
-phase: What the call does now; waiting is where it cannot be told.
+phase: What the call does now; waiting is where it cannot be told, waiting_to_load until the model,
+  or another that has to make room, is out of use.
 phase_seconds: Seconds that it has been so.
 phase_estimated: Whether the phase is inferred from loaded models and the calls beside it.
 queue_position: Its place among those that wait, 1 is the next; null where it does not wait or
@@ -99,6 +101,7 @@ others_cpu_seconds: Seconds of one core that other programs used meanwhile.
 prompt_cut: Whether Ollama cut the prompt.
 overrun: How the answer outgrew its context.
 reload: Why the model was loaded again.
+load_wait: What of that load, as Ollama counts it, was a wait for calls that ran.
 prompt_start: Where the prompt left what the model had read before.
 prompt_cache: How much of the prompt came from the model's cache.
 waste: What of the call was for nothing.
@@ -124,6 +127,11 @@ cause: One of options, unloaded, runner_died, load_aborted, expired, evicted, un
 seconds: Seconds that the load took.
 changed: The options that differ, each with its old and its new value; null is Ollama's default.
 by: The client, or for evicted the model, that caused it; null where it is not known.
+""",
+    "LoadWait": """
+seconds: Seconds of Ollama's load_duration that were no loading; they are part of queue.
+reason: reload, until the model as it was loaded was out of use; room, until others made room.
+models: The models whose calls were waited for.
 """,
     "PromptStart": """
 at: The character from which on the prompt was read anew.

@@ -50,6 +50,7 @@ Insights = partly(
     overrun=shape("Overrun", shifts=int, ended=str | None, context=int),
     reload=shape("Reload", cause=str, seconds=float, changed=dict[str, list[Any]], by=str | None),
     prompt_start=shape("PromptStart", at=int, tokens=int, seconds=float | None),
+    load_wait=shape("LoadWait", seconds=float, reason=Literal["reload", "room"], models=list[str]),
     prompt_cache=shape("PromptCache", prompt_cache.Cached),
     waste=shape("Waste", waste.Waste),
     slow=shape("Slow", slow.Slow, because=Many[shape("Because", slow.Because)]),
@@ -76,7 +77,16 @@ Call = shape(
 )
 Phase = shape(
     "Phase",
-    phase=Literal["waiting", "loading", "queued", "reading", "thinking", "answering", "working"],
+    phase=Literal[
+        "waiting",
+        "loading",
+        "waiting_to_load",
+        "queued",
+        "reading",
+        "thinking",
+        "answering",
+        "working",
+    ],
     phase_seconds=float,
     phase_estimated=bool,
     queue_position=int | None,
@@ -91,7 +101,7 @@ OneCall = shape(
         shape(
             "WaitedFor",
             client=str | None,
-            kind=Literal["waited", "reload", "runner_busy"],
+            kind=Literal["waited", "reload", "room", "runner_busy"],
             seconds=float | None,
         )
     ],
