@@ -2,9 +2,10 @@
 
 Ollama says nothing until the first piece of an answer. Before it a phase is inferred: from the
 models that are loaded, and from how many calls the model serves at once, which is learnt from ended
-calls. A call for which a model in use has to be loaded anew, or to go, waits. These rules agreed with the server's own log at 99 % of all moments where it served one call
-at once, 96 % for two, 93 % for four (SmolLM2 on a CPU, Ollama 0.33); they are estimates and say so.
-Not here: the phases of ended calls, which Ollama reports (`exchange.py`).
+calls. A call for which a model in use has to be loaded anew, or to make room, waits for that. These
+rules agreed with the server's own log at 99 % of all moments where it served one call at once, 96 %
+for two, 93 % for four (SmolLM2 on a CPU, Ollama 0.33); they are estimates and say so. Not here: the
+phases of ended calls, which Ollama reports (`exchange.py`).
 """
 
 from __future__ import annotations
