@@ -60,11 +60,11 @@ class Bypass:
 
         A name may stand for the same file as another, and only one of them is listed as loaded.
         """
-        digests = {model_key(model.name): model.digest for model in after}
-        explained = {digests[key] for key in used if digests.get(key)}
+        runners = {model_key(model.name): model.runner for model in after}
+        explained = {runners[key] for key in used if runners.get(key)}
         known = {model.name: model for model in before if model.loaded}
         for model in after:
-            if not model.loaded or model_key(model.name) in used or model.digest in explained:
+            if not model.loaded or model_key(model.name) in used or model.runner in explained:
                 continue
             was = known.get(model.name)
             if was is None or (model.expires_at or "") > (was.expires_at or ""):

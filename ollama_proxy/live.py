@@ -253,7 +253,7 @@ class Live:
         return {model for one in self.exchanges if (model := one.observation.model)}
 
     def slots(self, model: str) -> int:
-        """How many calls this model (its key) was seen to serve at once."""
+        """How many calls this model, named by its runner, was seen to serve at once."""
         return self._phases.slots.of(model)
 
     def refresh(self) -> None:

@@ -87,7 +87,10 @@ class Slots:
 
 
 class Memory(Protocol):
-    """What is known of how models get into memory."""
+    """What is known of how models get into memory. Models are named by their runners."""
+
+    def runner(self, name: str) -> str:
+        """One name for all models that Ollama runs as one."""
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:
         """Whether a call asks for other options than those its model is loaded with; `served` is
@@ -102,6 +105,7 @@ class Phases:
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.slots, self._memory = Slots(), memory
+        self._key = model_key if memory is None else memory.runner
         self._known: dict[str, Phase] = {}
         self._served: dict[str, float] = {}  # when a model last served a call
 
@@ -110,7 +114,7 @@ class Phases:
         self._known.pop(exchange.id, None)
         seen = exchange.observation
         if seen.model and exchange.ended and seen.prefill is not None and seen.decode is not None:
-            model = model_key(seen.model)
+            model = self._key(seen.model)
             self.slots.add(model, exchange.ended, seen.prefill + seen.decode)
             if model in self._served or len(self._served) < MAX_MODELS:
                 self._served[model] = exchange.ended
@@ -118,12 +122,13 @@ class Phases:
     def of(self, running: Iterable[Exchange], loaded: Loaded, now: float) -> dict[str, Phase]:
         """Each running call's phase by its id; `running` in the order in which they began."""
         running = list(running)
-        served = self._served | _answering(running)
+        served = self._served | self._answering(running)
+        loaded = self._by_runner(loaded)
         to_load = self._to_load(running, loaded)
         ahead: Counter[str] = Counter()
         told = {}
         for exchange in running:
-            model = model_key(exchange.observation.model or "")
+            model = self._key(exchange.observation.model or "")
             seen = loaded.with_served(model, served.get(model, 0.0))
             if exchange.id in to_load:
                 phase = Phase(to_load[exchange.id], exchange.started, estimated=True)
@@ -147,21 +152,18 @@ class Phases:
         calls: dict[str, list[Exchange]] = {}
         for exchange in running:
             if exchange.runs_model and exchange.observation.model:
-                calls.setdefault(model_key(exchange.observation.model), []).append(exchange)
+                calls.setdefault(self._key(exchange.observation.model), []).append(exchange)
         served = {model: _served_last(own) for model, own in calls.items()}
+        in_use = {one for one in calls if loaded.holds(one) or served[one] is not None}
         found = {}
         for model, own in calls.items():
-            held = loaded.holds(model) or served[model] is not None
+            held = model in in_use
             for exchange in own:
                 if exchange.first_byte is not None:
                     continue
                 if held and self._memory.other_options(exchange, served[model]):
                     found[exchange.id] = "loading"
-                elif not held and any(
-                    served[other] is not None and self._memory.no_room(model, other)
-                    for other in calls
-                    if other != model
-                ):
+                elif not held and any(self._memory.no_room(model, other) for other in in_use):
                     found[exchange.id] = "waiting_to_load"
             if held and any(one.id not in found for one in own):
                 found |= {one.id: "waiting_to_load" for one in own if one.id in found}
@@ -174,27 +176,32 @@ class Phases:
         for exchange in running:
             if exchange.runs_model:
                 name = exchange.observation.model or ""
-                key = keys.get(name) or keys.setdefault(name, model_key(name))
+                key = keys.get(name) or keys.setdefault(name, self._key(name))
                 calls.setdefault(key, []).append(exchange)
         count = 0
+        loaded = self._by_runner(loaded)
         for model, own in calls.items():
             behind = own[self.slots.of(model) :]
-            served = self._served | (_answering(own) if behind else {})
+            served = self._served | (self._answering(own) if behind else {})
             if behind and loaded.with_served(model, served.get(model, 0.0)).holds(model):
                 count += sum(one.first_byte is None for one in behind)
         return count
 
+    def _answering(self, running: Iterable[Exchange]) -> dict[str, float]:
+        """The models that answer now, and so are in memory, and since when that is known."""
+        return {
+            self._key(exchange.observation.model): exchange.first_byte
+            for exchange in running
+            if exchange.runs_model
+            and exchange.observation.model
+            and exchange.first_byte is not None
+            and exchange.status_code == 200
+        }
 
-def _answering(running: Iterable[Exchange]) -> dict[str, float]:
-    """The models that answer now, and so are in memory, and since when that is known."""
-    return {
-        model_key(exchange.observation.model): exchange.first_byte
-        for exchange in running
-        if exchange.runs_model
-        and exchange.observation.model
-        and exchange.first_byte is not None
-        and exchange.status_code == 200
-    }
+    def _by_runner(self, loaded: Loaded) -> Loaded:
+        if loaded.names is None or self._memory is None:
+            return loaded
+        return Loaded(frozenset(map(self._key, loaded.names)), loaded.at)
 
 
 def _served_last(calls: Iterable[Exchange]) -> Exchange | None:

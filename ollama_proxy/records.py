@@ -76,6 +76,7 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     `loaded` false with `expires_at` None: on disk only. Times are Ollama's own ISO texts.
     `trained_context` is the longest context that the model was made for, `context_length` the one
     that it is loaded with, `size_loaded` less `size_vram` what of it lies in the CPU's memory.
+    `weights` is the hash of the file that it is made of, where others may be made of the same.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     parameter_size: str | None = None
     quantization: str | None = None
     digest: str | None = None
+    weights: str | None = None
     capabilities: list[str] | None = None
     trained_context: int | None = None
     loaded: bool = False
@@ -91,6 +93,11 @@ class ModelInfo(msgspec.Struct, kw_only=True):
     size_vram: int | None = None
     context_length: int | None = None
     expires_at: str | None = None
+
+    @property
+    def runner(self) -> str | None:
+        """What models have in common that Ollama runs as one."""
+        return self.weights or self.digest
 
 
 class Mark(msgspec.Struct, kw_only=True, frozen=True):

@@ -17,7 +17,7 @@ import pytest
 from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.endings import Endings
-from ollama_proxy.exchange import Call, Exchange, Reason, State
+from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import SETTLE_AT, SETTLE_SECONDS, TOLD_AT_ONCE, TRANSFERS, Live
 from ollama_proxy.phases import Loaded
@@ -340,6 +340,30 @@ async def test_an_end_that_cannot_be_worked_out_is_a_failure_and_harms_no_other(
         ("failed", "internal_error"),
     ]
     assert live.sink_errors == 1
+
+
+class Lost:
+    """A judge that is lost with every call."""
+
+    def __call__(self, call: Call, exchange: Exchange) -> Call:
+        raise KeyError("lost")
+
+    def runner(self, name: str) -> str:
+        return model_key(name)
+
+    def other_options(self, call: Exchange, served: Exchange | None) -> bool:
+        raise KeyError("lost")
+
+    def no_room(self, model: str, other: str) -> bool:
+        raise KeyError("lost")
+
+
+async def test_a_call_that_cannot_be_judged_is_recorded_all_the_same() -> None:
+    live = Live(judge=Lost())
+    exchange = begin(live, model="m")
+    end(live, exchange)
+    [call] = live.recent_calls()
+    assert (call.model, call.insights, live.sink_errors) == ("m", None, 1)
 
 
 async def test_many_starts_at_once_are_told_in_portions() -> None:

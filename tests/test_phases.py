@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ollama_proxy.exchange import Exchange, State
+from ollama_proxy.exchange import Exchange, State, model_key
 from ollama_proxy.phases import Loaded, Phases, Slots
 
 SEEN = Loaded.seen(["m:latest"], 50.0)
@@ -55,7 +55,11 @@ def test_of_many_that_wait_some_answer_and_some_run_no_model() -> None:
 
 
 class Known:
-    """Calls that ask for a `num_ctx` ask for other options; there is no room for m beside big."""
+    """A copy is run as m, and there is no room for that beside big. Calls that ask for a `num_ctx`
+    ask for other options."""
+
+    def runner(self, name: str) -> str:
+        return model_key("m" if "copy" in name else name)
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:
         loaded = None if served is None else served.observation.asked
@@ -91,11 +95,23 @@ def test_who_was_answered_last_tells_with_which_options_a_model_is_loaded() -> N
     assert told(refused, running(42.0, asked=asked)) == ["answering", "waiting_to_load"]
 
 
+def test_calls_of_models_that_are_run_as_one_have_one_queue() -> None:
+    calls = [running(40.0), running(41.0, model="copy"), running(42.0)]
+    assert told(*calls) == ["reading", "queued", "queued"]
+    assert Phases(Known()).queued(calls, SEEN) == 2
+    assert told(*calls, loaded=Loaded.seen(["copy"], 50.0)) == ["reading", "queued", "queued"]
+
+
 def test_where_there_is_no_room_beside_a_model_in_use_its_calls_are_waited_for() -> None:
     big = Loaded.seen(["big"], 50.0)
     answers = running(40.0, model="big", first_byte=41.0, status_code=200)
     assert told(answers, running(42.0), loaded=big) == ["answering", "waiting_to_load"]
     assert told(running(42.0), loaded=big) == ["loading"]
+    assert told(running(41.0, model="big"), running(42.0), loaded=big) == [
+        "reading",
+        "waiting_to_load",
+    ]
+    assert told(running(41.0, model="big"), running(42.0), loaded=NOTHING) == ["loading"] * 2
     other = running(40.0, model="third", first_byte=41.0, status_code=200)
     assert told(other, running(42.0), loaded=big) == ["answering", "loading"]
     assert told(answers, running(42.0), loaded=Loaded()) == ["answering", "waiting"]

@@ -315,6 +315,7 @@ def _model_row(
         "parameter_size": row.pop("parameter_size"),
         "quantization": row.pop("quantization"),
         "digest": row.pop("digest"),
+        "weights": row.pop("weights"),
         "changed_at": changed_at,
         "capabilities": row.pop("capabilities"),
         "trained_context": row.pop("trained_context"),

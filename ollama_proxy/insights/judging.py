@@ -71,14 +71,14 @@ class Judging:
         self._running, self._look, self._slots = running, look, slots
         self._clock, self._now = clock, now
         self._same_as: dict[str, str] = {}
-        self._names: dict[str, list[str]] = {}
+        self._runners: dict[str, str] = {}
         self._looks: Counter[str] = Counter()
         self._contexts = Contexts()
         self._cuts = PromptCuts()
         self._reloads = Reloads()
         self._starts = PromptStarts()
         self._caches = PromptCaches()
-        self._serving = Serving(running, self._key, note, self._slots_of, clock)
+        self._serving = Serving(running, self.runner, note, self._slots, clock)
         self._wastes = Wastes()
         self._estimator = Estimator()
         self._usual = Usual() if usual is None else usual
@@ -87,13 +87,13 @@ class Judging:
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
         models = list(models)
-        self._names = _names(models)
-        self._same_as = {name: key for key, names in self._names.items() for name in names}
+        self._same_as = _first_names((model_key(one.name), one.digest) for one in models)
+        self._runners = _first_names((model_key(one.name), one.runner) for one in models)
         asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
         self._contexts.looked(models, at, asking, self._key)
         ahead = self._clock() - self._now()
         expires = (
-            (self._key(model.name), _moment(model.expires_at))
+            (self.runner(model.name), _moment(model.expires_at))
             for model in models
             if model.loaded and model.expires_at
         )
@@ -103,7 +103,7 @@ class Judging:
             for model in models
             if model.loaded and model.size_loaded and model.size_vram is not None
         }
-        loaded = {self._key(model.name) for model in models if model.loaded}
+        loaded = {self.runner(model.name) for model in models if model.loaded}
         self._serving.looked(loaded, at)
         self._serving.share_out()
 
@@ -112,40 +112,43 @@ class Judging:
         key = model_key(name)
         return self._same_as.get(key, key)
 
-    def _slots_of(self, key: str) -> int:
-        """They are learnt by the name that a call gave."""
-        return max(self._slots(name) for name in self._names.get(key, (key,)))
+    def runner(self, name: str) -> str:
+        """Of several models that Ollama runs as one always the same name."""
+        key = model_key(name)
+        return self._runners.get(key, key)
 
     def __call__(self, call: Call, exchange: Exchange) -> Call:
         if call.model is None or not ran_model(call.path):
             return call
         facts = Facts.of(call, exchange.observation.asked, self._key(call.model))
-        hidden = self._serving.hidden(facts.model, call, exchange, self._reloads.unloaded)
-        served = self._serving.served(facts.model, call, exchange)
+        runner = self.runner(call.model)
+        hidden = self._serving.hidden(runner, call, exchange, self._reloads.unloaded)
+        served = self._serving.served(runner, call, exchange)
         if hidden is not None and call.load is not None:
             seconds = hidden.span.seconds
             queue = (call.queue or 0.0) + seconds
             call = msgspec.structs.replace(call, load=call.load - seconds, queue=queue)
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
-        found["load_wait"] = None if hidden is None else _load_wait(hidden)
-        self._serving.ended(facts.model, call, exchange, served, hidden)
+        found["load_wait"] = None if hidden is None else self._load_wait(hidden)
+        self._serving.ended(runner, call, exchange, served, hidden)
         return msgspec.structs.replace(call, insights=_known(found))
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:
         """Whether a running call asks for other options than those its model is loaded with, as far
         as that is known; `served`: a call that the model answers now."""
-        model = self._key(call.observation.model or "")
-        loaded = None if served is None else self._asked(model, served)
-        return self._reloads.would_load(model, self._asked(model, call), loaded)
+        runner = self.runner(call.observation.model or "")
+        loaded = None if served is None else self._asked(served)
+        return self._reloads.would_load(runner, self._asked(call), loaded)
 
-    def _asked(self, model: str, call: Exchange) -> Asked:
+    def _asked(self, call: Exchange) -> Asked:
         options = call.observation.asked if native(call.path) else None
+        model = self._key(call.observation.model or "")
         return options, self._contexts.of(model, asked_context(options))
 
     def no_room(self, model: str, other: str) -> bool:
         """Whether one of the two had to give way to the other when that was last seen."""
-        return self._serving.no_room(self._key(model), self._key(other))
+        return self._serving.no_room(model, other)
 
     def _embedded(
         self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
@@ -196,12 +199,12 @@ class Judging:
     ) -> Estimate | None:
         """What a call would take that is sent now; of one that came at the moment `before`, what it
         still takes. See `Estimator`."""
-        key = self._key(model)
-        slots = self._slots_of(key)
+        key, runner = self._key(model), self.runner(model)
+        slots = self._slots(runner)
         ahead = [
             Ahead(one.client, one.written)
             for one in self._running()
-            if self._key(one.model) == key and (before is None or one.since < before)
+            if self.runner(one.model) == runner and (before is None or one.since < before)
         ]
         return self._estimator.estimate(
             key,
@@ -214,7 +217,7 @@ class Judging:
             context=self._contexts.of(key, asked_context(options)),
             spent=0.0
             if before is None or len(ahead) >= slots
-            else self._serving.spent(key, before, slots),
+            else self._serving.spent(runner, before, slots),
             silent=silent,
             runs=runs,
         )
@@ -261,7 +264,7 @@ class Judging:
         keep_alive = keep_alive_seconds((facts.options or {}).get("keep_alive"))
         found = self._reloads.ended(
             Ended(
-                model=facts.model,
+                model=self.runner(facts.model),
                 client=call.client,
                 options=facts.options,
                 context=context,
@@ -275,6 +278,8 @@ class Judging:
                 keep_alive=keep_alive,
             )
         )
+        if found is not None and found.cause == "evicted" and found.by is not None:
+            found = msgspec.structs.replace(found, by=self._serving.called(found.by))
         return None if found is None else _told(found)
 
     def _start(self, call: Call, exchange: Exchange, facts: Facts) -> dict[str, Any] | None:
@@ -308,8 +313,13 @@ class Judging:
 
     def _slow(self, call: Call, model: str) -> dict[str, Any] | None:
         gpu = self._on_gpu.get(model)
-        found = self._usual.ended(model, call, gpu=gpu, slots=self._slots_of(model))
+        found = self._usual.ended(model, call, gpu=gpu, slots=self._slots(self.runner(model)))
         return None if found is None else msgspec.to_builtins(found)
+
+    def _load_wait(self, hidden: Hidden) -> dict[str, Any]:
+        """Of Ollama's load duration, the seconds that were a wait, and for which models' calls."""
+        models = sorted(map(self._serving.called, hidden.models))
+        return {"seconds": hidden.span.seconds, "reason": hidden.reason, "models": models}
 
     def _waste(
         self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
@@ -320,13 +330,13 @@ class Judging:
         return None if found is None else msgspec.structs.asdict(found)
 
 
-def _names(models: Iterable[ModelInfo]) -> dict[str, list[str]]:
-    """The names of each model by the first of them by the alphabet: they share what is loaded."""
-    names: dict[str, list[str]] = {}
-    for model in models:
-        if model.digest:
-            names.setdefault(model.digest, []).append(model_key(model.name))
-    return {min(same): same for same in names.values()}
+def _first_names(models: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """The names of models, each with the first by the alphabet that has the same beside it."""
+    same: dict[str, list[str]] = {}
+    for name, mark in models:
+        if mark:
+            same.setdefault(mark, []).append(name)
+    return {name: min(names) for names in same.values() for name in names}
 
 
 def _moment(text: str) -> float | None:
@@ -353,15 +363,6 @@ def _overrun(call: Call, facts: Facts, context: int | None) -> dict[str, Any] | 
         at_length=call.done_reason == "length",
     )
     return None if found is None else {**msgspec.structs.asdict(found), "context": context}
-
-
-def _load_wait(hidden: Hidden) -> dict[str, Any]:
-    """Of Ollama's load duration, the seconds that were a wait, and for which models' calls."""
-    return {
-        "seconds": hidden.span.seconds,
-        "reason": hidden.reason,
-        "models": sorted(hidden.models),
-    }
 
 
 def _deadline(call: Call, exchange: Exchange) -> dict[str, Any] | None:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ollama_proxy.exchange import Call, Exchange, State, generates
+from ollama_proxy.exchange import Call, Exchange, State, generates, model_key
 from ollama_proxy.insights.reloads import SHORTEST
 from ollama_proxy.insights.rooms import Rooms
-from ollama_proxy.insights.waits import AT_ONCE, REMEMBERED, Hidden, Span, Wait, Waits
+from ollama_proxy.insights.waits import AT_ONCE, MAX_MODELS, REMEMBERED, Hidden, Span, Wait, Waits
 from ollama_proxy.records import Noted, Occurrence
 
 PAUSE, BREATH = 0.25, 0.02
@@ -53,6 +53,7 @@ class Serving:
         self._slots = slots
         self._waits, self._rooms = Waits(), Rooms()
         self._waiting: dict[str, Noted] = {}
+        self._called: dict[str, str] = {}
         self._share_at = float("-inf")
 
     def looked(self, loaded: AbstractSet[str], at: float) -> None:
@@ -84,6 +85,10 @@ class Serving:
         last = max(ends, key=lambda other: ends[other])
         reason = "reload" if last == model else "room"
         return Hidden(Span(load.begun, ends[last]), frozenset(ends), reason)
+
+    def called(self, model: str) -> str:
+        """The name by which it was called last: several may be run as one."""
+        return self._called.get(model, model)
 
     def no_room(self, model: str, other: str) -> bool:
         """Whether one had to give way to the other when that was last seen."""
@@ -127,6 +132,8 @@ class Serving:
         Of the call's `load` and `queue` what was `hidden` is a wait, no load.
         """
         if served is not None:
+            if model in self._called or len(self._called) < MAX_MODELS:
+                self._called[model] = model_key(call.model or model)
             waited = (call.queue or 0.0) - (0.0 if hidden is None else hidden.span.seconds)
             self._waits.ended(
                 model,

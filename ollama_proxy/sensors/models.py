@@ -23,6 +23,7 @@ from ollama_proxy.ids import iso
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
+from ollama_proxy.sensors.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Misunderstood(Exception):
 class ModelSensor:
     """Keeps `health` up to date between `start` and `stop`.
 
+    `loaded` are the models in memory, as the last look found them.
     `on_look` is told what was known before a look, and what is known now.
     `instance` names this proxy: a probe that comes back to it is answered 508, and so tells a loop.
     `busy` puts the next look off, unless it is poked. While Ollama is down the pauses double, from
@@ -65,11 +67,10 @@ class ModelSensor:
         on_look: Callable[[UpstreamHealth, UpstreamHealth], None] | None = None,
         busy: Callable[[], bool] = bool,
     ) -> None:
-        self.health = UpstreamHealth()
+        self.health, self.loaded = UpstreamHealth(), Loaded()
         self._upstream = upstream.rstrip("/")
         self._instance = instance
         self._interval, self._interval_down = interval, interval_down
-        self._looked_at = 0.0
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._max_bytes = max_bytes
         self._now = now
@@ -77,6 +78,7 @@ class ModelSensor:
         self._busy = busy
         self._poked = asyncio.Event()
         self._one_look = asyncio.Lock()
+        self._weights = Weights()
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -98,14 +100,6 @@ class ModelSensor:
         """Look again soon: something went otherwise than `health` says."""
         self._poked.set()
 
-    @property
-    def loaded(self) -> Loaded:
-        """The models in memory, as the last look found them."""
-        if not self.health.up:
-            return Loaded()
-        names = [model.name for model in self.health.models if model.loaded]
-        return Loaded.seen(names, self._looked_at)
-
     async def look(self) -> UpstreamHealth:
         """One look, now; two at once make one after the other. Never raises."""
         async with self._one_look:
@@ -115,7 +109,7 @@ class ModelSensor:
                 new = await self._looked()
             except Exception as error:  # noqa: BLE001 - guard: background loop
                 new = self._down(f"looking failed: {type(error).__name__}")
-            old, self.health, self._looked_at = self.health, new, began
+            old, self.health, self.loaded = self.health, new, _loaded(new, began)
             if (old.up, old.loop) != (new.up, new.loop):
                 self._tell(new)
             if self._on_look is not None:
@@ -185,7 +179,21 @@ class ModelSensor:
             return self.health.models, str(misunderstood)
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             return self.health.models, _cause(failure)
-        return _merged(tags, loaded), None
+        models = _merged(tags, loaded)
+        await self._learn_weights(models)
+        for model in models:
+            model.weights = self._weights.of(model.digest)
+        return models, None
+
+    async def _learn_weights(self, models: list[ModelInfo]) -> None:
+        for digest, name in self._weights.wanted(models).items():
+            try:
+                shown = await self._asked("POST", "/api/show", {"model": name})
+            except Misunderstood:
+                shown = None
+            except (aiohttp.ClientError, OSError, ValueError):
+                return
+            self._weights.learn(digest, shown)
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
         models = _fields(await self._get(path)).get("models", ())
@@ -194,21 +202,26 @@ class ModelSensor:
         return [_fields(entry) for entry in models or ()]
 
     async def _get(self, path: str) -> Any:
+        return await self._asked("GET", path, None)
+
+    async def _asked(self, method: str, path: str, body: dict[str, str] | None) -> Any:
         """One answer's JSON. Raises Misunderstood, or what says that there was no answer."""
-        async with self._opened().get(
+        async with self._opened().request(
+            method,
             self._upstream + path,
+            json=body,
             headers={PROBE_HEADER: self._instance, "Accept-Encoding": "identity"},
             allow_redirects=False,
         ) as response:
             if response.status != 200:
                 raise Misunderstood(f"{path} is answered with {response.status}", response.status)
-            body = bytearray()
+            data = bytearray()
             async for piece in response.content.iter_any():
-                body += piece
-                if len(body) > self._max_bytes:
+                data += piece
+                if len(data) > self._max_bytes:
                     raise Misunderstood(f"the answer to {path} is too large", 200)
         try:
-            return msgspec.json.decode(body)
+            return msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Misunderstood(f"the answer to {path} is not JSON", 200) from None
 
@@ -247,6 +260,15 @@ class ModelSensor:
 def pause_down(failed: int, first: float, last: float) -> float:
     """Seconds to the next look at an Ollama that is down, after so many that failed before."""
     return min(first * 2.0 ** min(failed, 30), max(first, last))
+
+
+def _loaded(health: UpstreamHealth, at: float) -> Loaded:
+    """By all their names, where Ollama lists one."""
+    if not health.up:
+        return Loaded()
+    runners = {model.runner for model in health.models if model.loaded} - {None}
+    names = [one.name for one in health.models if one.loaded or one.runner in runners]
+    return Loaded.seen(names, at)
 
 
 def _merged(tags: list[dict[str, Any]], loaded: list[dict[str, Any]]) -> list[ModelInfo]:

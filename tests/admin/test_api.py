@@ -132,6 +132,7 @@ MODEL = [
     "parameter_size",
     "quantization",
     "digest",
+    "weights",
     "changed_at",
     "capabilities",
     "trained_context",

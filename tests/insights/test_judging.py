@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from ollama_proxy.exchange import Call, Exchange
@@ -17,6 +18,9 @@ from ollama_proxy.sketch import sketch
 from tests.storage.calls import make_call
 
 LONG = "The quick brown fox jumps over the lazy dog near the river bank. " * 400
+
+
+SHORT: dict[str, Any] = {"prefill": 0.5, "decode": 0.5}
 
 
 def judged(
@@ -171,12 +175,30 @@ def test_two_names_of_a_model_share_what_is_loaded() -> None:
     assert (found["reload"]["cause"], found["reload"]["by"]) == ("options", "a.py")
 
 
-def test_slots_are_those_of_all_its_names() -> None:
-    known = {"m:latest": 4}
-    judging = Judging(slots=lambda name: known.get(name, 1), clock=lambda: 1.0)
-    names = ["m:latest", "copy:latest"]
-    judging.looked([ModelInfo(name=name, digest="sha256:1") for name in names], 1.0)
-    assert judging._slots_of(judging._key("copy")) == 4
+def test_models_of_one_file_share_a_runner_and_no_context() -> None:
+    """A variant with a longer context of its own: each of the two has the other loaded anew."""
+    noted: list[Noted] = []
+    clock = [1.0]
+    judging = Judging(note=noted.append, clock=lambda: clock[0])
+    small = ModelInfo(name="m:latest", digest="1", weights="f", loaded=True, context_length=4096)
+    large = ModelInfo(name="large:latest", digest="2", weights="f")
+    judged(judging, client="a.py", ended=1.0)
+    judging.looked([small, large], 2.0)
+    judged(judging, model="large", client="b.py", ended=2.5)
+    clock[0] = 3.0
+    large = msgspec.structs.replace(large, loaded=True, context_length=8192)
+    judging.looked([msgspec.structs.replace(small, loaded=False), large], 4.0)
+    assert judging.runner("LARGE") == judging.runner("m:latest") != judging.runner("other")
+    spans: dict[str, Any] = {"prefill": 1.0, "decode": 8.0}
+    judged(judging, model="large", client="b.py", ended=20.0, duration=9.0, **spans)
+    _, found = judged(judging, client="a.py", ended=22.0, duration=5.0, load=4.0, **SHORT)
+    assert (found["reload"]["cause"], found["reload"]["by"]) == ("options", "b.py")
+    assert found["reload"]["changed"] == {"num_ctx": [8192, 4096]}
+    assert found["load_wait"] == {"seconds": 3.0, "reason": "reload", "models": ["large:latest"]}
+    clock[0] = 100.0
+    judging.looked([small, large], 100.0)
+    [told] = [one for each in noted for one in each.occurrences]
+    assert (told.other, told.detail, told.seconds) == ("b.py", "reload", 3.0)
 
 
 def test_a_wait_for_a_reload_is_told_apart() -> None:
@@ -190,6 +212,59 @@ def test_a_wait_for_a_reload_is_told_apart() -> None:
     judging.looked([], 200.0)
     [told] = [one for noted_ in noted for one in noted_.occurrences]
     assert (told.kind, told.other, told.detail) == ("waited", "beta.py", "reload")
+
+
+class Room:
+    """An Ollama with room for one model: a.py's call of `m` ends at 10, while `big` is to be loaded
+    for b.py, which came at 4; by a look at 10.3 `m` has gone."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.noted: list[Noted] = []
+        self.now = 1.0
+        self.judging = Judging(note=self.noted.append, clock=lambda: self.now)
+        known = ModelInfo(name="m", loaded=True)
+        self.judging.looked([known], 1.0)
+        first: dict[str, Any] = {"duration": 9.0, "prefill": 1.0, "decode": 8.0, "client": "a.py"}
+        judged(self.judging, ended=10.0, **first | fields)
+        self.judging.looked([msgspec.structs.replace(known, loaded=False)], 10.3)
+
+    def late(self, load: float = 7.0, **fields: Any) -> dict[str, Any]:
+        spans = {"duration": load + 1.0, "load": load, **SHORT, "client": "b.py"}
+        return judged(self.judging, model="big", ended=5.0 + load, **spans | fields)[1]
+
+    @property
+    def told(self) -> list[Occurrence]:
+        self.now = 200.0
+        self.judging.looked([], 200.0)
+        return [one for each in self.noted for one in each.occurrences]
+
+
+def test_a_model_that_has_to_wait_for_room_waits_for_the_calls_of_the_one_that_goes() -> None:
+    room = Room()
+    assert not room.judging.no_room("big:latest", "m:latest")
+    assert room.late()["load_wait"] == {"seconds": 6.0, "reason": "room", "models": ["m:latest"]}
+    assert room.judging.no_room("m:latest", "big:latest")
+    [told] = room.told
+    assert (told.kind, told.other, told.detail, told.seconds) == ("waited", "a.py", "room", 6.0)
+
+
+def test_an_embedding_that_is_still_computed_is_waited_for_one_that_failed_is_not() -> None:
+    embedding: dict[str, Any] = {"path": "/api/embed", "prefill": None, "decode": None}
+    room = Room(**embedding)
+    assert room.late()["load_wait"]["seconds"] == 6.0
+    assert [one.seconds for one in room.told] == [6.0]
+    assert "load_wait" not in Room(**embedding, state="failed").late()
+
+
+def test_a_model_that_was_to_be_unloaded_anyhow_made_no_room() -> None:
+    assert "load_wait" not in Room(options={"keep_alive": 0}).late()
+
+
+def test_what_is_too_short_for_a_load_holds_no_wait() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    judged(judging, ended=10.0, duration=9.0, prefill=1.0, decode=8.0)
+    call, found = judged(judging, ended=10.5, duration=0.53, load=0.04, prefill=0.1, decode=0.3)
+    assert call.load == 0.04 and "load_wait" not in found
 
 
 def test_a_wait_within_a_load_made_a_call_slow_as_a_wait() -> None:

@@ -107,6 +107,22 @@ def test_num_gpu_stays_as_it_was_set_until_another_is_named() -> None:
     assert found is not None and found.cause == "unknown"
 
 
+def test_what_a_running_call_would_have_loaded() -> None:
+    reloads = Reloads()
+    asks: tuple[dict[str, Any], int | None] = ({"num_ctx": 1024}, 1024)
+    assert not reloads.would_load(MODEL, asks, None)  # nothing is known of it
+    reloads.ended(call({"num_ctx": 2048, "num_gpu": 0}, load=1.0, context=2048))
+    assert reloads.would_load(MODEL, asks, None)
+    assert not reloads.would_load(MODEL, ({"num_ctx": 2048, "seed": 1}, 2048), None)
+    # One that is answered now tells better how it is loaded; what it leaves out stays as it was.
+    assert not reloads.would_load(MODEL, asks, asks)
+    assert not reloads.would_load(MODEL, (asks[0] | {"num_gpu": 0}, 1024), asks)
+    assert reloads.would_load(MODEL, (asks[0] | {"num_gpu": 9}, 1024), asks)
+    reloads.ended(call({"num_ctx": 2048}, unloads=True, at=5))
+    assert not reloads.would_load(MODEL, asks, None)  # it is not in memory: all have to load it
+    assert reloads.would_load(MODEL, asks, ({}, 4096))
+
+
 def test_a_warm_call_is_no_reload_whatever_it_asks_for() -> None:
     reloads = Reloads()
     reloads.ended(call({}, load=1.0))

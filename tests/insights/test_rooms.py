@@ -12,6 +12,10 @@ from ollama_proxy.insights.rooms import SLACK, SOON, Rooms
     [
         ([(0, {"a"}), (10.2, set[str]())], True),
         ([(0, {"a"}), (10.2, {"a"}), (11, set[str]())], True),  # it goes a moment later
+        (
+            [(0, {"a"}), (1, set[str]()), (2, {"a"}), (10.2, set[str]())],
+            True,
+        ),  # not for the first time
         ([(0, {"a"}), (9, set[str]())], False),  # before its last call had ended
         ([(0, {"a"})], False),  # no look
         ([(0, {"a"}), (10 + SLACK + 0.1, {"a"}), (12, set[str]())], False),  # there was room

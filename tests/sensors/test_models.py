@@ -17,6 +17,7 @@ from ollama_proxy.ids import iso
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 from ollama_proxy.sensors import models as models_module
 from ollama_proxy.sensors.models import PUT_OFF, ModelSensor, pause_down
+from ollama_proxy.sensors.weights import AT_ONCE
 
 PATIENCE = 5.0
 NEVER = 3600.0
@@ -556,3 +557,69 @@ async def test_https_where_http_is_spoken_is_told_as_that() -> None:
         health = await sensor.look()
         await sensor.stop()
     assert health.error == "it does not speak TLS as expected; is it http rather than https?"
+
+
+SIZES = {"base": 5_000_000, "variant": 5_000_033, "far": 9_000_000}
+FILES = {"base": "1" * 64, "variant": "1" * 64, "far": "2" * 64}
+
+
+def shares(ollama: Ollama, shown: Callable[[str], Any]) -> None:
+    """Its models are those of `SIZES`; what `/api/show` says of them."""
+    ollama.answers[TAGS] = {
+        "models": [
+            {**SMOL, "name": f"{name}:latest", "digest": name, "size": size}
+            for name, size in SIZES.items()
+        ]
+    }
+    ollama.answers[PS] = {"models": [{**LOADED, "name": "base:latest", "digest": "base"}]}
+
+    async def show(request: web.BaseRequest) -> web.StreamResponse:
+        asked = json.loads(await request.read())
+        return web.json_response(shown(asked["model"].partition(":")[0]))
+
+    ollama.answers["/api/show"] = show
+
+
+async def test_models_of_one_file_are_in_memory_together() -> None:
+    def shown(name: str) -> Any:
+        return {"modelfile": f"# FROM x\nFROM /models/blobs/sha256-{FILES[name]}\nPARAMETER a 1\n"}
+
+    async with watched() as (ollama, sensor):
+        shares(ollama, shown)
+        health = await sensor.look()
+        assert {one.name: one.runner for one in health.models} == {
+            "base:latest": "1" * 64,
+            "variant:latest": "1" * 64,
+            "far:latest": "far",  # none is as large: it was not asked for
+        }
+        assert sensor.loaded.holds("variant:latest") and not sensor.loaded.holds("far:latest")
+        await sensor.look()
+        shows = [one for one in ollama.requests if one.path == "/api/show"]
+        assert len(shows) == 2  # once for each
+        assert all(PROBE_HEADER in one.headers for one in shows)
+
+
+@pytest.mark.parametrize("told", [{}, [], {"modelfile": 7}, {"modelfile": "FROM llama3.2"}])
+async def test_a_model_whose_file_is_not_told_counts_for_itself(told: Any) -> None:
+    async with watched() as (ollama, sensor):
+        shares(ollama, lambda name: told)
+        health = await sensor.look()
+        assert [one.runner for one in health.models] == ["base", "variant", "far"]
+        await sensor.look()
+        assert [request.path for request in ollama.requests].count("/api/show") == 2
+
+
+async def test_few_are_asked_for_at_once() -> None:
+    """Ollama reads a file's head for each."""
+    async with watched() as (ollama, sensor):
+        shares(ollama, lambda name: {})
+        ollama.answers[TAGS] = {
+            "models": [
+                {**SMOL, "name": f"m{number}", "digest": str(number), "size": 100 + number}
+                for number in range(2 * AT_ONCE)
+            ]
+        }
+        for looks in (1, 2, 3):
+            await sensor.look()
+            asked = [request.path for request in ollama.requests].count("/api/show")
+            assert asked == min(looks, 2) * AT_ONCE

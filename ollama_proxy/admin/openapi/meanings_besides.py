@@ -55,6 +55,8 @@ parameter_size: How many parameters it has, in Ollama's words, as in 8.0B.
 quantization: How its weights are stored, as in Q4_K_M.
 digest: What its name stands for now.
 changed_at: When that last changed (ISO 8601); null where it was not seen to.
+weights: SHA-256 of the file that it is made of, asked only where another model may be made of the
+  same; those share a runner.
 capabilities: What it can do, in Ollama's words.
 trained_context: Tokens, the longest context that it was made for.
 available: Whether Ollama has it; false of what calls only named.
