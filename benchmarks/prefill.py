@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ollama_proxy.app import DATABASE
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.ids import iso, new_id
+from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.sqlite import SqliteStore
 
 Lock = Callable[[], contextlib.AbstractContextManager[None]]

@@ -63,6 +63,7 @@ from ollama_proxy.sensors.sampler import Sampler
 from ollama_proxy.settings import Address
 from ollama_proxy.sinks import ModelChanges, Recorder
 from ollama_proxy.storage.base import MAX_LIMIT
+from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.reader import StorageStatus, StoreReader
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
@@ -70,7 +71,6 @@ from ollama_proxy.target import Target
 
 log = logging.getLogger(__name__)
 
-DATABASE = "calls.sqlite3"
 WRITE_SECONDS = 10.0
 """How long a stop waits for the last batch to be written."""
 CALLERS_SECONDS = 1.0

@@ -89,6 +89,14 @@ class Retention(msgspec.Struct, frozen=True):
     recent: int
 
 
+class Logs(msgspec.Struct, frozen=True):
+    """What is logged, how, and where to; `file` None: standard error."""
+
+    level: str
+    format: str
+    file: Path | None
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. `sources` tells for each name where its value came from."""
 
@@ -105,6 +113,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clients: ClientRules
     insights: Insights
     retention: Retention
+    log: Logs
     sources: dict[str, str]
 
     @property
@@ -257,6 +266,7 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
         clients=ClientRules(**tables["clients"]),
         insights=Insights(**tables["insights"]),
         retention=Retention(**tables["retention"]),
+        log=Logs(**tables["log"]),
         sources=sources,
     )
 

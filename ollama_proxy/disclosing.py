@@ -5,22 +5,17 @@ Also asks a proxy that runs. Not here: the words.
 
 from __future__ import annotations
 
-import json
 import stat
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from ollama_proxy.config import Config, ConfigError
 from ollama_proxy.disclosure import File, disclosed
-from ollama_proxy.headers import CHALLENGE
 from ollama_proxy.records import Holdings
+from ollama_proxy.rest import Refused, ask, asks_for_token
 from ollama_proxy.sensors.own import own_connections
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
-
-ASK_SECONDS = 5.0
 
 
 def by_running(config: Config, store: SqliteStore) -> dict[str, Any]:
@@ -57,47 +52,16 @@ def asked_of_running(config: Config) -> tuple[str, dict[str, Any]] | None:
     places.append(f"http://{config.listen.reachable}{config.admin_path}")
     for place in places:
         try:
-            facts = _asked(place, config.admin.token)
-        except urllib.error.HTTPError as error:
-            if _asks_for_token(error):
-                raise ConfigError(f"the proxy at {place} {_missing(error)}") from None
+            facts = ask(place, "privacy", config.admin.token)
+        except Refused as refused:
+            if asks_for_token(refused):
+                raise ConfigError(f"the proxy at {place} {refused}") from None
             continue
         except (OSError, ValueError):
             continue
         if isinstance(facts, dict) and "taken_out" in facts:
             return place.removeprefix("http://").partition("/")[0], facts
     return None
-
-
-def _asked(place: str, token: str | None) -> Any:
-    """Raises OSError and ValueError. The token is said to nobody but a proxy that asks for it, as
-    the port may be another program's, and not to where a redirection leads."""
-    # Not by way of a proxy that the environment names: this stays on the machine.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(f"{place}/api/privacy")
-    try:
-        with direct.open(request, timeout=ASK_SECONDS) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        if token is None or not _asks_for_token(error):
-            raise
-    request.add_unredirected_header("Authorization", f"Bearer {token}")
-    with direct.open(request, timeout=ASK_SECONDS) as answer:
-        return json.load(answer)
-
-
-def _asks_for_token(error: urllib.error.HTTPError) -> bool:
-    return error.code in (401, 429) and error.headers.get("WWW-Authenticate") == CHALLENGE
-
-
-def _missing(error: urllib.error.HTTPError) -> str:
-    if error.code == 429:
-        wait = error.headers["Retry-After"]
-        return f"was told too many wrong tokens from here: try again in {wait} s"
-    return (
-        "asks for its token: set admin.token (environment OLLAMA_PROXY_ADMIN_TOKEN, or the config "
-        "file) as it was when that one started"
-    )
 
 
 def _holdings(store: SqliteStore) -> Holdings | None:

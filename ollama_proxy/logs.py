@@ -1,11 +1,21 @@
 """Log lines: one line an event, and nothing in it that a prompt or a key may have said.
 
-Not here: what is logged, and where to (`cli.py`).
+Not here: what is logged.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import msgspec
+
+MOST_BYTES = 5_000_000
+KEPT = 3
+"""Older files beside the one that is written: `….log.1` is the youngest of them."""
+_HUMAN = "%(asctime)s %(levelname)s %(message)s"
 
 
 class OneLine(logging.Formatter):
@@ -14,6 +24,40 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class JsonLine(logging.Formatter):
+    """The same as an object: `at` (ISO 8601, UTC), `level`, `logger`, `message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        event = {
+            "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        return msgspec.json.encode(event).decode()
+
+
+def log_to(file: Path | None, form: str, level: str) -> None:
+    """From now on events go there; files are private (0600) and of bounded size.
+
+    Raises OSError if the file cannot be written.
+    """
+    handler: logging.Handler = logging.StreamHandler()
+    if file is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = _Private(file, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8")
+    handler.setFormatter(JsonLine() if form == "json" else OneLine(_HUMAN))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _Private(RotatingFileHandler):
+    def _open(self):  # type: ignore[no-untyped-def]
+        stream = super()._open()
+        Path(self.baseFilename).chmod(0o600)
+        return stream
 
 
 def where(error: BaseException) -> str:

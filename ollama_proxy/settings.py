@@ -20,6 +20,8 @@ from ollama_proxy import records
 
 ENVIRONMENT = "OLLAMA_PROXY_"
 PRIVACY_MODES = ("none", "truncate", "hash", "full")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("human", "json")
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -167,14 +169,23 @@ def _number(
     return parse
 
 
-def _mode(value: object) -> str:
-    if value not in PRIVACY_MODES:
+def _one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError
+        return _text(value)
+
+    return parse
+
+
+def _file_or_none(value: object) -> Path | None:
+    if "\0" in _text(value):
         raise ValueError
-    return _text(value)
+    return Path(_text(value)).expanduser() if value else None
 
 
 def _mode_or_none(value: object) -> str | None:
-    return _mode(value) if value != "" else None
+    return _one_of(PRIVACY_MODES)(value) if value != "" else None
 
 
 def _own_header(value: object) -> str:
@@ -279,7 +290,10 @@ RULES = Kind(
 )
 OWN_HEADER = Kind("the name of a header that begins with X-, or off", _own_header)
 FOLDER = Kind("the path of a folder", _data_dir)
-MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _mode)
+MODE = Kind("one of " + ", ".join(PRIVACY_MODES), _one_of(PRIVACY_MODES))
+LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _one_of(LOG_LEVELS))
+FORMAT = Kind("one of " + ", ".join(LOG_FORMATS), _one_of(LOG_FORMATS))
+FILE_OR_NONE = Kind("the path of a file, or nothing", _file_or_none)
 PATTERNS = Kind('a list of regular expressions, such as ["sk-[a-z0-9]+"]', _patterns, json.loads)
 SWITCH = Kind("true or false", _switch, json.loads)
 HEADER = Kind("the name of a header, such as X-Client, or nothing", _header)
@@ -358,4 +372,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
     Setting("retention.rows", AMOUNT, 0, "Calls that are kept. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
+    Setting("log.level", LEVEL, "info", "The least that is logged: debug, info, warning or error."),
+    Setting("log.format", FORMAT, "human", "How: human, or json for a line of JSON an event."),
+    Setting("log.file", FILE_OR_NONE, "", "Where to; if empty, to standard error."),
 )

@@ -18,8 +18,9 @@ EDGES = {
     "aiohttp": (*("admin", "app", "forwarder", "sensors", "simulator"),),
     "sqlite3": ("storage",),
     "jinja2": ("admin.site",),
-    "argparse": ("cli", "simulator"),
-    "uvloop": ("cli", "simulator"),
+    "argparse": ("simulator",),
+    "click": ("cli", "commands"),
+    "uvloop": ("commands.serving", "simulator"),
     "psutil": ("sensors",),
     "pynvml": ("sensors.gpu",),
 }
@@ -100,12 +101,12 @@ def test_what_is_pure_does_no_io() -> None:
             assert not used & set(WITHOUT_IO), name
 
 
-def test_only_app_and_cli_know_the_whole_program() -> None:
+def test_only_app_and_what_serves_it_know_the_whole_program() -> None:
     call = {one.removeprefix("ollama_proxy.") for one in own_imports("ollama_proxy.call")}
     assert not {one.split(".")[0] for one in call} & {"storage", "admin", "stats", "sensors"}
     for name in MODULES:
         if "ollama_proxy.app" in own_imports(name):
-            assert name == "ollama_proxy.cli"
+            assert name == "ollama_proxy.commands.serving"
 
 
 def test_each_module_says_what_it_is() -> None:

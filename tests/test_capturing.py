@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.app import DATABASE
 from ollama_proxy.observers.capturing import ROOM
+from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import (
     PATIENCE,

@@ -65,7 +65,7 @@ class TestDefaults:
 
     def test_every_setting_of_the_structure_is_in_the_table(self) -> None:
         fields = set(Config.__struct_fields__) - {
-            *("sources", "admin", "timeouts", "privacy", "clients", "insights", "retention"),
+            *("sources", "admin", "timeouts", "privacy", "clients", "insights", "retention", "log"),
         }
         for section, kind in (
             ("admin", config.Admin),
@@ -74,6 +74,7 @@ class TestDefaults:
             ("clients", config.ClientRules),
             ("insights", config.Insights),
             ("retention", config.Retention),
+            ("log", config.Logs),
         ):
             fields |= {f"{section}.{name}" for name in kind.__struct_fields__}
         assert fields == {setting.name for setting in SETTINGS}
@@ -440,6 +441,7 @@ def test_the_example_is_toml() -> None:
         "clients": {},
         "insights": {},
         "retention": {},
+        "log": {},
     }
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxy.app import DATABASE
 from ollama_proxy.derived import KEYS
+from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.harness import PATIENCE
 from tests.processes import run, serving

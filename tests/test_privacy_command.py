@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxy.app import DATABASE
 from ollama_proxy.config import load
 from ollama_proxy.disclosure import disclosed, told
 from ollama_proxy.settings import Address
+from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.processes import run, serving
 from tests.storage.calls import make_call

@@ -9,10 +9,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from ollama_proxy.storage.base import StoreError
 
+DATABASE = "calls.sqlite3"
+LOOKED_AT = 25
+"""How often the lock is tried, 20 ms apart: somebody may only look whether it is held."""
 Identities = dict[Path, tuple[int, int]]
 """Device and inode of each file."""
 
@@ -39,6 +43,27 @@ def claim(database: Path) -> int:
 def release(lock: int) -> None:
     # The lock file stays: to unlink it would let two others each hold a lock on a different file.
     os.close(lock)
+
+
+def holder(database: Path) -> int | None:
+    """The process that holds the folder; None if none does, 0 if it cannot be told which.
+
+    The lock is asked, not a number in a file: it ends with the process, however that ended. Raises
+    StoreError where it may not be asked.
+    """
+    try:
+        lock = os.open(_lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unwritable(database, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return _told_holder(lock)
+    finally:
+        os.close(lock)
+    return None
 
 
 def files(database: Path) -> list[Path]:
@@ -95,20 +120,29 @@ def _lock_file(database: Path) -> Path:
 
 
 def _take(lock: int, database: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise unwritable(database, error) from error
-        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise StoreError(
-            f"{database} is in use by another ollama-proxy (process {holder}): "
-            "stop that one, or give this one another folder with --data-dir"
-        ) from error
+    for left in reversed(range(LOOKED_AT)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise unwritable(database, error) from error
+            if not left:
+                raise StoreError(
+                    f"{database} is in use by another ollama-proxy (process "
+                    f"{_told_holder(lock) or 'unknown'}): stop that one, or give this one another "
+                    "folder with --data-dir"
+                ) from error
+        time.sleep(0.02)
     # Who holds it is only for the message above: a full disk must not stand in the way.
     with contextlib.suppress(OSError):
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _told_holder(lock: int) -> int:
+    told = os.pread(lock, 20, 0).strip()
+    return int(told) if told.isdigit() else 0
 
 
 def _make_private(database: Path) -> None:

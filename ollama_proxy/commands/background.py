@@ -1,0 +1,214 @@
+"""`start`, `stop` and `restart`: a proxy in the background, one for each data folder.
+
+Not here: what it does there (`serving.py`), how one that runs is found (`running.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ollama_proxy.commands.options import as_flags, given, settings
+from ollama_proxy.commands.saying import counted, refuse
+from ollama_proxy.config import Config, load
+from ollama_proxy.rest import Refused, ask
+from ollama_proxy.running import Found, found
+from ollama_proxy.storage.base import StoreError
+
+LOG = "ollama-proxy.log"
+START_SECONDS = 30.0
+"""Within which a proxy answers: reading the statistics of a large database takes some of it."""
+WRITE_SECONDS = 15.0
+"""That a stop takes beside the time that running calls get."""
+HURRY_SECONDS = 5.0
+PAUSE = 0.05
+
+
+@click.command(short_help="Run it in the background.")
+@click.argument("port", required=False, type=click.IntRange(1, 65535))
+@settings()
+def start(port: int | None, **flags: Any) -> int:
+    """Run the proxy in the background, at PORT if one is named, and tell where it is once it
+    answers. It writes a log into the data folder."""
+    said = _said(port, flags)
+    config = load(said, os.environ)
+    try:
+        there = found(config.data_dir)
+    except StoreError as error:
+        return refuse(str(error), 1)
+    if there is not None:
+        print(f"it runs already: {_described(there)}")
+        return 0
+    return _started(config, said)
+
+
+@click.command(short_help="End the one in the background.")
+@click.option("--now", is_flag=True, help="Do not wait for running calls.")
+@settings(only=("data_dir", "timeouts.drain"))
+def stop(now: bool, **flags: Any) -> int:
+    """End the proxy that runs in the data folder. Running calls may end first, for as long as
+    timeouts.drain says."""
+    config = load(given(flags), os.environ)
+    try:
+        there = found(config.data_dir)
+    except StoreError as error:
+        return refuse(str(error), 1)
+    if there is None:
+        print(f"it does not run: nothing holds {config.data_dir}")
+        return 0
+    return _stopped(there, config, now)
+
+
+@click.command(short_help="End it and run it anew.")
+@click.argument("port", required=False, type=click.IntRange(1, 65535))
+@settings()
+def restart(port: int | None, **flags: Any) -> int:
+    """End the proxy in the background and run it anew: with the flags that it was started with and
+    those that are given now, and the environment and the config file as they are now. Where those
+    are wrong, the old one goes on."""
+    said = _said(port, flags)
+    config = load(said, os.environ)
+    try:
+        there = found(config.data_dir)
+    except StoreError as error:
+        return refuse(str(error), 1)
+    if there is not None and there.run is not None:
+        said = there.run.flags | said
+        config = load(said, os.environ)
+    if there is not None and (code := _stopped(there, config, now=False)):
+        return code
+    return _started(config, said)
+
+
+def _said(port: int | None, flags: dict[str, Any]) -> dict[str, str]:
+    """The settings of the command line, paths as they are seen from everywhere."""
+    said = given(flags)
+    for name in ("data_dir", "config", "log.file"):
+        if said.get(name):
+            said[name] = str(Path(said[name]).expanduser().absolute())
+    if port is not None:
+        if "listen" in said:
+            raise click.UsageError("PORT and --listen both say where to listen: name one")
+        host = load(said, os.environ).listen.host
+        said["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return said
+
+
+def _started(config: Config, said: dict[str, str]) -> int:
+    folder = config.data_dir.absolute()
+    log = config.log.file or folder / LOG
+    said = {"data_dir": str(folder), **said, "log.file": str(log)}
+    program = [sys.executable, "-m", "ollama_proxy", "serve", *as_flags(said)]
+    # What it says before it logs: where it is, or why it is nowhere.
+    word = folder / "start.out"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        out = os.open(word, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        return refuse(
+            f"cannot write {folder}: {error.strerror}: give the user who runs the proxy access to "
+            "this folder, or choose another with --data-dir",
+            1,
+        )
+    try:
+        process = subprocess.Popen(
+            program,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(out)
+    answers = _until(lambda: process.poll() is not None or _answers(folder, process.pid))
+    if process.poll() is not None:
+        sys.stderr.write(word.read_text() or f"ollama-proxy: it ended at once: {log} says why\n")
+        return process.returncode or 1
+    if not answers:
+        process.terminate()
+        return refuse(f"no answer within {START_SECONDS:.0f} s, ended it again: see {log}", 1)
+    print(word.read_text().rstrip("\n"))
+    print(f"\nIt runs in the background as process {process.pid}; its log is {log}")
+    return 0
+
+
+def _answers(folder: Path, pid: int) -> bool:
+    there = found(folder)
+    if there is None or there.run is None or there.pid != pid:
+        return False
+    try:
+        ask(there.run.admin, "status")
+    except Refused:
+        return True  # it asks for a token
+    except OSError:
+        return False
+    return True
+
+
+def _stopped(there: Found, config: Config, now: bool) -> int:
+    calls = _running_calls(there, config)
+    try:
+        os.kill(there.pid, signal.SIGTERM)
+        if now:
+            time.sleep(PAUSE)
+            os.kill(there.pid, signal.SIGTERM)
+        elif calls and config.timeouts.drain:
+            wait = f"{config.timeouts.drain:g} s"
+            waiting = f"{counted(calls, 'call runs', 'calls run')}: waiting for {wait} at the most"
+            print(waiting, flush=True)
+        seconds = WRITE_SECONDS + (0.0 if now else config.timeouts.drain)
+        if not _until(lambda: not _holds(there, config), seconds):
+            os.kill(there.pid, signal.SIGTERM)
+            if not _until(lambda: not _holds(there, config), HURRY_SECONDS):
+                os.kill(there.pid, signal.SIGKILL)
+                _until(lambda: not _holds(there, config), HURRY_SECONDS)
+                return refuse(
+                    f"process {there.pid} did not end by itself and was killed: calls that ran are "
+                    "recorded as interrupted at the next start",
+                    1,
+                )
+    except ProcessLookupError:
+        pass  # it ended meanwhile
+    except PermissionError:
+        return refuse(f"process {there.pid} belongs to another user: ask that one to end it", 1)
+    print(f"stopped: process {there.pid}")
+    return 0
+
+
+def _holds(there: Found, config: Config) -> bool:
+    now = found(config.data_dir)
+    return now is not None and now.pid == there.pid
+
+
+def _running_calls(there: Found, config: Config) -> int:
+    """How many it has on their way; 0 where it does not say."""
+    if there.run is None:
+        return 0
+    try:
+        return int(ask(there.run.admin, "status", config.admin.token)["active_requests"])
+    except (OSError, Refused, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _described(there: Found) -> str:
+    if there.run is None:
+        return f"process {there.pid}, which is just starting or stopping"
+    return f"process {there.pid}, at {there.run.url}, its pages at {there.run.admin}/"
+
+
+def _until(true: Callable[[], object], seconds: float = START_SECONDS) -> bool:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(PAUSE)
+    return True

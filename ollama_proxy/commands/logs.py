@@ -1,0 +1,72 @@
+"""`logs`: the last lines of the log file, and those that come. Not here: writing it (`logs.py`)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from ollama_proxy.commands.background import LOG
+from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.saying import refuse
+from ollama_proxy.config import load
+from ollama_proxy.running import found
+from ollama_proxy.storage.base import StoreError
+
+PAUSE = 0.2
+
+
+@click.command(short_help="Show what it logged.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-n", "--lines", type=click.IntRange(0), default=50, help="Default: 50.")
+@settings(only=("data_dir", "log.file"))
+def logs(follow: bool, lines: int, **flags: Any) -> int:
+    """Show the last lines of the log of the proxy in the background."""
+    config = load(given(flags), os.environ)
+    file = config.log.file or config.data_dir / LOG
+    with contextlib.suppress(StoreError):
+        there = found(config.data_dir)
+        if there is not None and there.run is not None and there.run.log is None:
+            return refuse(
+                f"process {there.pid} logs to its terminal or service (journalctl), not to a file: "
+                "log.file names one, and `ollama-proxy start` has one by itself",
+                1,
+            )
+        if there is not None and there.run is not None and there.run.log is not None:
+            file = Path(there.run.log)
+    try:
+        with file.open(encoding="utf-8", errors="replace") as log:
+            for line in deque(log, maxlen=lines):
+                sys.stdout.write(line)
+            sys.stdout.flush()
+            if follow:
+                for line in _coming(file, log):
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
+    except FileNotFoundError:
+        return refuse(f"{file} does not exist: no proxy was started in the background here", 1)
+    except OSError as error:
+        return refuse(f"cannot read {file}: {error.strerror}", 1)
+    return 0
+
+
+def _coming(file: Path, log: TextIO) -> Iterator[str]:
+    """Lines as they are written; goes on in the new file when this one was put aside."""
+    while True:
+        if line := log.readline():
+            yield line
+            continue
+        with contextlib.suppress(OSError):
+            if file.stat().st_ino != os.fstat(log.fileno()).st_ino:
+                yield from log.readlines()
+                log.close()
+                log = file.open(encoding="utf-8", errors="replace")
+                continue
+        time.sleep(PAUSE)

@@ -1,0 +1,214 @@
+"""`serve` and `demo`: run the proxy until a signal says to stop, and tell where it is.
+
+Not here: what the proxy does (`app.py`), running it in the background (`background.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import click
+
+from ollama_proxy import __version__
+from ollama_proxy import running as running_here
+from ollama_proxy.app import App
+from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
+from ollama_proxy.config import Config, load, misspelt
+from ollama_proxy.demo import sample_programs, simulated_ollama
+from ollama_proxy.garbage import Garbage
+from ollama_proxy.ids import iso
+from ollama_proxy.listening import StartError, allow_many_files
+from ollama_proxy.logs import log_to, where
+from ollama_proxy.records import UpstreamHealth
+from ollama_proxy.settings import Address
+from ollama_proxy.storage.base import StoreError
+
+log = logging.getLogger(__name__)
+
+
+@click.command(short_help="Forward and record every call.")
+@settings()
+def serve(**flags: Any) -> int:
+    """Forward every call to Ollama, and record it. Settings also come from the environment
+    (OLLAMA_PROXY_...) and from a TOML file; flags win."""
+    config = load(given(flags), os.environ)
+    try:
+        log_to(config.log.file, config.log.format, config.log.level)
+    except OSError as error:
+        return refuse(
+            f"log.file = {config.log.file}: cannot be written ({error.strerror}): choose another",
+            USAGE_ERROR,
+        )
+    for line in misspelt(os.environ):
+        log.warning("%s", line)
+    return _run(_served(config, flags=given(flags)))
+
+
+@click.command(short_help="Show it all without an Ollama.")
+@settings(leave_out=("upstream", "data_dir"))
+def demo(**flags: Any) -> int:
+    """Start the proxy in front of the built-in simulator, with sample programs calling it. The
+    simulator's text is made up; nothing is kept after the end."""
+    log_to(None, "human", "info")
+    with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
+        return _run(_demonstrated(given(flags), folder))
+
+
+async def _demonstrated(flags: Mapping[str, str], folder: str) -> int:
+    async with simulated_ollama() as upstream:
+        # At the end nobody waits for the answers that are still on their way.
+        ours = {"timeouts.drain": "0", **flags, "upstream": upstream, "data_dir": folder}
+        config = load(ours, os.environ)
+        print("This is a demonstration: the model is simulated and its text is made up.\n")
+        return await _served(config, sample_programs)
+
+
+def _run(program: Coroutine[Any, Any, int]) -> int:
+    """Run on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(program)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(program)
+
+
+def _tell_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A fault of ours that nobody caught, in one line and without its text; see `logs.where`."""
+    error = context.get("exception")
+    place = context.get("message", "") if error is None else where(error)
+    log.error("a fault in the proxy itself: %s", place)
+
+
+async def _served(
+    config: Config,
+    beside: Callable[[str], AbstractContextManager[None]] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> int:
+    """Serve until a signal says to stop; a second one ends running calls at once.
+
+    `beside` is entered with the proxy's URL once it serves, and left before it stops.
+    """
+    allow_many_files()
+    app = App(config)
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_tell_fault)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
+    try:
+        await app.start()
+    except (StartError, StoreError) as error:
+        return refuse(str(error), 1)
+    Garbage(lambda: app.running).start()
+    looking, leaving = asyncio.create_task(app.first_look()), asyncio.create_task(stop.wait())
+    await asyncio.wait((looking, leaving), return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not looking.done():  # told to stop while Ollama still keeps the look waiting
+        looking.cancel()
+        await _stopped(app, hurry)
+        return 0
+    health = looking.result()
+    if health.loop:
+        await app.stop()
+        return refuse(
+            f"upstream = {config.upstream} ({config.sources['upstream']}): leads back to this "
+            "proxy; expected the address of Ollama itself",
+            USAGE_ERROR,
+        )
+    with _told(app, config, dict(flags or {})):
+        print(_welcome(app, config, health), flush=True)
+        with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
+            await stop.wait()
+        await _stopped(app, hurry)
+    return 0
+
+
+@contextlib.contextmanager
+def _told(app: App, config: Config, flags: dict[str, str]) -> Iterator[None]:
+    """Leaves word in the data folder of what runs here; a full disk must not stand in the way."""
+    own = f"http://{_own_address(app, config)}"
+    admin = f"{own}{config.admin_path}"
+    if app.admin_address is not None:
+        admin = f"http://{app.admin_address.reachable}"
+    run = running_here.Run(
+        pid=os.getpid(),
+        url=own,
+        admin=admin,
+        version=__version__,
+        started_at=iso(time.time()),
+        log=None if config.log.file is None else str(config.log.file.absolute()),
+        flags=flags,
+    )
+    with contextlib.suppress(OSError):
+        running_here.tell(config.data_dir, run)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            running_here.ended(config.data_dir, run.pid)
+
+
+async def _stopped(app: App, hurry: asyncio.Event) -> None:
+    if app.running and app.config.timeouts.drain:
+        calls = counted(app.running, "running call", "running calls")
+        print(
+            f"stopping: {calls} may end first (once more to end them now)",
+            file=sys.stderr,
+            flush=True,
+        )
+    stopping = asyncio.create_task(app.stop())
+    hurrying = asyncio.create_task(hurry.wait())
+    await asyncio.wait((stopping, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        await app.interrupt("asked for by a second signal")
+    hurrying.cancel()
+    await stopping
+
+
+def _own_address(app: App, config: Config) -> Address:
+    """Where programs of this machine reach the proxy."""
+    return Address(config.listen.host, app.port).reachable
+
+
+def _welcome(app: App, config: Config, health: UpstreamHealth) -> str:
+    own = _own_address(app, config)
+    page = f"http://{own}{config.admin_path}/"
+    if app.admin_address is not None:
+        page = f"http://{app.admin_address.reachable}/   and {page}"
+    if config.admin.token is not None:
+        page += "   (they ask for admin.token)"
+    lines = [
+        f"ollama-proxy {__version__}",
+        f"  listens on    http://{Address(config.listen.host, app.port)}",
+        f"  forwards to   {config.upstream}   ({_state(health)})",
+        f"  page          {page}",
+        f"  records in    {config.data_dir}",
+        "",
+        "Point your programs here (not the Ollama service itself, which reads the same variable):",
+        f"  export OLLAMA_HOST=http://{own}",
+    ]
+    if not app.on_loopback:
+        lines.insert(
+            2, "                other machines can reach this port: whoever can may use the model"
+        )
+    return "\n".join(lines)
+
+
+def _state(health: UpstreamHealth) -> str:
+    if health.up and health.version is None:
+        return f"what answers there is not Ollama: {health.error}; check upstream"
+    if health.up:
+        return f"Ollama {health.version} answers"
+    return f"no answer: {health.error}; calls get 502 until it is back, which is noticed by itself"

@@ -1,0 +1,79 @@
+"""Asks a running proxy's REST, for commands. By the standard library: it must start at once.
+
+Not here: what is asked for; finding the proxy (`running.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from ollama_proxy.headers import CHALLENGE
+
+ASK_SECONDS = 5.0
+
+
+class Refused(Exception):
+    """It answers, but not with what was asked for: the text says why, in half a sentence."""
+
+
+def ask(admin: str, path: str, token: str | None = None, body: dict[str, Any] | None = None) -> Any:
+    """The JSON that `api/{path}` is answered with; with a `body` it is a POST.
+
+    Raises Refused, OSError where nobody answers, and ValueError for what is no JSON. The token is
+    said to nobody but a proxy that asks for it, as the port may be another program's, and not to
+    where a redirection leads.
+    """
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{admin}/api/{path}", data)
+    if data is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        return _opened(request)
+    except urllib.error.HTTPError as error:
+        if token is None or not _asks_for_token(error):
+            raise Refused(_why(error)) from error
+    request.add_unredirected_header("Authorization", f"Bearer {token}")
+    try:
+        return _opened(request)
+    except urllib.error.HTTPError as error:
+        raise Refused(_why(error)) from error
+
+
+def _opened(request: urllib.request.Request) -> Any:
+    # Not by way of a proxy that the environment names: this stays on the machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=ASK_SECONDS) as answer:
+        return json.load(answer)
+
+
+def asks_for_token(refused: Refused) -> bool:
+    """Whether that is what it lacks."""
+    return isinstance(refused.__cause__, urllib.error.HTTPError) and _asks_for_token(
+        refused.__cause__
+    )
+
+
+def _asks_for_token(error: urllib.error.HTTPError) -> bool:
+    return error.code in (401, 429) and error.headers.get("WWW-Authenticate") == CHALLENGE
+
+
+def _why(error: urllib.error.HTTPError) -> str:
+    if not _asks_for_token(error):
+        return f"answers {error.code}: {_told(error)}"
+    if error.code == 429:
+        wait = error.headers["Retry-After"]
+        return f"was told too many wrong tokens from here: try again in {wait} s"
+    return (
+        "asks for its token: set admin.token (environment OLLAMA_PROXY_ADMIN_TOKEN, or the config "
+        "file) as it was when that one started"
+    )
+
+
+def _told(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.load(error)["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return error.reason

@@ -1,0 +1,69 @@
+"""The proxy that runs in a data folder: which process it is, and where it answers.
+
+Whether one runs is told by the folder's lock, which ends with its holder however that ended; what
+it wrote of itself is believed only while that process holds the lock. Not here: starting and
+stopping one (`commands/background.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from ollama_proxy.storage.folder import DATABASE, holder
+
+FILE = "running.json"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """`url`: where programs reach the proxy, `admin`: its pages, both without a slash at the end.
+    `log`: the file that it writes its log to. `flags`: the settings that its command line said, by
+    their names. `started_at` is ISO 8601."""
+
+    pid: int
+    url: str
+    admin: str
+    version: str
+    started_at: str
+    log: str | None = None
+    flags: dict[str, str] = {}
+
+
+def tell(folder: Path, run: Run) -> None:
+    """Write down what runs here now. Raises OSError."""
+    file = folder / FILE
+    new = file.with_suffix(".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(msgspec.json.encode(run) + b"\n")
+    new.replace(file)
+
+
+def ended(folder: Path, pid: int) -> None:
+    """Take that away again, if it is this process's own."""
+    if (told := _told(folder)) is not None and told.pid == pid:
+        (folder / FILE).unlink(missing_ok=True)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A process that runs; `run` None: it has not said yet where it answers."""
+
+    pid: int
+    run: Run | None
+
+
+def found(folder: Path) -> Found | None:
+    """The proxy that runs in this data folder. Raises StoreError where that cannot be asked."""
+    pid = holder(folder / DATABASE)
+    if pid is None:
+        return None
+    told = _told(folder)
+    return Found(pid, told if told is not None and told.pid == pid else None)
+
+
+def _told(folder: Path) -> Run | None:
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Run)
+    except (OSError, msgspec.DecodeError):
+        return None

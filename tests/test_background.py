@@ -1,0 +1,206 @@
+"""`start`, `stop`, `restart`, `status` and `logs` as a user meets them, with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ollama_proxy.running import FILE, Run, tell
+from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
+from tests.processes import run, serving, start
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+class Here:
+    """A data folder, a free port, and the commands for them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    async def run(self, command: str, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        return await run(command, *arguments, "--data-dir", str(self.folder), **environ)
+
+    async def start(self, *arguments: str) -> tuple[int, str, str]:
+        own = [str(self.port), "--upstream", NOWHERE, "--admin-listen", "off"]
+        return await self.run("start", *own, *arguments)
+
+    async def status(self) -> dict[str, Any]:
+        _, out, _ = await self.run("status", "--json")
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Here]:
+    place = Here(tmp_path / "data")
+    yield place
+    await place.run("stop", "--now")
+
+
+async def test_it_starts_says_where_it_is_and_stops(here: Here) -> None:
+    code, out, err = await here.start()
+    assert (code, err) == (0, "")
+    assert f"export OLLAMA_HOST=http://127.0.0.1:{here.port}" in out
+    pid = (await here.status())["pid"]
+    assert f"process {pid}" in out and str(here.folder / "ollama-proxy.log") in out
+
+    code, out, _ = await here.start()
+    assert code == 0 and f"it runs already: process {pid}" in out
+
+    code, out, _ = await here.run("status")
+    assert code == 4  # it runs, and Ollama does not answer
+    assert f"http://127.0.0.1:{here.port}" in out and "does not answer: Connection refused" in out
+
+    code, out, _ = await here.run("logs", "-n", "1")
+    assert code == 0 and "is down: Connection refused" in out and out.count("\n") == 1
+
+    assert await here.run("stop") == (0, f"stopped: process {pid}\n", "")
+    code, out, _ = await here.run("status")
+    assert code == 3 and out.startswith("stopped")
+    assert await here.status() == {"running": False, "pid": None}
+    code, out, _ = await here.run("stop")
+    assert code == 0 and out.startswith("it does not run")
+
+
+async def test_what_keeps_it_from_starting_is_said(here: Here) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", here.port))
+        taken.listen()
+        code, out, err = await here.start()
+    assert (code, out) == (1, "")
+    assert f"port {here.port} on 127.0.0.1 is in use" in err and err.count("\n") == 1
+
+
+async def test_one_that_was_killed_is_not_taken_for_running(here: Here) -> None:
+    """Nor is another process that has its number by now: here, this one."""
+    await here.start()
+    os.kill((await here.status())["pid"], signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE):
+        while (await here.status())["running"]:
+            await asyncio.sleep(0.02)
+    told = Run(pid=os.getpid(), url="u", admin="a", version="1", started_at="now")
+    tell(here.folder, told)
+    (here.folder / "calls.sqlite3.lock").write_text(f"{os.getpid()}\n")
+    assert (await here.status())["running"] is False
+    assert (await here.run("stop"))[1].startswith("it does not run")
+    assert (await here.start())[0] == 0
+
+
+async def test_a_restart_keeps_the_flags_and_a_wrong_setting_keeps_the_old_one(here: Here) -> None:
+    await here.start("--models-interval", "3")
+    pid = (await here.status())["pid"]
+    code, _, err = await here.run("restart", OLLAMA_PROXY_TIMEOUTS_IDLE="soon")
+    assert code == 2 and "timeouts.idle" in err
+    assert (await here.status())["pid"] == pid
+
+    code, out, _ = await here.run("restart")
+    assert code == 0 and f"http://127.0.0.1:{here.port}" in out
+    told = json.loads((here.folder / FILE).read_text())
+    assert told["pid"] != pid and told["flags"]["models_interval"] == "3"
+
+
+async def test_a_running_call_may_end_first(here: Here) -> None:
+    """`stop` says that it waits for it, `stop --now` does not."""
+    asked = asyncio.Event()
+
+    async def silent(upstream: Connection) -> None:
+        """Ollama, but a chat is never answered."""
+        while b"/api/chat" not in await upstream.read_head():
+            await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        asked.set()
+        await upstream.closed()
+
+    async with ScriptedUpstream(silent) as upstream:
+        await here.start("--upstream", upstream.url)
+        client = Connection(*await asyncio.open_connection("127.0.0.1", here.port))
+        headers = [("Host", f"127.0.0.1:{here.port}"), ("Content-Length", "2")]
+        await client.send(head_bytes("POST /api/chat HTTP/1.1", headers) + b"{}")
+        async with asyncio.timeout(PATIENCE):
+            await asked.wait()
+        stopping = await start(["stop", "--data-dir", str(here.folder)], {})
+        assert stopping.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            said = await stopping.stdout.readline()
+            assert said == b"1 call runs: waiting for 30 s at the most\n"
+            assert (await here.run("stop", "--now"))[0] == 0
+            await stopping.communicate()
+        await client.close()
+
+
+async def test_one_in_a_terminal_is_seen_too_and_has_no_log_of_its_own(tmp_path: Path) -> None:
+    async with serving(tmp_path, NOWHERE) as program:
+        found = Here(tmp_path)
+        assert (await found.status())["pid"] == program.process.pid
+        code, _, err = await found.run("logs")
+        assert code == 1 and "logs to its terminal" in err and "log.file" in err
+
+
+async def test_a_log_may_be_of_json_and_is_private(here: Here) -> None:
+    log = here.folder / "other.log"
+    await here.start("--log-format", "json", "--log-file", str(log))
+    _, out, _ = await here.run("logs")
+    event = json.loads(out.splitlines()[0])
+    assert (event["level"], event["logger"]) == ("warning", "ollama_proxy.sensors.models")
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+async def written(log: Path) -> None:
+    while True:
+        with log.open("a") as out:
+            out.write("one\n")
+        await asyncio.sleep(0.05)
+
+
+async def test_logs_go_on_with_what_comes(here: Here) -> None:
+    await here.start()
+    following = await start(["logs", "-f", "-n", "0", "--data-dir", str(here.folder)], {})
+    assert following.stdout is not None
+    log = here.folder / "ollama-proxy.log"
+    try:
+        async with asyncio.timeout(PATIENCE):
+            writing = asyncio.create_task(written(log))  # it may not have opened the file yet
+            while await following.stdout.readline() != b"one\n":
+                pass
+            writing.cancel()
+            text = b""
+            log.rename(log.with_suffix(".log.1"))
+            log.write_text("two\n")
+            while b"two\n" not in text:
+                text += await following.stdout.readline()
+    finally:
+        following.terminate()
+        await following.wait()
+
+
+async def test_settings_are_shown_and_checked(tmp_path: Path) -> None:
+    code, out, _ = await run("config", "show", "--json", OLLAMA_PROXY_LISTEN="127.0.0.1:1")
+    found = {one["name"]: (one["value"], one["source"]) for one in json.loads(out)}
+    assert code == 0
+    assert found["listen"] == ("127.0.0.1:1", "environment OLLAMA_PROXY_LISTEN")
+    code, out, _ = await run("config", "show", OLLAMA_PROXY_ADMIN_TOKEN="x" * 20)
+    assert code == 0 and "x" * 20 not in out
+    assert (await run("config", "check", OLLAMA_PROXY_LISTN="1"))[:2] == (
+        0,
+        "warning: environment OLLAMA_PROXY_LISTN is no setting: did you mean OLLAMA_PROXY_LISTEN?\n"
+        "right: 0 settings of 37 not by default\n",
+    )
+    assert (await run("config", "check", "--listen", "x"))[0] == 2
+
+
+async def test_help_tells_of_one_command() -> None:
+    code, out, _ = await run("help", "logs")
+    assert code == 0 and "--follow" in out
+    code, _, err = await run("help", "nothing")
+    assert code == 2 and "no command nothing" in err
