@@ -38,13 +38,15 @@ class Rooms:
         for pair in [pair for pair in self._apart if pair <= loaded]:
             del self._apart[pair]  # there is room for both by now
 
-    def gave_way(self, model: str, ended: float, loaded: float) -> bool:
+    def gave_way(self, model: str, to: str, ended: float, loaded: float) -> bool:
         """Whether it went from memory after a call of it had `ended`, while another one was being
-        loaded, which was done at the moment `loaded`."""
-        gone = self._gone.get(model)
-        if gone is None or self._there[model] > ended + SLACK:
+        loaded, which was done at the moment `loaded`. Where there was no room for both before, it is
+        enough that no look found it there since."""
+        if self._there.get(model, ended) > ended + SLACK:
             return False
-        return ended <= gone <= max(ended, loaded) + SOON
+        gone = self._gone.get(model)
+        seen = gone is not None and ended <= gone <= max(ended, loaded) + SOON
+        return seen or self.apart(model, to)
 
     def learn(self, model: str, other: str) -> None:
         """One gave way to the other."""

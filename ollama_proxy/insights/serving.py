@@ -76,7 +76,7 @@ class Serving:
             other: end
             for other, end in self._waits.ends(load).items()
             if other == model
-            or (not unloads(other) and self._rooms.gave_way(other, end, load.ended))
+            or (not unloads(other) and self._rooms.gave_way(other, model, end, load.ended))
         }
         if not ends:
             return None

@@ -29,7 +29,17 @@ def test_a_model_gave_way_if_it_is_gone_soon_after_its_last_call(
     rooms = Rooms()
     for at, loaded in looks:
         rooms.looked(loaded, at)
-    assert rooms.gave_way("a", 10.0, 12.0) is gave_way
+    assert rooms.gave_way("a", "b", 10.0, 12.0) is gave_way
+
+
+def test_where_there_was_no_room_before_no_look_is_needed() -> None:
+    """On a machine that is busy it may come late."""
+    rooms = Rooms()
+    rooms.learn("b", "a")
+    assert rooms.gave_way("a", "b", 10.0, 12.0)
+    assert not rooms.gave_way("c", "b", 10.0, 12.0)
+    rooms.looked({"a"}, 10.0 + SLACK + 0.1)
+    assert not rooms.gave_way("a", "b", 10.0, 12.0)
 
 
 def test_two_are_apart_until_both_are_seen_in_memory() -> None:
