@@ -40,8 +40,8 @@ class Rooms:
 
     def gave_way(self, model: str, to: str, ended: float, loaded: float) -> bool:
         """Whether it went from memory after a call of it had `ended`, while another one was being
-        loaded, which was done at the moment `loaded`. Where there was no room for both before, it is
-        enough that no look found it there since."""
+        loaded, which was done at the moment `loaded`. Where there was no room for both before, it
+        is enough that no look found it there since."""
         if self._there.get(model, ended) > ended + SLACK:
             return False
         gone = self._gone.get(model)
