@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from ollama_proxy.exchange import Call, State
+from ollama_proxy.insights.occurring import kinds
 
-DERIVED = ("prefill_tokens_per_second", "rest", "output_tokens_estimated")
+DERIVED = ("prefill_tokens_per_second", "rest", "output_tokens_estimated", "found")
 KEYS = (*Call.__struct_fields__, *DERIVED)
 
 
@@ -21,6 +22,7 @@ def view(call: Call) -> dict[str, Any]:
     row["prefill_tokens_per_second"] = prefill_tokens_per_second(call)
     row["rest"] = rest(call)
     row["output_tokens_estimated"] = output_tokens_estimated(call)
+    row["found"] = kinds(call)
     return row
 
 

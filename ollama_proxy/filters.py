@@ -6,10 +6,11 @@ for (`admin/query.py`), SQL.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from ollama_proxy.exchange import Call, model_key
-from ollama_proxy.records import Filter
+from ollama_proxy.records import FINDINGS, Filter
 
 _HOST, _NAMESPACE, _TAG = "registry.ollama.ai/", "library/", ":latest"
 
@@ -17,7 +18,7 @@ _HOST, _NAMESPACE, _TAG = "registry.ollama.ai/", "library/", ":latest"
 def matches(call: Call, wanted: Filter) -> bool:
     """Whether the filter, but for its limit, describes the call."""
     return (
-        wanted.finding is None  # of which calls that is only the store knows
+        wanted.finding is wanted.insight is None  # of which calls that is only the store knows
         and (wanted.before is None or call.id < wanted.before)
         and (wanted.since is None or call.id >= wanted.since)
         and (wanted.until is None or call.id < wanted.until)
@@ -28,7 +29,32 @@ def matches(call: Call, wanted: Filter) -> bool:
         and (wanted.model is None or _is_named(call.model, wanted.model))
         and (wanted.slower_than is None or _took_longer(call, wanted.slower_than))
         and (wanted.text is None or _says(call, wanted.text))
+        and (wanted.sort is None or wanted.after is None or _follows(call, wanted))
     )
+
+
+def place(call: Call, sort: str | None) -> tuple[float, str]:
+    """Where a call stands in a list; the highest first. What is not known comes last."""
+    value = None if sort is None else getattr(call, sort)
+    return (-1 if value is None else value, call.id)
+
+
+def place_text(place: tuple[float, str]) -> str:
+    return f"{place[0]}_{place[1]}"
+
+
+def place_of(text: str) -> tuple[float, str]:
+    """What `place_text` made a text of. Raises ValueError for what is none."""
+    number, _, id = text.partition("_")
+    value = int(number) if number.isdecimal() and len(number) < 20 else float(number)
+    if not id or not math.isfinite(value):
+        raise ValueError
+    return value, id
+
+
+def kinds_of(insight: str) -> list[str]:
+    """The kinds of findings that are meant: one, or those whose names begin so (reload, slow)."""
+    return [kind for kind in FINDINGS if kind == insight or kind.startswith(insight + "_")]
 
 
 @lru_cache(maxsize=16)
@@ -51,6 +77,10 @@ def spelt(text: str) -> tuple[str, ...]:
 
 def _is_named(model: str | None, wanted: str) -> bool:
     return model is not None and _folded(model) in map(_folded, spellings(wanted))
+
+
+def _follows(call: Call, wanted: Filter) -> bool:
+    return place(call, wanted.sort) < place_of(wanted.after or "")
 
 
 def _took_longer(call: Call, seconds: float) -> bool:

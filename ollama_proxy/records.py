@@ -32,12 +32,16 @@ FINDINGS = (
     "slow_decode",
 )
 """The kinds of findings."""
+SORTS = ("duration", "queue", "time_to_first_token", "output_tokens")
+"""Fields of a call by which calls can be sorted, the most first."""
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `finding`: calls that it names. Of findings `kind` is theirs, `hidden` are kinds that are left
+    `finding`: calls that it names; `insight`: calls that any finding of that kind names. `sort`:
+    in another order, by one of `SORTS`; `after` is then the `filters.place` that the page before
+    ended with. Of findings `kind` is theirs, `hidden` are kinds that are left
     out, `after` is the one that the page before ended with. `before`, `since` and `until` are ids:
     those of calls from `since` on, below the other two. An id tells when its call began; where the
     clock was set back meanwhile, rather later than that.
@@ -55,6 +59,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     slower_than: float | None = None
     text: str | None = None
     finding: str | None = None
+    insight: str | None = None
+    sort: str | None = None
     kind: str | None = None
     hidden: tuple[str, ...] = ()
     after: str | None = None

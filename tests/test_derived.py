@@ -69,3 +69,13 @@ def test_prefills_speed() -> None:
     assert told(input_tokens=300)["prefill_tokens_per_second"] is None
     assert told(input_tokens=300, prefill=0.0)["prefill_tokens_per_second"] is None
     assert told(prefill=0.5)["prefill_tokens_per_second"] is None
+
+
+def test_what_was_found_of_a_call_is_told_by_kind_the_worst_first() -> None:
+    cut = {"cut": True, "tokens_lost": 9, "estimated": False, "rule": "r", "context": 4096}
+    reload = {"cause": "expired", "seconds": 5.0, "changed": {}, "by": None}
+    waste = {"kind": "repeated", "tokens": 3, "seconds": 9.0, "estimated": False}
+    found = told(insights={"reload": reload, "waste": waste, "prompt_cut": cut})["found"]
+    assert found == ["prompt_cut", "repeated", "reload_expired"]
+    assert told(insights={"prompt_cut": cut | {"cut": False}})["found"] is None
+    assert told()["found"] is None

@@ -14,14 +14,16 @@ from aiohttp import web
 
 from ollama_proxy.admin.answers import json_answer, listed, next_page, told
 from ollama_proxy.admin.history import History, Unreadable
-from ollama_proxy.admin.query import FILTERS, ParameterError, parse_filter, single
+from ollama_proxy.admin.query import FILTERS, ORDER, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.replay import FORMS, ReplayError, forms_of
+from ollama_proxy.storage.base import onward
 
 SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
-"""In an answer of which not all was looked through: the id to go on `before`."""
+"""In an answer of which not all was looked through: the id to go on `before`. Of a sorted list:
+the calls from there on are sorted, those before it another list."""
 
 INCOMPLETE = "X-Ollama-Proxy-Incomplete"
 """In an answer of what memory knew alone: why."""
@@ -57,12 +59,10 @@ class Calls:
         app.router.add_get("/api/marks", self._marks)
 
     async def _requests(self, request: web.Request) -> web.Response:
-        wanted = parse_filter(single(request.query.items(), FILTERS), self._now())
+        wanted = parse_filter(single(request.query.items(), FILTERS | ORDER), self._now())
         found = await told(self._history.search(wanted))
-        headers = {}
-        # A page may be short for many reasons: only an empty one is surely the last.
-        if (last := found.scanned_to or (found.calls[-1].id if found.calls else None)) is not None:
-            headers = next_page(request, "before", last)
+        next_ = onward(wanted, found)
+        headers = next_page(request, *next_) if next_ is not None else {}
         if found.scanned_to is not None:
             headers[SCANNED_TO] = found.scanned_to
         if found.incomplete:

@@ -16,7 +16,7 @@ import msgspec
 from ollama_proxy.admin.query import is_id
 from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, State
-from ollama_proxy.filters import matches
+from ollama_proxy.filters import matches, place
 from ollama_proxy.ids import iso
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
@@ -76,7 +76,7 @@ class History:
         self._live, self._reader, self._now = live, reader, now
 
     async def search(self, wanted: Filter) -> Found:
-        """One page of running, just ended and stored calls, newest first.
+        """One page of running, just ended and stored calls, newest first or as it is sorted.
 
         It may be shorter than its limit although more follow: see `storage.base.page` and `Found`.
         While the store does not answer, it is of what memory knows, and incomplete; where memory
@@ -154,7 +154,7 @@ class History:
         return await self._read(self._reader.series(asked))
 
     def _with_live(self, stored: Found, wanted: Filter) -> Found:
-        if wanted.finding is not None:
+        if wanted.finding is not None or wanted.insight is not None:
             # Which calls a finding names only the store knows; how they are, memory knows better.
             calls = [self._live.call(call.id) or call for call in stored.calls]
             return msgspec.structs.replace(stored, calls=calls)
@@ -163,11 +163,13 @@ class History:
             return stored
         live = {call.id: call for call in [*self._live.recent_calls(), *self._live.active()]}
         found = {call.id: call for call in stored.calls if call.id not in live}
-        # What is in memory below that place is on the next page.
+        # What is in memory below that place is on the next page, or was not looked at either.
         end = stored.scanned_to or ""
         found.update((id, call) for id, call in live.items() if id >= end and matches(call, wanted))
-        calls = page((found[id] for id in sorted(found, reverse=True)), wanted.limit)
-        return Found(calls, None if len(calls) < len(found) else stored.scanned_to)
+        in_order = sorted(found.values(), key=lambda call: place(call, wanted.sort), reverse=True)
+        calls = page(in_order, wanted.limit)
+        whole = wanted.sort is None and len(calls) < len(found)
+        return Found(calls, None if whole else stored.scanned_to)
 
     async def _read(self, reading: Awaitable[T]) -> T:
         try:

@@ -45,12 +45,13 @@ class Insights:
 
     async def _all(self, request: web.Request) -> web.Response:
         said = single(request.query.items(), PARAMETERS)
+        after = said.pop("after", None)
         wanted = parse_filter(said, self._now())
         if (kind := said.get("kind")) is not None:
             if kind not in FINDINGS:
                 raise ParameterError(f"kind={kind[:100]}: must be one of {', '.join(FINDINGS)}")
             wanted = msgspec.structs.replace(wanted, kind=kind)
-        if (after := said.get("after")) is not None:
+        if after is not None:
             if await told(self._history.finding(after)) is None:
                 raise ParameterError(f"after={after[:100]}: must be the id of a finding")
             wanted = msgspec.structs.replace(wanted, after=after)

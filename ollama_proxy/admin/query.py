@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from ollama_proxy.exchange import Reason, State
+from ollama_proxy.filters import place_of
 from ollama_proxy.ids import ID_ALPHABET, first_id
-from ollama_proxy.records import Filter
+from ollama_proxy.records import FINDINGS, SORTS, Filter
 from ollama_proxy.storage.base import MAX_LIMIT
 
 T = TypeVar("T")
@@ -29,9 +30,18 @@ FILTERS = {
     "until": "Begun before that, told in the same ways.",
     "slower_than": "That took more seconds than this.",
     "finding": "That this finding names, by its id.",
+    "insight": "That a finding of this kind names; reload and slow are all that begin so.",
     "text": "With this in the prompt, the answer or the error as far as kept, in any case.",
 }
 """Each parameter, and which calls it asks for."""
+
+NEWEST = "newest"
+ORDER = {
+    "sort": "In this order: the newest first, or by this field, the most first, unknown last.",
+    "after": "Of a list that is sorted by a field: behind this place, as the link onward has it.",
+}
+"""What a list takes besides, and a download, which is the newest first, does not."""
+INSIGHTS = (*FINDINGS, "reload", "slow")
 
 PAGE = 50
 NO_LIMIT = 999_999_999
@@ -80,6 +90,7 @@ def parse_filter(
         return first_id(_moment(text, now))
 
     time = "a time: 2h or 7d (ago), 2026-01-31T12:00:00Z, or seconds since 1970"
+    sort = parsed("sort", _sort, f"one of {', '.join((NEWEST, *SORTS))}")
     count = parsed("limit", lambda text: _count(text, most), f"a whole number from 1 to {most}")
     return Filter(
         limit=limit if count is None else count,
@@ -92,6 +103,9 @@ def parse_filter(
         route=parsed("route", _path, "a path that begins with /"),
         reason=parsed("reason", Reason, f"one of {', '.join(Reason)}"),
         finding=parsed("finding", _name, "the id of a finding"),
+        insight=parsed("insight", _insight, f"one of {', '.join(INSIGHTS)}"),
+        sort=sort,
+        after=parsed("after", lambda text: _after(text, sort), "as the link to the next page has"),
         slower_than=parsed("slower_than", _decimal, "a number of seconds, 0 or more"),
         text=parsed("text", _text, f"1 to {TEXT_LIMIT} characters, none of them NUL"),
     )
@@ -122,6 +136,24 @@ def _count(text: str, most: int) -> int:
 
 def _id(text: str) -> str:
     if not is_id(text):
+        raise ValueError
+    return text
+
+
+def _insight(text: str) -> str:
+    if text not in INSIGHTS:
+        raise ValueError
+    return text
+
+
+def _sort(text: str) -> str | None:
+    if text not in (NEWEST, *SORTS):
+        raise ValueError
+    return None if text == NEWEST else text
+
+
+def _after(text: str, sort: str | None) -> str:
+    if sort is None or not is_id(place_of(text)[1]):
         raise ValueError
     return text
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import RELOADS, Occurrence
+from ollama_proxy.records import RELOADS, WRONG, Occurrence
 
 NOT_NAMED = "\u2013"
 
@@ -49,6 +49,17 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
         yield Occurrence(**waste)
     if reload and reload["cause"] in RELOADS:
         yield _reload(reload)
+
+
+def kinds(call: Call) -> list[str] | None:
+    """Of which findings it is an occurrence, in the order of findings: what makes the answer wrong,
+    then what cost most. None: of none."""
+    found = sorted(
+        occurrences(call) if call.insights else (),
+        key=lambda one: (one.kind in WRONG, one.seconds or 0.0, one.tokens or 0),
+        reverse=True,
+    )
+    return [one.kind for one in found] or None
 
 
 def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:

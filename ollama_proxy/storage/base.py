@@ -14,6 +14,7 @@ import msgspec
 
 from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, text_size
+from ollama_proxy.filters import place, place_text
 from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tally
@@ -134,6 +135,13 @@ MIGRATIONS: Migrations = {
         "CREATE TABLE series_from (id TEXT NOT NULL)",
         "INSERT INTO series_from SELECT coalesce(max(id) || '~', '') FROM calls",
     ],
+    6: [
+        "DROP INDEX calls_to_search",
+        # Sorting reads this one, too: 20 ms for 200,000 calls. It is a tenth larger so, and a
+        # write takes no longer; an index for each order would make one twice as long.
+        "CREATE INDEX calls_to_search ON calls (id, client, model, state, path, reason, duration,"
+        " queue, time_to_first_token, output_tokens)",
+    ],
 }
 
 
@@ -142,8 +150,9 @@ class StoreError(Exception):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A page of calls, newest first. `scanned_to`: the search ended at this id for lack of time,
-    and there may be more below it. `incomplete`: the store did not answer, there may be others."""
+    """A page of calls. `scanned_to`: the search ended at this id for lack of time, and there may
+    be more below it; sorted are those from it on. `incomplete`: the store did not answer, there may
+    be others."""
 
     calls: list[Call]
     scanned_to: str | None = None
@@ -240,11 +249,22 @@ def page(calls: Iterable[Call], limit: int) -> list[Call]:
 
 def following(wanted: Filter, found: Found) -> Filter | None:
     """What asks for the calls after this page; None if there are none."""
-    left = wanted.limit - len(found.calls)
-    last = found.scanned_to or (found.calls[-1].id if found.calls else None)
-    if last is None or left <= 0:
+    left, next_ = wanted.limit - len(found.calls), onward(wanted, found)
+    if next_ is None or left <= 0:
         return None
-    return msgspec.structs.replace(wanted, before=last, limit=left)
+    return msgspec.structs.replace(wanted, **{next_[0]: next_[1]}, limit=left)
+
+
+def onward(wanted: Filter, found: Found) -> tuple[str, str] | None:
+    """The field of the filter, and its value, that lead on from this page; None from an empty one.
+
+    A page may be short for many reasons: only an empty one is surely the last.
+    """
+    last = found.calls[-1] if found.calls else None
+    if wanted.sort is not None:
+        return None if last is None else ("after", place_text(place(last, wanted.sort)))
+    id = found.scanned_to or (None if last is None else last.id)
+    return None if id is None else ("before", id)
 
 
 def from_row(row: Sequence[Any]) -> Call:

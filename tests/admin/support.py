@@ -22,7 +22,7 @@ from ollama_proxy.admin.words import LANGUAGES, Words
 from ollama_proxy.bus import EventBus
 from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call, Exchange, State
-from ollama_proxy.filters import matches
+from ollama_proxy.filters import matches, place
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import Live
@@ -54,7 +54,7 @@ class Stored:
     changes: list[Mark] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
     waited: list[Occurrence] = field(default_factory=list)
-    named: dict[str, list[str]] = field(default_factory=dict)  # calls by finding
+    named: dict[str, list[str]] = field(default_factory=dict)  # calls by finding, or its kind
     scanned_to: str | None = None  # where a first page ends for lack of time
     asked: list[Filter] = field(default_factory=list)
     broken: bool = False
@@ -67,12 +67,12 @@ class Stored:
         await self._answer()
         end = self.scanned_to if self.scanned_to and not wanted.before else None
         rows = [row for row in self.rows if row.id >= (end or "")]
-        if wanted.finding is not None:
-            rows = [row for row in rows if row.id in self.named.get(wanted.finding, ())]
-            wanted = msgspec.structs.replace(wanted, finding=None)
+        if (by := wanted.finding or wanted.insight) is not None:
+            rows = [row for row in rows if row.id in self.named.get(by, ())]
+            wanted = msgspec.structs.replace(wanted, finding=None, insight=None)
         rows = [row for row in rows if matches(row, wanted)]
-        newest_first = sorted(rows, key=lambda row: row.id, reverse=True)
-        return Found(page(newest_first, wanted.limit), end)
+        in_order = sorted(rows, key=lambda row: place(row, wanted.sort), reverse=True)
+        return Found(page(in_order, wanted.limit), end)
 
     async def capture(self, id: str) -> Capture | None:
         await self._answer()

@@ -69,6 +69,7 @@ CALL = [
     "prefill_tokens_per_second",
     "rest",
     "output_tokens_estimated",
+    "found",
 ]
 PHASE = ["phase", "phase_seconds", "phase_estimated", "queue_position"]
 SPREAD = ["count", "mean", "p50", "p90", "p95", "p99", "max"]
@@ -632,7 +633,7 @@ async def test_running_rows_of_the_store_take_no_ended_calls_place() -> None:
         (
             "colour=red",
             "colour: no such parameter here; it takes limit, before, client, model, state, route, "
-            "reason, since, until, slower_than, finding, text",
+            "reason, since, until, slower_than, finding, insight, text, sort, after",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
+from yarl import URL
 
 from ollama_proxy.admin.calls import SCANNED_TO
 from ollama_proxy.exchange import State
@@ -44,6 +45,40 @@ async def test_memory_and_store_are_filtered_alike(query: str) -> None:
         found, scanned_to = await listed(client, query)
     assert found == sorted([stored.id, running.id, ended.id], reverse=True)
     assert scanned_to is None
+
+
+async def test_memory_and_store_are_sorted_together() -> None:
+    world = World()
+    rows = [make_call(at=NOON + n, id=first_id(NOON + n), duration=n) for n in (5.0, 30.0, 90.0)]
+    world.stored.rows = rows
+    ended = world.begin()
+    ended.started -= 60
+    world.end(ended)
+    running = world.begin()
+    running.started -= 10
+    async with served(world) as client:
+        found, _ = await listed(client, "sort=duration")
+        assert found == [rows[2].id, ended.id, rows[1].id, running.id, rows[0].id]
+        pages: list[list[str]] = []
+        where: Any = "/api/requests?sort=duration&limit=2"
+        for _ in range(3):
+            async with client.get(where) as answer:
+                pages.append(ids(await answer.json()))
+                where = URL(answer.links["next"]["url"]).relative()
+    assert [id for page in pages for id in page] == found
+
+
+async def test_of_which_calls_a_finding_is_only_the_store_knows() -> None:
+    """Of a wait memory knows nothing; how the call is, it knows better."""
+    world = World()
+    ended = world.ended(State.FAILED)
+    world.stored.rows = [make_call(id=ended, state="completed")]
+    world.stored.named = {"waited": [ended]}
+    async with served(world) as client:
+        assert [call["state"] for call in await got(client, "/api/requests?insight=waited")] == [
+            "failed"
+        ]
+        assert await listed(client, "insight=left") == ([], None)
 
 
 async def test_what_the_store_has_of_a_call_in_memory_does_not_count() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from ollama_proxy.admin.query import (
     FILTERS,
+    ORDER,
     TEXT_LIMIT,
     ParameterError,
     is_id,
@@ -74,9 +75,12 @@ def test_a_filter_says_all_that_it_can() -> None:
         "until": str(NOON),
         "slower_than": "1.5",
         "finding": "01.0",
+        "insight": "reload",
         "text": "Hello",
+        "sort": "queue",
+        "after": f"1.5_{id}",
     }
-    assert asked.keys() == FILTERS.keys()
+    assert asked.keys() == (FILTERS | ORDER).keys()
     assert parse_filter(asked, NOON) == Filter(
         limit=7,
         before=id,
@@ -89,8 +93,12 @@ def test_a_filter_says_all_that_it_can() -> None:
         until=first_id(NOON),
         slower_than=1.5,
         finding="01.0",
+        insight="reload",
         text="Hello",
+        sort="queue",
+        after=f"1.5_{id}",
     )
+    assert parse_filter({"sort": "newest"}, NOON) == Filter()
     assert parse_filter({}, NOON) == Filter()
     assert parse_filter({}, NOON, limit=5) == Filter(limit=5)
 
@@ -146,6 +154,13 @@ TIME = "a time: 2h or 7d (ago), 2026-01-31T12:00:00Z, or seconds since 1970"
         ("slower_than", "-1", "a number of seconds, 0 or more"),
         ("slower_than", "nan", "a number of seconds, 0 or more"),
         ("slower_than", "inf", "a number of seconds, 0 or more"),
+        ("insight", "rel", "one of prompt_cut, "),
+        ("sort", "prompt", "one of newest, duration, queue, time_to_first_token, output_tokens"),
+        ("after", "", "as the link to the next page has"),
+        ("after", "1.5", "as the link to the next page has"),
+        ("after", "1.5_x", "as the link to the next page has"),
+        ("after", f"nan_{'0' * 26}", "as the link to the next page has"),
+        ("after", f"inf_{'0' * 26}", "as the link to the next page has"),
         ("text", "", f"1 to {TEXT_LIMIT} characters, none of them NUL"),
         ("text", "x" * (TEXT_LIMIT + 1), f"1 to {TEXT_LIMIT} characters, none of them NUL"),
         ("text", "a\0", f"1 to {TEXT_LIMIT} characters, none of them NUL"),

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from ollama_proxy.exchange import Call
-from ollama_proxy.filters import matches
+from ollama_proxy.filters import matches, place, place_text
 from ollama_proxy.ids import first_id
-from ollama_proxy.records import Filter
+from ollama_proxy.records import SORTS, Filter, Noted, Occurrence
 from ollama_proxy.storage.base import StoreError, following
 from ollama_proxy.storage.search import PORTION
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -26,6 +26,7 @@ from tests.storage.calls import NOON, make_call
 LETTERS = "aAbÈèßİ%_\\\0\udc80😀"
 MODELS = [None, "m", "M", "m:latest", "library/m", "registry.ollama.ai/m", "m:8b", "È", "è"]
 SECONDS = [None, 0.0, 0.5, 1.0]
+TOKENS = [None, 0, 7, 2**63 - 1]
 REASONS = [None, "http_status", "loop"]
 STATES = ["completed", "failed", "running"]
 
@@ -45,6 +46,9 @@ def calls_at(moment: int) -> some.SearchStrategy[Call]:
         path=some.sampled_from(["/api/chat", "/api/pull"]),
         reason=some.sampled_from(REASONS),
         duration=some.sampled_from(SECONDS),
+        queue=some.sampled_from(SECONDS),
+        time_to_first_token=some.sampled_from(SECONDS),
+        output_tokens=some.sampled_from(TOKENS),
         prompt=some.none() | texts(),
         response=some.none() | texts(),
         error=some.none() | texts(),
@@ -63,6 +67,10 @@ ASKED: dict[str, some.SearchStrategy[Any]] = {
     "reason": some.sampled_from(REASONS[1:]),
     "slower_than": some.sampled_from(SECONDS[1:]),
     "text": texts(1, 2).filter(str.isprintable),
+    "sort": some.sampled_from(SORTS),
+    "after": some.builds(
+        lambda value, id: place_text((value, id)), some.sampled_from([-1, 0.5, 7]), MOMENTS
+    ),
 }
 # One to three of them: more together describe hardly a call.
 FILTERS = some.lists(some.sampled_from(sorted(ASKED)), max_size=3, unique=True).flatmap(
@@ -90,7 +98,9 @@ def test_the_store_finds_what_the_predicate_describes(
         connection.execute("DELETE FROM calls")
     pool.write(calls)
     for wanted in asked:
-        expected = [call.id for call in reversed(calls) if matches(call, wanted)]
+        described = [call for call in calls if matches(call, wanted)]
+        described.sort(key=lambda call: place(call, wanted.sort), reverse=True)
+        expected = [call.id for call in described]
         found = pool.search(wanted)
         assert [call.id for call in found.calls] == expected[: wanted.limit], wanted
         assert found.scanned_to is None
@@ -180,22 +190,35 @@ def test_since_and_until_are_moments(store: SqliteStore) -> None:
         {"client": "x", "model": "x", "state": "failed"},
         {"route": "/x", "reason": "loop", "slower_than": 1.0},
         {"text": "x"},
+        {"insight": "slow"},
     ],
 )
 def test_a_search_scans_the_one_index_and_sorts_nothing(
     store: SqliteStore, path: Path, wanted: dict[str, Any]
 ) -> None:
     """To sort would be to hold all texts that match, however long they are."""
+    told = plans(store, path, wanted)
+    assert "INDEX calls_to_search" in told
+    assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_a_sort_reads_nothing_but_the_one_index(store: SqliteStore, path: Path, sort: str) -> None:
+    """The rows themselves may be 2 MB each."""
+    told = plans(store, path, {"sort": sort, "client": "x", "after": place_text((1.5, "x"))})
+    assert "COVERING INDEX calls_to_search" in told
+    assert "SCAN calls " not in told.replace("SCAN calls USING COVERING", "")
+
+
+def plans(store: SqliteStore, path: Path, wanted: dict[str, Any]) -> str:
     asked: list[str] = []
     with store._read() as connection:
         connection.set_trace_callback(asked.append)
     store.search(Filter(**wanted))
     assert asked
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked]
-    told = " ".join(step[3] for plan in plans for step in plan)
-    assert "INDEX calls_to_search" in told
-    assert "TEMP B-TREE" not in told
+        found = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked]
+    return " ".join(step[3] for plan in found for step in plan)
 
 
 def hurried(path: Path, seconds: float) -> SqliteStore:
@@ -238,6 +261,20 @@ def test_another_filter_has_longer_but_not_for_ever(path: Path) -> None:
         store.close()
 
 
+def test_a_sort_that_takes_long_is_of_the_newest_calls_and_tells_since_when(path: Path) -> None:
+    calls = [make_call(duration=1000.0 - n) for n in range(3 * PORTION)]
+    store = hurried(path, 1.0)
+    store.write(calls)
+    found = store.search(Filter(sort="duration", limit=2))
+    newest = calls[-PORTION:]
+    assert (found.calls, found.scanned_to) == (newest[:2], newest[0].id)
+    store.close()
+    with contextlib.closing(SqliteStore(path)) as quick:
+        quick.open()
+        found = quick.search(Filter(sort="duration", limit=2))
+        assert (found.calls, found.scanned_to) == (calls[:2], None)
+
+
 def test_what_is_read_can_be_given_up(path: Path) -> None:
     store = hurried(path, 0.0)
     store.write([make_call(prompt="a" * 1000) for _ in range(2000)])
@@ -272,6 +309,27 @@ def test_within_the_time_all_is_looked_through(path: Path) -> None:
     store.close()
 
 
+# -- by what was found ----------------------------------------------------------------------
+
+
+def test_calls_are_found_by_what_was_found_of_them(store: SqliteStore) -> None:
+    kinds = ("prompt_cut", "reload_evicted", "reload_expired", "waited")
+    calls = [make_call() for _ in range(2 * len(kinds))]
+    noted = [
+        Noted(call.id, call.model, call.client, [Occurrence(kind=kind)])
+        for call, kind in zip(calls, kinds, strict=False)
+    ]
+    store.write(calls, noted=noted)
+    for insight, expected in (
+        ("prompt_cut", calls[:1]),
+        ("reload", calls[2:0:-1]),
+        ("reload_expired", calls[2:3]),
+        ("waited", calls[3:4]),
+        ("looped", []),
+    ):
+        assert store.search(Filter(insight=insight)).calls == expected, insight
+
+
 # -- page after page ------------------------------------------------------------------------
 
 
@@ -286,3 +344,19 @@ def test_pages_follow_until_all_that_was_asked_for_is_there(store: SqliteStore) 
             found += page.calls
             wanted = following(wanted, page)
         assert found == calls[: -expected - 1 : -1]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_sorted_pages_follow_each_other_without_a_gap(store: SqliteStore, sort: str) -> None:
+    """Many calls have the same value, and some none."""
+    values = [3, 1, None, 2, 1, 1, None, 3]
+    calls = [make_call(**{"duration": None, sort: value}) for value in values]
+    store.write(calls)
+    found: list[Call] = []
+    wanted: Filter | None = Filter(sort=sort, limit=100)
+    while wanted is not None:
+        page = store.search(Filter(sort=sort, limit=3, after=wanted.after))
+        found += page.calls
+        wanted = following(wanted, page)
+    assert [getattr(call, sort) for call in found] == [3, 3, 2, 1, 1, 1, None, None]
+    assert [call.id for call in found] == [calls[n].id for n in (7, 0, 3, 5, 4, 1, 6, 2)]

@@ -163,7 +163,8 @@ def _headers(route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
         told = f'<…>; rel="next": the next page, by {route.onward} (RFC 8288).'
         yield "Link", {"description": told, **text}
     if route.path == "/api/requests":
-        told = "Where a search ended that took too long: the id to go on before."
+        told = "Where a search ended that took too long: the id to go on before. Sorted are then "
+        told += "the calls from there on, and those before it are another list."
         yield SCANNED_TO, {"description": told, **text}
         told = "Why calls may be missing: only what memory knows is told."
         yield INCOMPLETE, {"description": told, **text}

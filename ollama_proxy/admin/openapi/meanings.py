@@ -58,6 +58,8 @@ insights: What the call's figures mean; null where there is nothing to say.
 prefill_tokens_per_second: Tokens of the prompt by prefill seconds, those from the cache included.
 rest: Seconds of a finished call that neither connect nor Ollama's phases explain.
 output_tokens_estimated: Tokens of the answer by its pieces, where none were told.
+found: The kinds of findings that its insights make it a case of, the worst first; null where of
+  none. Of waits see waited_for.
 """,
     "OneCall": """
 expected: What a running call still takes, before its first byte; else null.

@@ -13,11 +13,19 @@ import msgspec
 
 from ollama_proxy.admin import calls, differences, estimates, insights, series
 from ollama_proxy.admin.openapi import shapes
-from ollama_proxy.admin.query import FILTERS, NO_LIMIT, PAGE, TEXT_LIMIT
+from ollama_proxy.admin.query import (
+    FILTERS,
+    INSIGHTS,
+    NEWEST,
+    NO_LIMIT,
+    ORDER,
+    PAGE,
+    TEXT_LIMIT,
+)
 from ollama_proxy.charts import STEPS, spelt
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.recording import Recording
-from ollama_proxy.records import FINDINGS
+from ollama_proxy.records import FINDINGS, SORTS
 from ollama_proxy.replay import FORMS
 from ollama_proxy.storage.base import MAX_LIMIT
 
@@ -39,6 +47,8 @@ PARAMETERS: Mapping[str, Parameter] = {
     "route": ({"type": "string", "pattern": "^/"}, FILTERS["route"]),
     "slower_than": ({"type": "number", "minimum": 0}, FILTERS["slower_than"]),
     "text": (_TEXT | {"maxLength": TEXT_LIMIT}, FILTERS["text"]),
+    "insight": ({"enum": list(INSIGHTS)}, FILTERS["insight"]),
+    "sort": ({"enum": [NEWEST, *SORTS], "default": NEWEST}, ORDER["sort"]),
     "kind": ({"enum": list(FINDINGS)}, "Of this kind; also one that the settings hide."),
     "after": (_TEXT, "Behind the finding of this id. The order moves while calls come in."),
     "prompt_chars": ({"type": "integer", "minimum": 0}, "Bytes of the prompt."),
@@ -126,14 +136,16 @@ ROUTES = (
     Route(
         path="/api/requests",
         group="calls",
-        summary="Calls, the newest first",
+        summary="Calls, the newest first or sorted",
         more="A page may hold fewer calls than limit: it also ends once its texts are long, or its "
         "search takes long. The link to the next page leads on all the same; an empty page "
-        "without one is the end.",
+        "without one is the end. A sorted list is of the moment of each page: calls that come in "
+        "meanwhile may be missing from it.",
         answers={JSON: shapes.Many[shapes.Call]},
-        takes=tuple(FILTERS),
+        takes=(*FILTERS, *ORDER),
+        own={"after": (_TEXT, ORDER["after"])},
         listed=True,
-        onward="before",
+        onward="before, or by after where it is sorted",
         refuses=_UNREAD,
         example="?model=llama3.2&state=failed&since=2h",
     ),
@@ -141,7 +153,7 @@ ROUTES = (
         Route(
             path=f"/api/requests.{kind}",
             group="calls",
-            summary=f"All calls that the filters ask for, as a download: {told}",
+            summary=f"All calls that the filters ask for, the newest first, as a download: {told}",
             answers={content: str},
             takes=tuple(FILTERS),
             own=_ANY_NUMBER,

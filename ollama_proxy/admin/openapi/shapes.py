@@ -74,6 +74,7 @@ Call = shape(
     prefill_tokens_per_second=float | None,
     rest=float | None,
     output_tokens_estimated=int | None,
+    found=Many[OneOf[records.FINDINGS]] | None,
 )
 Phase = shape(
     "Phase",
