@@ -12,8 +12,10 @@ export function showCall(row, call, now, scale) {
   if (row.call === call && row.drawn === drawn) return;
   Object.assign(row, { call, drawn });
   attribute(find("a", row), "href", here({ call: call.id }));
-  mark(find(".state", row), call.state);
-  find(".c-model", row).classList.toggle("quiet", call.model === null);
+  // A reader may have chosen other columns.
+  const [state, model, drawing] = [".state", ".c-model", ".bar"].map((one) => find(one, row));
+  if (state) mark(state, call.state);
+  model?.classList.toggle("quiet", call.model === null);
   fill(row, callRow(call, now));
-  callBar(find(".bar", row), call, scale);
+  if (drawing) callBar(drawing, call, scale);
 }

@@ -1,5 +1,6 @@
 // What a call's row says. The same rules as in rows.py, which writes the first rows.
 
+import { moreCells } from "./columns.js";
 import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
 import { t } from "./i18n.js";
 
@@ -95,6 +96,7 @@ export function callRow(call, now) {
     first: seconds(call.time_to_first_token),
     tokens: tokens(call),
     speed: speed(call.tokens_per_second),
+    ...moreCells(call),
   });
 }
 

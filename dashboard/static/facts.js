@@ -38,19 +38,21 @@ function changed(model, now) {
   return model.changed_at ? t("changed", { at: at(epoch(model.changed_at), now) }) : "";
 }
 
-export function modelRow(model, now) {
+/** Not `up`: as Ollama was when last seen. */
+export function modelRow(model, now, up = true) {
   const summary = model.stats ?? {};
   const bad = BAD.reduce((sum, key) => sum + (summary[key] ?? 0), 0);
   const whole = model.size_loaded;
-  const away = none(t("kind.disk"));
+  const kind = t(up ? `kind.${modelKind(model)}` : `kind.down.${modelKind(model)}`);
+  const missing = model.loaded ? unknown() : none(kind);
   return {
     model: name(model.name),
     about: [model.parameter_size, model.quantization, changed(model, now)].filter(Boolean).map(visible).join(" · "),
-    now: t(`kind.${modelKind(model)}`),
+    now: kind,
     expires: model.expires_at ? expires(model, now) : "",
-    memory: !model.loaded ? away : whole ? size(whole) : unknown(),
+    memory: model.loaded && whole ? size(whole) : missing,
     share: model.loaded && whole && model.size_vram !== null ? share(model) : "",
-    context: model.context_length ? number(model.context_length) : away,
+    context: model.context_length ? number(model.context_length) : missing,
     calls: number(summary.requests ?? 0),
     failed: bad ? n("failed", bad) : "",
     first: percentile(summary.time_to_first_token, "p50", seconds),
@@ -60,9 +62,9 @@ export function modelRow(model, now) {
 }
 
 /** What a model occupies, in one line over its running calls. */
-export function occupies(model, now) {
+export function occupies(model, now, up) {
   if (!model) return "";
-  const row = modelRow(model, now);
+  const row = modelRow(model, now, up);
   const context = Array.isArray(row.context) ? "" : t("context.of", { n: row.context });
   return [row.now, row.memory, row.share, context, row.expires]
     .filter((text) => text && !Array.isArray(text))
@@ -80,7 +82,7 @@ export function numbers(status, models, now) {
     requests: compact(status.total_requests),
     requests_note: n("completed", status.completed_requests),
     models: status.models_available === null ? unknown() : number(status.models_available),
-    models_note: t("models.note"),
+    models_note: t(status.upstream_up ? "models.note" : "models.note_seen"),
     success: status.success_rate === null ? none(t("none_yet")) : percent(status.success_rate),
     success_note: judged ? n("not_completed", bad, { m: number(judged) }) : "",
     tokens: compact(status.total_tokens),

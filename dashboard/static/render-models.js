@@ -38,7 +38,7 @@ export class ModelsView {
 
   row(row, model) {
     mark(find(".state", row), modelKind(model));
-    fill(row, modelRow(model, this.store.now()));
+    fill(row, modelRow(model, this.store.now(), Boolean(this.store.status.upstream_up)));
     attribute(row, "data-busy", model.active ? "" : null);
   }
 

@@ -58,7 +58,7 @@ export class NowView {
       }
       fill(group.body.rows[0], {
         label: key ? name(calls[0].model) : t("now.no_model"),
-        facts: occupies(known.get(key), this.store.now()),
+        facts: occupies(known.get(key), this.store.now(), Boolean(this.store.status.upstream_up)),
       });
       group.rows.show(calls);
     }

@@ -1,5 +1,5 @@
 // The page of calls: keeps the newest page of those that the address asks for up to date, and fetches
-// older ones below it. While somebody reads the list, new ones wait.
+// older ones below it. While somebody reads the list, new ones wait. A list that is sorted stands.
 
 import { scaleFor } from "./bars.js";
 import { showCall } from "./call-row.js";
@@ -20,7 +20,8 @@ const shell = new Shell({ render, heard });
 const { store } = shell;
 const hold = new Hold(section, () => shell.again());
 const rows = new Rows(find("tbody", section), () => copy("t-call"), (row, call) => showCall(row, call, store.now(), scale));
-const first = section.dataset.first !== "";
+const { sort } = section.dataset;
+const lives = section.dataset.first !== "" && !sort;
 const calls = new Map(shell.data.calls.map((call) => [call.id, call]));
 let scale = 1;
 let oldest = shell.data.calls.at(-1)?.id ?? "";
@@ -31,21 +32,22 @@ let due = false;
 function query(more) {
   const asked = new URLSearchParams(location.search);
   for (const [name, value] of [...asked]) {
-    if (value === "" || ["call", "language", "theme"].includes(name)) asked.delete(name);
+    if (value === "" || ["call", "columns", "language", "theme"].includes(name)) asked.delete(name);
   }
   for (const [name, value] of Object.entries(more)) asked.set(name, value);
   return `api/requests?${asked}`;
 }
 
 function render() {
-  const all = [...calls.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
-  const held = hold.held && rows.size > 0;
+  const all = [...calls.values()];
+  if (!sort) all.sort((a, b) => (a.id < b.id ? 1 : -1));
+  const held = !sort && hold.held && rows.size > 0;
   // What is older stands below all that is read.
   const shown = held ? all.filter((call) => rows.has(call.id) || call.id < oldest) : all;
   oldest = shown.at(-1)?.id ?? "";
   hold.count(all.length - shown.length);
   if (!held || scale === 1) scale = scaleFor(shown);
-  say(axis, String(seconds(scale)));
+  if (axis) say(axis, String(seconds(scale)));
   rows.show(shown);
   show(document.getElementById("requests-list"), shown.length > 0);
   if (shown.length) show(document.getElementById("requests-empty"), false);
@@ -53,7 +55,7 @@ function render() {
 }
 
 function heard(kind, changed) {
-  if (first && (changed || kind === "snapshot")) due = true;
+  if (lives && (changed || kind === "snapshot")) due = true;
 }
 
 /** Fetches the newest page again. What has ended since, or began, is in it. */
@@ -75,19 +77,22 @@ async function look() {
   shell.painter.ask();
 }
 
-/** The next page of older calls, below the others: its address says from where on. */
+/** The next page, below the others: its address says from where on. */
 async function fetchOlder() {
-  const before = new URLSearchParams(older.search).get("before");
-  const response = await fetch(query({ limit: PAGE, before }), { headers: { Accept: "application/json" } });
+  const place = sort ? "after" : "before";
+  const from = new URLSearchParams(older.search).get(place);
+  const response = await fetch(query({ limit: PAGE, [place]: from }), { headers: { Accept: "application/json" } });
   if (!response.ok) throw new Error(String(response.status));
   const found = await response.json();
   for (const call of found) calls.set(call.id, call);
   const stopped = response.headers.get("X-Ollama-Proxy-Scanned-To");
-  show(document.getElementById("requests-cut"), stopped !== null);
+  show(document.getElementById("requests-cut"), stopped !== null && !sort);
   const next = new URLSearchParams(older.search);
-  next.set("before", stopped ?? found.at(-1)?.id ?? before);
+  const last = found.at(-1);
+  if (sort) next.set(place, last ? `${last[sort] ?? -1}_${last.id}` : from);
+  else next.set(place, stopped ?? last?.id ?? from);
   older.search = next;
-  show(older, found.length === PAGE || stopped !== null);
+  show(older, found.length === PAGE || (stopped !== null && !sort));
 }
 
 older.addEventListener("click", async (event) => {

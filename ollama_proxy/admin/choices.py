@@ -1,4 +1,4 @@
-"""What a reader chose of the pages: language and theme, kept in cookies. Not here: any page."""
+"""What a reader chose: language, theme, columns, kept in cookies. Not here: any page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from ollama_proxy.admin.columns import COLUMNS, in_order
 from ollama_proxy.admin.rows import YEAR
 from ollama_proxy.admin.words import LANGUAGES
 
@@ -38,6 +39,11 @@ def theme(request: web.Request) -> str:
     return chosen if chosen in THEMES else THEMES[0]
 
 
+def columns(request: web.Request) -> tuple[str, ...]:
+    """Those of the list of calls."""
+    return in_order(cookie(request, "ollama_proxy_columns").split("."))
+
+
 def preferred(accept: str) -> str:
     """The first of our languages in an Accept-Language header, by weight; English if none."""
     wanted: list[tuple[float, str]] = []
@@ -60,10 +66,17 @@ def choosing(request: web.Request) -> web.Response | None:
     """
     for key, allowed in _KINDS.items():
         if (value := request.query.get(key)) in allowed:
-            rest = request.rel_url.without_query_params(key).raw_query_string
-            page = request.rel_url.raw_path.rpartition("/")[2] or "./"
-            answer = web.Response(status=303, headers={"Location": f"{page}{rest and '?'}{rest}"})
-            kept = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
-            answer.headers["Set-Cookie"] = kept
-            return answer
+            return _kept(request, key, str(value))
+    if given := request.query.getall("columns", None):
+        # Any other value is for the usual ones.
+        return _kept(request, "columns", ".".join(one for one in COLUMNS if one in given))
     return None
+
+
+def _kept(request: web.Request, key: str, value: str) -> web.Response:
+    rest = request.rel_url.without_query_params(key).raw_query_string
+    page = request.rel_url.raw_path.rpartition("/")[2] or "./"
+    answer = web.Response(status=303, headers={"Location": f"{page}{rest and '?'}{rest}"})
+    kept = f"ollama_proxy_{key}={value}; Max-Age={YEAR}; SameSite=Strict"
+    answer.headers["Set-Cookie"] = kept
+    return answer

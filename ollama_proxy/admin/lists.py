@@ -6,27 +6,36 @@ Not here: which calls a filter describes (`query.py`, `filters.py`), what a row 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.choices import choosing
+from ollama_proxy.admin.choices import choosing, columns
+from ollama_proxy.admin.columns import COLUMNS, MARKS, SORTED_BY, USUAL
 from ollama_proxy.admin.history import Unreadable
-from ollama_proxy.admin.query import FILTERS, PAGE, ParameterError, parse_filter, single
+from ollama_proxy.admin.query import (
+    FILTERS,
+    NEWEST,
+    ORDER,
+    PAGE,
+    ParameterError,
+    parse_filter,
+    single,
+)
 from ollama_proxy.admin.rows import call_row
 from ollama_proxy.admin.site import Site, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import State
-from ollama_proxy.records import Filter
-from ollama_proxy.storage.base import Found, following
+from ollama_proxy.ids import moment_of
+from ollama_proxy.records import SORTS, Filter
+from ollama_proxy.storage.base import Found, onward
 
 SPANS = ("1h", "1d", "7d", "30d")
-FIELDS = ("text", "state", "model", "client", "since", "slower_than")
-"""Filters that have a field of their own; the others come with links."""
+FIELDS = ("text", "state", "model", "client", "since", "slower_than", "insight", *ORDER)
+"""Parameters that have a field of their own, or tell of the order; the others come with links."""
 MOST_NAMES = 200
 """Of models and of clients that are offered."""
 
@@ -68,6 +77,10 @@ class Requests:
             except Unreadable:
                 unread = True
         unread = unread or found.incomplete
+        chosen = columns(request)
+        place = "before" if wanted.sort is None else "after"  # where a page begins
+        sorted_ = next((one for one, field in SORTED_BY.items() if field == wanted.sort), None)
+        shown = [one for one in COLUMNS if one in chosen or one == sorted_]
         status, models, clients = self._state.status(), self._state.models(), self._state.clients()
 
         def values(w: Words) -> dict[str, Any]:
@@ -78,6 +91,13 @@ class Requests:
                     "state": [(str(one), w.t(f"state.{one}")) for one in State],
                     "model": _names(models, asked.get("model")),
                     "client": _names(clients, asked.get("client")),
+                    "insight": _with(
+                        [(one, w.t(f"mark.{one}")) for one in MARKS], asked.get("insight")
+                    ),
+                    "sort": [
+                        ("" if one == NEWEST else one, w.t(f"filter.sort.{one}"))
+                        for one in (NEWEST, *SORTS)
+                    ],
                     "since": _with(
                         [(one, w.t(f"filter.since.{one}")) for one in SPANS], asked.get("since")
                     ),
@@ -88,8 +108,14 @@ class Requests:
                 "unread": unread,
                 "cut": found.scanned_to is not None,
                 "older": _older(asked, wanted, found),
-                "export": urlencode({k: v for k, v in asked.items() if k != "before"}),
-                "first": "before" not in asked,
+                "export": _query(asked, (*ORDER, place)).removeprefix("?"),
+                "first": place not in asked,
+                "again": "requests" + _query(asked, (place,)),
+                **_order(w, asked, wanted, found, now),
+                "columns": shown,
+                "all_columns": COLUMNS,
+                "usual": chosen == USUAL,
+                "sorted": sorted_ or "started",
                 "data": script_data(
                     w, "requests", status, now, calls=[unspoken(call) for call in found.calls]
                 ),
@@ -102,9 +128,9 @@ def _asked(request: web.Request) -> tuple[dict[str, str], str | None]:
     """The filters that are given, and what is wrong with them; an empty field asks for nothing."""
     given = [(name, value) for name, value in request.query.items() if value and name != "call"]
     try:
-        return single(given, FILTERS), None
+        return single(given, FILTERS | ORDER), None
     except ParameterError as error:
-        return {name: value for name, value in given if name in FILTERS}, str(error)
+        return {name: value for name, value in given if name in FILTERS | ORDER}, str(error)
 
 
 def _names(rows: list[dict[str, Any]], asked: str | None) -> Options:
@@ -120,20 +146,45 @@ def _with(offered: Options, asked: str | None) -> Options:
 
 def _chip(w: Words, name: str, asked: Mapping[str, str]) -> dict[str, str]:
     label = w.t(f"filter.name.{name}") if f"filter.name.{name}" in w.catalogue else name
-    rest = urlencode({key: value for key, value in asked.items() if key != name})
     return {
         "name": name,
         "value": asked[name],
         "text": w.t("filter.chip", name=label, value=visible(asked[name])),
         "remove": w.t("filter.remove", name=label),
-        "without": f"requests?{rest}" if rest else "requests",
+        "without": "requests" + _query(asked, (name,)),
     }
+
+
+def _query(asked: Mapping[str, str], without: Collection[str], **more: str) -> str:
+    """What is asked for, as an address has it, but for some, and with some more."""
+    kept = {name: value for name, value in asked.items() if name not in without}
+    query = urlencode(kept | more)
+    return f"?{query}" if query else ""
+
+
+def _order(
+    w: Words, asked: Mapping[str, str], wanted: Filter, found: Found, now: float
+) -> dict[str, Any]:
+    """How the list is sorted, how else it can be, and since when, if not all of it was."""
+    plain = "requests" + _query(asked, (*ORDER, "before"))
+    by = {
+        column: "requests" + _query(asked, (*ORDER, "before"), sort=field)
+        for column, field in SORTED_BY.items()
+        if field != wanted.sort
+    }
+    told = {"sort": wanted.sort, "sorts": by, "sorted_since": "", "rest": ""}
+    if wanted.sort is not None:
+        by["started"] = plain
+        if (last := found.scanned_to) is not None:
+            told["sorted_since"] = w.since(moment_of(last), now)
+            told["rest"] = "requests" + _query(asked, ("after",), before=last)
+    return told
 
 
 def _older(asked: Mapping[str, str], wanted: Filter, found: Found) -> str | None:
     """The address of what follows this page; None if nothing does."""
     full = len(found.calls) >= wanted.limit
-    after = following(msgspec.structs.replace(wanted, limit=wanted.limit + 1), found)
-    if after is None or after.before is None or not (full or found.scanned_to):
+    next_ = onward(wanted, found)
+    if next_ is None or not (full or (found.scanned_to and wanted.sort is None)):
         return None
-    return "requests?" + urlencode({**asked, "before": after.before})
+    return "requests" + _query(asked, (), **{next_[0]: next_[1]})

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
+from ollama_proxy.admin.columns import USUAL
 from ollama_proxy.admin.findings import finding_row, wait_row
 from ollama_proxy.admin.rows import (
     call_row,
@@ -141,7 +142,8 @@ class Pages:
 
     def _values(self, w: Words, host: str, seen: Seen) -> dict[str, Any]:
         status, now = seen.status, seen.now
-        rows = {model["name"]: model_row(w, model, now) for model in seen.models}
+        up = bool(status["upstream_up"])
+        rows = {model["name"]: model_row(w, model, now, up) for model in seen.models}
         return {
             **self.site.frame(w, "", "app.js", status, host, now, seen.recent),
             "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
@@ -154,6 +156,7 @@ class Pages:
             **_now(w, seen, rows),
             **_models(seen, rows),
             "recent": [(call, call_row(w, call, now)) for call in seen.recent],
+            "columns": USUAL,
             **_findings(w, seen),
             "unread": seen.unread,
         }

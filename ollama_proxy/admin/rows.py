@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ollama_proxy.admin.columns import more_cells
 from ollama_proxy.admin.words import NONE, Said, Text, Words, name, visible
 from ollama_proxy.derived import output_tokens_estimated
 from ollama_proxy.exchange import Call, ran_model
@@ -103,6 +104,7 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
         "first": w.seconds(call.time_to_first_token),
         "tokens": _tokens(w, call),
         "speed": w.speed(call.tokens_per_second),
+        **more_cells(w, call),
     }
     if call.duration is None:  # Ollama is not to blame
         why = Said(NONE, w.t("unknown.end"))
@@ -149,23 +151,18 @@ def _spread(
     return value if isinstance(value, Said) else write(value)
 
 
-def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
-    """A model: what it occupies now and how it did."""
+def model_row(w: Words, model: dict[str, Any], now: float, up: bool = True) -> dict[str, Text]:
+    """A model: what it occupies now and how it did. Not `up`: as Ollama was when last seen."""
     summary = model["stats"] or {}
     about = [visible(model[key]) for key in ("parameter_size", "quantization") if model[key]]
     if model["changed_at"]:
         about.append(w.t("changed", at=w.at(epoch(model["changed_at"]), now)))
     row: dict[str, Text] = {"model": name(model["name"]), "about": " · ".join(about)}
-    row |= {
-        "now": w.t(f"kind.{model_kind(model)}"),
-        "expires": "",
-        "share": "",
-        "memory": w.unknown,
-    }
+    kind = w.t(f"kind.{model_kind(model)}" if up else f"kind.down.{model_kind(model)}")
+    missing = w.unknown if model["loaded"] else Said(NONE, kind)
+    row |= {"now": kind, "expires": "", "share": "", "memory": missing}
     whole, gpu = model["size_loaded"], model["size_vram"]
-    if not model["loaded"]:
-        row["memory"] = Said(NONE, w.t("kind.disk"))
-    elif whole:
+    if model["loaded"] and whole:
         row["memory"] = w.size(whole)
         if gpu is not None:
             part = gpu / whole * 100
@@ -181,7 +178,7 @@ def model_row(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
     context = model["context_length"]
     bad = sum(summary.get(key, 0) for key in BAD)
     return row | {
-        "context": w.number(context) if context else Said(NONE, w.t("kind.disk")),
+        "context": w.number(context) if context else missing,
         "calls": w.number(summary.get("requests", 0)),
         "failed": w.n("failed", bad) if bad else "",
         "first": _spread(w, summary, "time_to_first_token", "p50", w.seconds),
@@ -268,7 +265,7 @@ def numbers(
         "requests": w.compact(status["total_requests"]),
         "requests_note": w.n("completed", status["completed_requests"]),
         "models": w.unknown if known is None else w.number(known),
-        "models_note": w.t("models.note"),
+        "models_note": w.t("models.note" if status["upstream_up"] else "models.note_seen"),
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
         "success_note": w.n("not_completed", bad, m=w.number(judged)) if judged else "",
         "tokens": w.compact(status["total_tokens"]),
@@ -318,7 +315,7 @@ def status_line(w: Words, status: dict[str, Any], now: float) -> dict[str, Text]
         version = visible(status["upstream_version"] or "")
         answers = w.t("line.answers", version=version, s=str(w.seconds(status["upstream_latency"])))
     elif status["upstream_up"] is False:
-        answers = w.since(_down_since(status), now)
+        answers = w.since(down_since(status), now)
     last = status["last_call_at"]
     return {
         "health": w.t(f"health.{status['status']}"),
@@ -338,7 +335,7 @@ def facts(w: Words, row: dict[str, Text] | None) -> str:
     return " · ".join(text for text in told if isinstance(text, str) and text)
 
 
-def _down_since(status: dict[str, Any]) -> float:
+def down_since(status: dict[str, Any]) -> float:
     return epoch(status["upstream_since"] or status["started_at"])
 
 
@@ -353,7 +350,7 @@ def notices(
     """What must be said above everything. A cause is English: it stands apart in its sentence."""
     said = []
     if status["status"] == "down":
-        told = {"address": visible(status["upstream"]), "since": w.since(_down_since(status), now)}
+        told = {"address": visible(status["upstream"]), "since": w.since(down_since(status), now)}
         row = _caused(w, "notice.down", status["upstream_error"], **told)
         said.append(row | {"id": "down", "advice": w.t("notice.down_check")})
     if _stranger(status):

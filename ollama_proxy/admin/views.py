@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
-from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
+from ollama_proxy.admin.rows import client_row, down_since, model_kind, model_more, model_row
 from ollama_proxy.admin.site import Site, script_data
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
@@ -67,14 +67,23 @@ class Views:
         return await self._answer(request, "charts", values)
 
     async def _models(self, request: web.Request) -> web.Response:
-        models, now = self._state.models(), time.time()
+        models, status, now = self._state.models(), self._state.status(), time.time()
+        models.sort(key=_by_use)
+        up = bool(status["upstream_up"])
 
         def values(w: Words) -> dict[str, Any]:
             rows = [
-                (model, model_kind(model), model_row(w, model, now) | model_more(w, model, now))
+                (model, model_kind(model), model_row(w, model, now, up) | model_more(w, model, now))
                 for model in models[:MOST]
             ]
-            return {"models": rows, "more": max(0, len(models) - MOST)}
+            seen = w.t("models.never_seen")
+            if status["models_available"] is not None:
+                seen = w.t("models.last_seen", since=w.since(down_since(status), now))
+            return {
+                "models": rows,
+                "seen": "" if up else seen,
+                "more": max(0, len(models) - MOST),
+            }
 
         return await self._answer(request, "models", values)
 
@@ -120,6 +129,11 @@ class Views:
             }
 
         return await self._site.answer(request, f"{view}.html", values)
+
+
+def _by_use(model: dict[str, Any]) -> tuple[int, str]:
+    """The most used first, by calls; then by name."""
+    return -(model["stats"] or {}).get("requests", 0) - model["active"], model["name"]
 
 
 def _source(w: Words, source: str) -> str:

@@ -29,8 +29,9 @@ from ollama_proxy.charts import Asked, columns
 from ollama_proxy.config import effective, load
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
-from ollama_proxy.filters import matches
+from ollama_proxy.filters import kinds_of, matches, place
 from ollama_proxy.ids import iso, new_id
+from ollama_proxy.insights.occurring import kinds
 from ollama_proxy.records import Filter, Finding
 from ollama_proxy.series import HOUR, MINUTE, Gauges, Levels, Tally
 from ollama_proxy.stats import Statistics, Summary
@@ -111,6 +112,7 @@ class Fake:
         self.listed: list[Json] = []
         self.found: list[Finding] | None = []
         self.waited: list[Json] = []
+        self.scanned_to: str | None = None  # where searches end for lack of time
         self.verdict: Json | None = None  # on a prompt that is asked about
         self.unstoppable: tuple[int, str] | None = None  # how a wish to stop a call is refused
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
@@ -191,9 +193,13 @@ class Fake:
         if wanted.finding is not None:
             ids = [id for one in self.found or () if one.id == wanted.finding for id in one.calls]
             calls = [call for call in calls if call.id in ids]
-            wanted = msgspec.structs.replace(wanted, finding=None)
+        if wanted.insight is not None:
+            named = set(kinds_of(wanted.insight))
+            calls = [call for call in calls if named & {*(kinds(call) or ())}]
+        wanted = msgspec.structs.replace(wanted, finding=None, insight=None)
         found = [call for call in calls if matches(call, wanted)]
-        return Found(sorted(found, key=lambda call: call.id, reverse=True)[: wanted.limit])
+        found.sort(key=lambda call: place(call, wanted.sort), reverse=True)
+        return Found(found[: wanted.limit], self.scanned_to)
 
     def clients(self) -> list[Json]:
         told = Statistics()

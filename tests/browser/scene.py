@@ -14,6 +14,9 @@ from ollama_proxy.records import Finding
 from tests.browser.fake import Fake, call, finding, in_phase, model, spread, summary
 
 GB = 1_000_000_000
+CUT = {"cut": True, "tokens_lost": 3100, "estimated": True, "rule": "middle", "context": 8192}
+LOOPED = {"kind": "looped", "tokens": 300, "seconds": 7.6, "estimated": False}
+RELOADED = {"cause": "expired", "seconds": 8.9, "changed": {}, "by": None}
 LLAMA, QWEN, EMBED = "llama3.1:8b-instruct-q4_K_M", "qwen3:14b", "nomic-embed-text:latest"
 
 
@@ -43,14 +46,15 @@ def calls() -> list[Call]:
         call(ago=150, client="open-webui", path="/api/show", model=LLAMA, duration=0.001,
              status_code=200),
         call(ago=160, client="backtest.py", **(written(0.0, 0.0, 2.4, (8112, 512), 39.4)
-             | {"done_reason": "length"})),
+             | {"done_reason": "length"}), insights={"prompt_cut": CUT, "waste": LOOPED}),
         call(ago=190, client="indexer", model=EMBED, path="/api/embed", duration=0.21, load=0.12,
              input_tokens=844, status_code=200, done_reason=None),
         call("interrupted", ago=400, client="nightly-report", reason="crash", duration=None),
         call(ago=420, client="langchain-app", path="/v1/chat/completions", model=LLAMA,
              duration=6.3, time_to_first_token=1.1, output_chunks=210, output_tokens=210,
              input_tokens=96, status_code=200, streamed=True),
-        call(ago=440, client="signals.py", **written(3.1, 8.9, 0.4, (1204, 188), 40.8)),
+        call(ago=440, client="signals.py", **written(3.1, 8.9, 0.4, (1204, 188), 40.8),
+             insights={"reload": RELOADED}),
     ]  # fmt: skip
     for number in range(14):
         wait = dice.choice([0, 0, 0, 1.9, 5.2])
