@@ -174,3 +174,9 @@ async def test_a_stop_breaks_off_what_still_runs() -> None:
         with pytest.raises(ClientPayloadError):
             await answer.read()
         await got(client, "/api/requests.jsonl", 503)
+
+
+async def test_a_download_is_the_newest_first_and_takes_no_other_order() -> None:
+    async with served(World()) as client, client.get("/api/requests.csv?sort=queue") as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"].startswith("sort: no such parameter here")

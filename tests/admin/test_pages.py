@@ -366,6 +366,27 @@ async def test_choices_are_kept_below_the_prefix(client: ClientSession, url: str
         assert '<html lang="it" data-theme="dark">' in await answer.text()
 
 
+async def test_columns_are_kept_and_what_are_none_is_ignored(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.ended = [call()]
+
+    async def shown(query: str) -> list[str]:
+        async with client.get(f"{url}requests?{query}") as answer:
+            assert answer.status == 200
+            head = (await answer.text()).partition("<tbody")[0]
+            return re.findall(r'scope="col" class="c-(\w+)', head)
+
+    chosen = "state=completed&columns=path&columns=evil%22%3B&columns=wait"
+    assert await shown(chosen) == ["client", "wait", "path"]
+    async with client.get(f"{url}requests?{chosen}", allow_redirects=False) as answer:
+        assert answer.headers["Location"] == "requests?state=completed"
+        assert answer.headers["Set-Cookie"].startswith("ollama_proxy_columns=wait.path; Max-Age=")
+    assert await shown("") == ["client", "wait", "path"]
+    usual = await shown("columns=usual")
+    assert "phases" in usual and "path" not in usual
+
+
 async def test_first_run(client: ClientSession, url: str, fake: Fake) -> None:
     async with client.get(url) as answer:
         html = await answer.text()
