@@ -565,7 +565,7 @@ async def test_italian_has_no_english_left(italian: Page, fake: Fake) -> None:
     assert [text for text in texts if found.fullmatch(text.strip())] == []
 
 
-@pytest.mark.parametrize("state", ["down", "failing"])
+@pytest.mark.parametrize("state", ["down", "failing", "away"])
 async def test_the_page_says_the_same_with_and_without_script(
     browser: Browser, page: Page, fake: Fake, state: str
 ) -> None:
@@ -574,6 +574,8 @@ async def test_the_page_says_the_same_with_and_without_script(
     fake.running = {}
     fake.changes |= {"status": state, "upstream_error": "refused", "storage_error": HOSTILE}
     fake.changes |= {"upstream_version": None}
+    if state == "away":
+        fake.changes |= {"status": "down", "upstream_up": False}
     read = """() => Object.fromEntries([...document.querySelectorAll(
       "#notices [data-f], #numbers [data-f], #models [data-f], #summary [data-f], " +
       "#recent tbody [data-f]")]

@@ -317,12 +317,14 @@ def test_a_file_of_an_older_version_keeps_its_calls(path: Path, version: int) ->
     connection.close()
     store = SqliteStore(path)
     store.open()
-    new = make_call(prefill_cached=False, time_per_output_token=0.02, longest_gap=1.5)
+    new = make_call(prefill_cached=False, time_per_output_token=0.02, longest_gap=1.5, queue=1.0)
     store.write([new])
     again = store.call(new.id)
     assert again == new and again.prefill_cached is False  # no 0: that is JSON's 0
     old = store.call("01OLD")
+    by_wait = store.search(Filter(sort="queue")).calls
     store.close()
+    assert by_wait == [new, old]
     assert old is not None
     assert (old.path, old.response_bytes, old.caller, old.longest_gap) == ("/", 2, None, None)
     assert (old.prefill_cached, old.time_per_output_token) == (None, None)
