@@ -395,13 +395,20 @@ async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: F
 
 
 async def test_a_wait_within_a_load_is_said_to_be_one(page: Page, fake: Fake) -> None:
-    spans: dict[str, Any] = {"queue": 0.0, "load": 26.0, "prefill": 1.0, "decode": 1.0}
-    fake.ended = [call(ago=60.0, duration=28.0, **spans)]
-    fake.waited = [{"client": "batch.py", "kind": "reload", "seconds": 24.0}]
+    spans: dict[str, Any] = {"queue": 24.0, "load": 2.0, "prefill": 1.0, "decode": 1.0}
+    wait = {"seconds": 24.0, "reason": "room", "models": ["big:latest"]}
+    fake.ended = [call(ago=60.0, duration=28.0, insights={"load_wait": wait}, **spans)]
+    fake.waited = [{"client": "batch.py", "kind": "room", "seconds": 24.0}]
     await page.goto(f"{fake.url}?call={fake.ended[0].id}")
     await expect(page.locator(".short")).to_have_text(
-        "28\u00a0s in all: 26\u00a0s to load the model, 24\u00a0s of it waiting, "
-        "mostly for batch.py."
+        "28\u00a0s in all: 24\u00a0s waiting, mostly for batch.py, 2.0\u00a0s to load the model."
+    )
+    told = page.locator("[data-more=waited_for] dd"), page.locator("[data-more=load_wait] dd")
+    await expect(told[0]).to_have_text(
+        "batch.py 24\u00a0s, until there was room in memory for the model"
+    )
+    await expect(told[1]).to_have_text(
+        "24\u00a0s, until there was room in memory; Ollama counts that as loading"
     )
 
 
