@@ -295,14 +295,19 @@ class Fake:
         return web.json_response([unspoken(call) for call in found.calls])
 
     async def _series(self, request: web.Request) -> web.Response:
-        """An hour of minutes, the first half of which the proxy did not run."""
-        wanted = parse_filter(request.query, time.time())
-        if request.query.get("since") == "1d":
+        """An hour of minutes, or six, the first half of which the proxy did not run."""
+        said = request.query
+        wanted = parse_filter({**said} | {"since": "1h"}, time.time())
+        if said.get("since") == "1d":
             return web.json_response({"error": "the store cannot be read now"}, status=503)
         until = int(time.time()) // MINUTE * MINUTE + MINUTE
-        asked = Asked(since=until - HOUR, until=until, step=MINUTE, now=until, model=wanted.model)
+        span, step = 6 * HOUR if said.get("since") == "6h" else HOUR, int(said.get("step", MINUTE))
+        if "until" in said:
+            until, span = int(said["until"]), int(said["until"]) - int(said["since"])
+        since = (until - span) // step * step
+        asked = Asked(since=since, until=until, step=step, now=time.time(), model=wanted.model)
         tallies = {}
-        for at in range(until - HOUR // 2, until, MINUTE):
+        for at in range(until - span // 2 // step * step, until, step):
             gauges = Gauges()
             gauges.hold(Levels(2, 1, 40.0, 8 * 10**9), 60)
             tallies[at] = Tally(gauges=gauges)
