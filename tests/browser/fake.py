@@ -220,6 +220,7 @@ class Fake:
     async def start(self, begun: Call) -> Call:
         self.running[begun.id] = begun
         await self.send("started", unspoken(begun))
+        await self.send("numbers", {"all": self.all, "models": self.listed})
         return begun
 
     async def progress(self, running: Call, phase: str = "waiting", **values: Any) -> Call:
@@ -236,6 +237,7 @@ class Fake:
         self.running.pop(ended.id, None)
         self.ended.append(ended)
         await self.send("finished", unspoken(ended))
+        await self.send("numbers", {"all": self.all, "models": self.listed})
         return ended
 
     async def change(self, **values: Any) -> None:
