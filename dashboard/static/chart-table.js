@@ -2,9 +2,9 @@
 // It stands as it was until the span changes, so that nobody loses the row that is read.
 
 import { lineless, why } from "./chart-why.js";
-import { moment } from "./chart.js";
+import { moment, spelt } from "./chart.js";
 import { find, say } from "./dom.js";
-import { none, seconds, visible } from "./format.js";
+import { none, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 export class Table {
@@ -62,10 +62,10 @@ export class Table {
       unit: t(`chart.unit.${this.chart.id}`),
       from: moment(told.since),
       to: moment(told.until),
-      step: seconds(told.step),
+      step: spelt(told.step),
     };
     const said = [t("charts.caption", words)];
-    if (told.step > step) said.push(t("charts.thinned", { step: seconds(step) }));
+    if (told.step > step) said.push(t("charts.thinned", { step: spelt(step) }));
     said.push(t("charts.rowless"));
     return said.join(" ");
   }

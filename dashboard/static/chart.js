@@ -93,7 +93,13 @@ const room = (_, ticks) => (ticks?.some((text) => text.length > 8) ? 84 : 64);
 
 const two = (value) => String(value).padStart(2, "0");
 
-/** A step in words. */
+/** How long a step is, in whole units. */
+export function spelt(step) {
+  const [unit, key] = [[86_400, "d"], [3600, "h"], [60, "min"]].find(([unit]) => step % unit === 0);
+  return t(`charts.step.${key}`, { n: step / unit });
+}
+
+/** When a step begins. */
 export function moment(at) {
   const then = new Date(at * 1000);
   return `${then.getDate()} ${t("months").split(" ")[then.getMonth()]}, ${two(then.getHours())}:${two(then.getMinutes())}`;

@@ -4,7 +4,7 @@
 import { Keys } from "./chart-keys.js";
 import { Table } from "./chart-table.js";
 import { lineless, why } from "./chart-why.js";
-import { draw, moment } from "./chart.js";
+import { draw, moment, spelt } from "./chart.js";
 import { find, json, say, show } from "./dom.js";
 import { compact, number, percent, seconds, size, speed, visible, when } from "./format.js";
 import { t } from "./i18n.js";
@@ -88,7 +88,7 @@ function paint() {
   // Where no GPU is known, that is said once.
   show(places.get("watts"), drawn.has("gpu") || drawn.has("watts"));
   const span = { from: visible(String(when(told.since, told.now))), to: visible(String(when(told.until, told.now))) };
-  say(document.getElementById("charts-span"), t("charts.shown", { ...span, step: [seconds(told.step)].flat()[0] }));
+  say(document.getElementById("charts-span"), t("charts.shown", { ...span, step: spelt(told.step) }));
   show(document.getElementById("charts-empty"), nothing);
 }
 
