@@ -20,3 +20,9 @@ export function why(chart, name, counts) {
 export function lineless(chart, columns) {
   return chart.names.filter((name) => !columns[name].some((value) => value !== null));
 }
+
+/** The proxy's own sentence (English) on why it sees nothing now; `machine` is what `api/machine` tells. */
+export function notSeen(id, machine) {
+  if (id === "cpu" || id === "memory") return machine.ollama_cpu_percent === null ? machine.status : "";
+  return id === "gpu" && machine.gpu === null ? machine.gpu_status : "";
+}

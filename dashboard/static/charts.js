@@ -3,7 +3,7 @@
 
 import { Keys } from "./chart-keys.js";
 import { Table } from "./chart-table.js";
-import { lineless, why } from "./chart-why.js";
+import { lineless, notSeen, why } from "./chart-why.js";
 import { draw, moment, spelt } from "./chart.js";
 import { find, json, say, show } from "./dom.js";
 import { compact, number, percent, seconds, size, speed, visible, when } from "./format.js";
@@ -36,6 +36,7 @@ const keys = new Map(CHARTS.map((chart) => [chart.id, byKeys(chart)]));
 const tables = CHARTS.map((chart) => new Table(find("details", places.get(chart.id)), chart, rows, address));
 const drawn = new Map();
 let told;
+let machine = null; // what is seen of it now, and of what is not, why
 
 const asked = () => new URLSearchParams(location.search);
 
@@ -121,8 +122,15 @@ function reasons(chart, place, missing, known) {
   // In the table's longer steps there may be calls enough.
   show(find("details", place), known || counts !== undefined);
   show(find(".lineless", place), known && list.length > 0);
-  if (!known) say(find(".empty", place), t("charts.none", { reason: because(missing[0]) }));
-  else say(find(".lineless", place), t("charts.lineless", { list: list.join(", ") }));
+  const line = find(known ? ".lineless" : ".empty", place);
+  say(find("span", line), known ? t("charts.lineless", { list: list.join(", ") }) : t("charts.none", { reason: because(missing[0]) }));
+  const cause = missing.length && machine && notSeen(chart.id, machine);
+  say(find("[data-f=cause]", line), cause ? `${visible(cause)}.` : "");
+}
+
+async function lookAtMachine() {
+  machine = await json("api/machine").catch(() => null);
+  if (told) paint();
 }
 
 function byKeys(chart) {
@@ -168,3 +176,4 @@ setInterval(() => {
 }, FRESH);
 shell.start();
 look();
+lookAtMachine();

@@ -281,6 +281,7 @@ class Fake:
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/series", self._series)
+        app.router.add_get("/api/machine", self._machine)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
@@ -316,6 +317,10 @@ class Fake:
             for one in self.ended:
                 tallies[at].add(one)
         return web.json_response(columns(asked, tallies))
+
+    async def _machine(self, request: web.Request) -> web.Response:
+        why = {"status": "Ollama is not on this machine", "gpu_status": "no driver is installed"}
+        return web.json_response({**why, "ollama_cpu_percent": None, "gpu": None})
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):

@@ -115,8 +115,13 @@ async def test_what_has_no_line_says_why(page: Page, fake: Fake) -> None:
     await expect(duration).to_contain_text("p95 (fewer than 20 calls in each step)")
     await expect(duration).to_contain_text("p99 (fewer than 100 calls in each step)")
     await expect(duration.locator(".u-legend")).not_to_contain_text("p95")
-    await expect(page.locator("#chart-memory")).to_contain_text("Ollama (its processes are not")
-    await expect(page.locator("#chart-gpu")).to_contain_text("no GPU could be read")
+    await expect(page.locator("#chart-memory .lineless")).to_have_text(
+        "Without a line: Ollama (not measured on this machine). Ollama is not on this machine."
+    )
+    await expect(page.locator("#chart-gpu .empty")).to_have_text(
+        "Nothing to draw: no GPU could be read on this machine. no driver is installed."
+    )
+    await expect(duration.locator("[data-f=cause]")).to_have_text(["", ""])
     await opened(page, fake, calls=2)
     await expect(duration).to_contain_text("Nothing to draw: fewer than 5 calls in each step.")
     await opened(page, fake, calls=30)
