@@ -194,7 +194,7 @@ OPENING = """\
 Written by `python -m benchmarks report` from the files in `benchmarks/results/`: do not edit.
 
 What this proxy costs beside others that pass the same streams on in the same minutes. Ratios within
-one run hold elsewhere too, roughly; absolute times do not.
+one run hold elsewhere too, roughly; absolute times do not. An open page: [page.md](page.md).
 """
 
 HOW_TO_READ = """\

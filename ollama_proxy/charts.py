@@ -28,8 +28,8 @@ POINTS = 360
 """As many as a chart needs: its step is chosen so that there are no more."""
 MOST_POINTS = 1500
 """A day of minutes, two months of hours."""
-FEW, FEW_FOR_TAILS = 5, 20
-"""With fewer calls there is no percentile, or none but the median: one call would decide it."""
+NEEDED = {"p50": 5, "p95": 20, "p99": 100}
+"""With fewer calls there is no such percentile: one call would decide it."""
 
 _GAUGES = {
     "cpu": {"host_percent": "host_cpu_percent", "ollama_percent": "ollama_cpu_percent"},
@@ -117,14 +117,13 @@ def columns(asked: Asked, tallies: dict[int, Tally]) -> dict[str, Any]:
 
 
 def _percentiles(found: Iterable[Tally], place: int) -> dict[str, list[float | None]]:
-    told: dict[str, list[float | None]] = {"n": [], "p50": [], "p95": [], "p99": []}
+    told: dict[str, list[float | None]] = {"n": [], **{name: [] for name in NEEDED}}
     for tally in found:
         times = tally.histogram(place)
-        p50, p95, p99 = times.percentiles(0.5, 0.95, 0.99) if times.count >= FEW else (None,) * 3
-        if times.count < FEW_FOR_TAILS:
-            p95 = p99 = None
-        for name, value in (("n", times.count), ("p50", p50), ("p95", p95), ("p99", p99)):
-            told[name].append(value)
+        known = times.percentiles(0.5, 0.95, 0.99) if times.count else (None,) * len(NEEDED)
+        told["n"].append(times.count)
+        for (name, least), value in zip(NEEDED.items(), known, strict=True):
+            told[name].append(value if times.count >= least else None)
     return told
 
 

@@ -65,7 +65,7 @@ def tally(calls: int, **fields: Any) -> Tally:
     return made
 
 
-@pytest.mark.parametrize(("calls", "known"), [(4, 0), (5, 1), (19, 1), (20, 3)])
+@pytest.mark.parametrize(("calls", "known"), [(4, 0), (5, 1), (19, 1), (20, 2), (99, 2), (100, 3)])
 def test_of_few_calls_there_is_no_percentile(calls: int, known: int) -> None:
     asked = Asked.spanning(NOW - HOUR, NOW, NOW)
     told = columns(asked, {asked.since: tally(calls)})["duration"]

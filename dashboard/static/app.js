@@ -9,9 +9,7 @@ import { NumbersView } from "./render-numbers.js";
 import { RecentView } from "./render-recent.js";
 import { Shell } from "./shell.js";
 
-const SOON = 1000; // milliseconds from a change to fresh statistics
-const LATER = 15_000;
-const SELDOM = 60_000; // from one look at the findings to the next
+const SELDOM = 60_000; // milliseconds from one look at the findings to the next
 const MANY = 200;
 
 const shell = new Shell({ render, heard });
@@ -23,7 +21,6 @@ const models = new ModelsView(store);
 const findings = new FindingsView(store);
 const recent = new RecentView(store, again);
 let snapshots = 0;
-let fetchTimer;
 
 function render() {
   const { empty } = store;
@@ -41,10 +38,9 @@ function render() {
   });
 }
 
-function heard(kind, changed) {
+function heard(kind) {
   // A snapshot holds the last 20 calls: after a break there may have been more.
   if (kind === "snapshot" && (snapshots += 1) > 1) catchUp();
-  if (changed) refresh(SOON);
 }
 
 async function catchUp() {
@@ -53,30 +49,8 @@ async function catchUp() {
     store.merge(await json(`api/requests?limit=${MANY}`));
     painter.ask();
   } catch {
-    refresh(SOON);
+    // What the snapshot holds stands in the list, and the next ones follow.
   }
-}
-
-/** Fetches models and statistics in `wait` milliseconds, or sooner if that was asked before. */
-function refresh(wait) {
-  const due = performance.now() + wait;
-  if (fetchTimer && fetchTimer.due <= due) return;
-  clearTimeout(fetchTimer?.id);
-  fetchTimer = { due, id: setTimeout(fetchNumbers, wait) };
-}
-
-async function fetchNumbers() {
-  if (shell.awake) {
-    try {
-      [store.models, store.stats] = await Promise.all([json("api/models"), json("api/stats")]);
-      store.unread = false;
-    } catch {
-      store.unread = true;
-    }
-    painter.ask();
-  }
-  fetchTimer = null;
-  refresh(LATER);
 }
 
 /** They cost the store more than the other numbers, and change slowly. */
@@ -88,4 +62,3 @@ async function fetchFindings() {
 
 setInterval(fetchFindings, SELDOM);
 shell.start();
-refresh(LATER);

@@ -3,6 +3,7 @@
 import { t } from "./i18n.js";
 
 const HEIGHT = 180;
+const RIGHT = 24; // half of the last time's label
 /** Never by colour alone: lines differ by their dashes, too, and the legend says each one's name. */
 const LOOKS = [
   { ink: "--prefill", dash: [], edge: "solid" },
@@ -28,7 +29,8 @@ function piled(values) {
 }
 
 /**
- * `chart` is one of charts.js's, `data` its steps and columns, `told` the answer they are from.
+ * `chart` is one of charts.js's, with the names that have a line, and of each its `looks`; `data` its
+ * steps and columns, `told` the answer they are from.
  * `zoom(since, until)` after a drag, `open(at)` after a click on a step.
  */
 export function draw(place, chart, data, told, { zoom, open }) {
@@ -38,15 +40,15 @@ export function draw(place, chart, data, told, { zoom, open }) {
   if (chart.stacked) order.reverse(); // the whole pile behind its lower part
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--hair"), width: 1 }, ticks: { stroke: colour("--hair"), width: 1 }, font: "12px system-ui" };
   const options = {
-    legend: { markers: { width: 2, dash: (_, at) => (chart.stacked ? "solid" : LOOKS[at - 1]?.edge) } },
+    legend: { markers: { width: 2, dash: (_, at) => (chart.stacked ? "solid" : LOOKS[chart.looks[at - 1]]?.edge) } },
     width: place.clientWidth,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
-    cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+    padding: [8, RIGHT, 0, 0],
+    cursor: { y: false, sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     scales: { x: { time: true, range: [told.since, told.until] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
-    axes: [{ ...axis, values: times }, { ...axis, size: 64, values: (_, ticks) => ticks.map(chart.write) }],
+    axes: [{ ...axis, values: times, space: 64, size: 32 }, { ...axis, size: room, values: (_, ticks) => ticks.map(chart.write) }],
     series: [
-      { label: t("charts.time"), value: (_, value) => (value === null ? "\u2013" : clock(value)) },
+      { label: t("charts.time"), value: (_, value) => (value === null ? "\u2013" : moment(value)) },
       ...order.map((index) => line(chart, index, values[index], steps.length)),
     ],
     hooks: {
@@ -59,8 +61,7 @@ export function draw(place, chart, data, told, { zoom, open }) {
   };
   let begun = null; // where the button went down in this chart
   const plot = new uPlot(options, [steps, ...order.map((index) => lines[index])], place);
-  plot.over.setAttribute("role", "img");
-  plot.over.setAttribute("aria-label", t(`chart.${chart.id}`));
+  plot.root.setAttribute("aria-hidden", "true"); // what is around it tells the same in words
   plot.over.addEventListener("mousedown", (event) => (begun = event.clientX));
   plot.over.addEventListener("click", (event) => {
     const { idx } = plot.cursor;
@@ -73,12 +74,12 @@ export function draw(place, chart, data, told, { zoom, open }) {
 
 function line(chart, index, raw, count) {
   const name = chart.names[index];
-  const stroke = colour(chart.stacked ? OUTCOMES[name] : LOOKS[index].ink);
+  const stroke = colour(chart.stacked ? OUTCOMES[name] : LOOKS[chart.looks[index]].ink);
   return {
     label: t(`charts.${name}`),
     stroke,
     width: chart.stacked ? 0 : 1.75,
-    dash: chart.stacked ? undefined : LOOKS[index].dash,
+    dash: chart.stacked ? undefined : LOOKS[chart.looks[index]].dash,
     fill: chart.stacked ? stroke : undefined,
     paths: chart.stacked ? uPlot.paths.bars({ size: [0.9, 40] }) : undefined,
     points: { show: !chart.stacked && count <= 60 },
@@ -87,9 +88,19 @@ function line(chart, index, raw, count) {
   };
 }
 
+/** Left of the plot, the same in all charts where it can be, so that moments stand below each other. */
+const room = (_, ticks) => (ticks?.some((text) => text.length > 8) ? 84 : 64);
+
 const two = (value) => String(value).padStart(2, "0");
 
-function clock(at) {
+/** How long a step is, in whole units. */
+export function spelt(step) {
+  const [unit, key] = [[86_400, "d"], [3600, "h"], [60, "min"]].find(([unit]) => step % unit === 0);
+  return t(`charts.step.${key}`, { n: step / unit });
+}
+
+/** When a step begins. */
+export function moment(at) {
   const then = new Date(at * 1000);
   return `${then.getDate()} ${t("months").split(" ")[then.getMonth()]}, ${two(then.getHours())}:${two(then.getMinutes())}`;
 }

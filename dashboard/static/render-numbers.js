@@ -18,7 +18,6 @@ export class NumbersView {
     const { status, models, stats } = this.store;
     fill(this.strip, numbers(status, models, this.store.now()));
     fill(this.summary, summaryRow(stats.all));
-    show(document.getElementById("models-unread"), this.store.unread);
     const spread = stats.all.duration;
     const top = spread?.p99 || spread?.max || 0;
     for (const key of POINTS) {

@@ -15,7 +15,6 @@ export class Store {
     this.active = new Map();
     this.lingering = new Map();
     this.recent = [];
-    this.unread = false; // the numbers could not be fetched
     this.ended = 0; // calls that ended since the page was opened
     // A proxy elsewhere may have another clock; on the same machine only the page's way here differs.
     const ahead = data.now - Date.now() / 1000;
@@ -34,7 +33,7 @@ export class Store {
     this.frozen = since === null ? null : since / 1000 + this.ahead;
   }
 
-  /** Takes one event; returns whether the numbers of models and statistics changed with it. */
+  /** Takes one event; returns whether calls began or ended with it. */
   apply(kind, data) {
     if (kind === "snapshot") {
       this.status = data.status;
@@ -44,6 +43,9 @@ export class Store {
     }
     if (kind === "status") {
       this.status = data;
+    } else if (kind === "numbers") {
+      this.models = data.models;
+      this.stats = { all: data.all };
     } else if (kind === "progress") {
       for (const part of data) this.progress(part);
     } else if (kind === "started") {

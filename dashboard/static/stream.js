@@ -5,7 +5,7 @@ import { json } from "./dom.js";
 const WAITS = [1, 2, 4, 8, 15]; // seconds between tries, each ± 20 %
 const SILENCE = 20;
 const REST = 30;
-const KINDS = ["snapshot", "started", "progress", "finished", "status"];
+const KINDS = ["snapshot", "started", "progress", "finished", "status", "numbers"];
 
 export class Stream {
   /** `onEvent(kind, data)` per event; `onState()` when `state` changes: connecting, live, lost, resting. */

@@ -111,7 +111,11 @@ class Api:
         self._calls = Calls(self.history, facts.own_url, now, live.cancel, expect)
         self.exports = Export(self.history.search_all, now)
         self.events = Events(
-            live, prepare=self._prepare, status=self.status, interval=status_interval
+            live,
+            prepare=self._prepare,
+            status=self.status,
+            numbers=lambda: {"all": self._statistics.all.view(), "models": self.models()},
+            interval=status_interval,
         )
 
     def add_routes(self, app: web.Application) -> None:

@@ -1,7 +1,8 @@
 """The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, 9.2).
 
-Each status and each event is made once for all listeners. A listener that does not keep up gets a
-fresh snapshot in place of what it missed. Not here: what a status or a snapshot says (`api.py`).
+Each status and each event is made once for all listeners, the totals only where they changed. A
+listener that does not keep up gets a fresh snapshot in place of what it missed. Not here: what a
+status, a snapshot or the numbers say (`api.py`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers
+from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.ticker import Ticker
@@ -21,6 +23,8 @@ from ollama_proxy.ticker import Ticker
 log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 60.0
+NUMBERS_EACH = 2
+"""The totals and the models are told with each second status at the most."""
 
 Snapshot = Callable[[], dict[str, Any]]
 
@@ -37,11 +41,15 @@ class Events:
         *,
         prepare: Callable[[], Awaitable[Snapshot]],
         status: Callable[[], dict[str, Any]],
+        numbers: Callable[[], dict[str, Any]],
         interval: float = 1.0,
     ) -> None:
         self._live = live
         self._prepare = prepare
         self._status = status
+        self._numbers = numbers
+        self._told = b""
+        self._ticks = 0
         self._ticker = Ticker(interval, self._tick)
 
     @property
@@ -61,6 +69,7 @@ class Events:
             raise web.HTTPServiceUnavailable(text="too many event streams are open") from None
         try:
             first = self._bus.event("snapshot", snapshot())
+            self._told = b""  # a page may have been made before they last changed
             self._ticker.wake()
             await response.prepare(request)
             await self._tell(subscription, response, first)
@@ -104,7 +113,17 @@ class Events:
         if not self._bus.subscribers:
             return False
         self._bus.publish("status", self._status())
+        self._ticks += 1
+        if self._ticks % NUMBERS_EACH == 0:
+            self._tell_numbers()
         return True
+
+    def _tell_numbers(self) -> None:
+        """So that not each page that is open asks for them after each call."""
+        numbers = encode(self._numbers())
+        if numbers != self._told:
+            self._told = numbers
+            self._bus.publish("numbers", msgspec.Raw(numbers))
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:

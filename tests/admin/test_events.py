@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from ollama_proxy.admin import events as events_module
 from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import State
-from tests.admin.support import PATIENCE, World, got, listening, served, until
+from tests.admin.support import PATIENCE, EventReader, World, got, listening, served, until
 from tests.admin.test_api import STATUS
 from tests.storage.calls import NOON, make_call
 
@@ -98,9 +99,29 @@ async def test_the_status_comes_again_and_again() -> None:
     async with served(world) as client, listening(client) as events:
         for _ in range(20):
             status = await events.next()
-            while status.kind == "snapshot":
+            while status.kind in ("snapshot", "numbers"):
                 status = await events.next()
             assert (status.kind, list(status.data)) == ("status", STATUS)
+
+
+async def test_numbers_come_where_they_changed() -> None:
+    async def heard(events: EventReader) -> list[Any]:
+        """The numbers among the next events."""
+        six = [await events.next() for _ in range(6)]
+        return [event.data for event in six if event.kind == "numbers"]
+
+    world = World(status_interval=SOON)
+    async with served(world) as client, listening(client) as events:
+        (first,) = await heard(events)
+        assert (first["all"]["requests"], first["models"]) == (0, [])
+        assert await heard(events) == []
+        world.ended(model="m")
+        (told,) = await heard(events)
+        assert told["all"] == (await got(client, "/api/stats"))["all"]
+        assert told["models"] == await got(client, "/api/models")
+        # Who comes later may have seen none of it.
+        async with listening(client) as late:
+            assert await heard(late) == [told]
 
 
 async def test_two_listeners_hear_the_same() -> None:

@@ -226,6 +226,7 @@ class Fake:
     async def start(self, begun: Call) -> Call:
         self.running[begun.id] = begun
         await self.send("started", unspoken(begun))
+        await self.send("numbers", {"all": self.all, "models": self.listed})
         return begun
 
     async def progress(self, running: Call, phase: str = "waiting", **values: Any) -> Call:
@@ -242,6 +243,7 @@ class Fake:
         self.running.pop(ended.id, None)
         self.ended.append(ended)
         await self.send("finished", unspoken(ended))
+        await self.send("numbers", {"all": self.all, "models": self.listed})
         return ended
 
     async def change(self, **values: Any) -> None:
@@ -285,6 +287,7 @@ class Fake:
         app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/series", self._series)
+        app.router.add_get("/api/machine", self._machine)
         app.router.add_get("/api/requests/{id}", self._request)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
@@ -301,20 +304,29 @@ class Fake:
         return web.json_response([unspoken(call) for call in found.calls])
 
     async def _series(self, request: web.Request) -> web.Response:
-        """An hour of minutes, the first half of which the proxy did not run."""
-        wanted = parse_filter(request.query, time.time())
-        if request.query.get("since") == "1d":
+        """An hour of minutes, or six, the first half of which the proxy did not run."""
+        said = request.query
+        wanted = parse_filter({**said} | {"since": "1h"}, time.time())
+        if said.get("since") == "1d":
             return web.json_response({"error": "the store cannot be read now"}, status=503)
         until = int(time.time()) // MINUTE * MINUTE + MINUTE
-        asked = Asked(since=until - HOUR, until=until, step=MINUTE, now=until, model=wanted.model)
+        span, step = 6 * HOUR if said.get("since") == "6h" else HOUR, int(said.get("step", MINUTE))
+        if "until" in said:
+            until, span = int(said["until"]), int(said["until"]) - int(said["since"])
+        since = (until - span) // step * step
+        asked = Asked(since=since, until=until, step=step, now=time.time(), model=wanted.model)
         tallies = {}
-        for at in range(until - HOUR // 2, until, MINUTE):
+        for at in range(until - span // 2 // step * step, until, step):
             gauges = Gauges()
             gauges.hold(Levels(2, 1, 40.0, 8 * 10**9), 60)
             tallies[at] = Tally(gauges=gauges)
             for one in self.ended:
                 tallies[at].add(one)
         return web.json_response(columns(asked, tallies))
+
+    async def _machine(self, request: web.Request) -> web.Response:
+        why = {"status": "Ollama is not on this machine", "gpu_status": "no driver is installed"}
+        return web.json_response({**why, "ollama_cpu_percent": None, "gpu": None})
 
     async def _request(self, request: web.Request) -> web.Response:
         for known in (*self.running.values(), *self.ended):

@@ -23,8 +23,7 @@ async def test_charts_are_drawn_and_a_click_leads_to_the_calls(page: Page, fake:
     await page.goto(f"{fake.url}charts")
     for id in CHARTS:
         await expect(page.locator(f"#chart-{id} canvas")).to_be_visible()
-    # What no driver tells has no chart.
-    await expect(page.locator("#chart-gpu")).to_be_hidden()
+    await expect(page.locator("#chart-watts")).to_be_hidden()
     over = page.locator("#chart-calls .u-over")
     box = await over.bounding_box()
     assert box is not None

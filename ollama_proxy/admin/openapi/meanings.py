@@ -182,6 +182,10 @@ p95: Seconds, that 95 of 100 cases do not pass.
     "Progress": """
 duration: Seconds so far.
 """,
+    "Numbers": """
+all: Totals of all calls.
+models: What GET models tells.
+""",
     "Snapshot": """
 status: What GET status tells.
 active: The running calls, the oldest first; without texts and options.

@@ -207,7 +207,7 @@ interrupted: Broken off by a stop of the proxy.
 n: Calls of which it is known.
 p50: The median, of five calls or more.
 p95: Of twenty calls or more.
-p99: Of twenty calls or more.
+p99: Of a hundred calls or more.
 """,
     "Level": """
 mean: On average.

@@ -111,6 +111,10 @@ ROUTES = (
             ),
             "finished": ("A call ended.", shapes.Call),
             "status": ("Each second.", shapes.Status),
+            "numbers": (
+                "Totals and models, where they changed, at most each other second.",
+                shapes.Numbers,
+            ),
         },
         refuses={503: "Too many event streams are open, or the proxy is stopping."},
     ),

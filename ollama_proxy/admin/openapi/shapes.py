@@ -186,6 +186,7 @@ Status = shape(
     storage_error_since=str | None,
     database_bytes=int | None,
 )
+Numbers = shape("Numbers", all=Summary, models=Many[Model])
 Snapshot = shape("Snapshot", status=Status, active=Many[RunningCall], recent=Many[Call])
 
 # -- findings and changes ----------------------------------------------------------------------

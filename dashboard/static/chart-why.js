@@ -1,0 +1,28 @@
+// Why a chart has no line for something: too few calls for a percentile, or nobody told.
+
+import { t } from "./i18n.js";
+
+/** How many calls of a step each percentile needs (charts.py). */
+const NEEDED = { p50: 5, p95: 20, p99: 100 };
+
+/** In words that go in brackets. `counts`: the calls that told, of a percentile's steps. */
+export function why(chart, name, counts) {
+  if (name in NEEDED) {
+    return counts.some((count) => count) ? t("charts.why.few", { n: NEEDED[name] }) : t("charts.why.no_calls");
+  }
+  if (chart.id === "tokens") return t("charts.why.untold");
+  if (name === "ollama") return t("charts.why.ollama");
+  if (chart.id === "gpu" || chart.id === "watts") return t(`charts.why.${chart.id}`);
+  return t("charts.why.sampled");
+}
+
+/** Those of the chart's names of which no step tells anything. */
+export function lineless(chart, columns) {
+  return chart.names.filter((name) => !columns[name].some((value) => value !== null));
+}
+
+/** The proxy's own sentence (English) on why it sees nothing now; `machine` is what `api/machine` tells. */
+export function notSeen(id, machine) {
+  if (id === "cpu" || id === "memory") return machine.ollama_cpu_percent === null ? machine.status : "";
+  return id === "gpu" && machine.gpu === null ? machine.gpu_status : "";
+}
