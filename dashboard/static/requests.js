@@ -11,6 +11,7 @@ import { Shell } from "./shell.js";
 
 const PAGE = 50;
 const MOST = 2000; // rows; older ones are on a page of their own
+const KEPT = 500; // rows, unless older ones were fetched: a page may stay open for days
 const GAP = 2000; // milliseconds from one look to the next
 
 const section = document.getElementById("requests");
@@ -22,11 +23,13 @@ const hold = new Hold(section, () => shell.again());
 const rows = new Rows(find("tbody", section), () => copy("t-call"), (row, call) => showCall(row, call, store.now(), scale));
 const { sort } = section.dataset;
 const lives = section.dataset.first !== "" && !sort;
+const plain = query({}) === "api/requests?"; // every call is asked for: the stream tells them all
 const calls = new Map(shell.data.calls.map((call) => [call.id, call]));
 let scale = 1;
 let oldest = shell.data.calls.at(-1)?.id ?? "";
 let fetched = Date.now();
 let due = false;
+let kept = KEPT;
 
 /** What the address asks for, as the API takes it. */
 function query(more) {
@@ -39,9 +42,10 @@ function query(more) {
 }
 
 function render() {
+  const held = !sort && hold.held && rows.size > 0;
   const all = [...calls.values()];
   if (!sort) all.sort((a, b) => (a.id < b.id ? 1 : -1));
-  const held = !sort && hold.held && rows.size > 0;
+  if (!sort && !held && all.length > kept) leaveOut(all.splice(kept), all.at(-1).id);
   // What is older stands below all that is read.
   const shown = held ? all.filter((call) => rows.has(call.id) || call.id < oldest) : all;
   oldest = shown.at(-1)?.id ?? "";
@@ -55,7 +59,18 @@ function render() {
 }
 
 function heard(kind, changed) {
-  if (lives && (changed || kind === "snapshot")) due = true;
+  if (!lives || !changed) return;
+  if (!plain || kind === "snapshot") due = true;
+  else for (const call of [...store.active.values(), ...store.recent]) calls.set(call.id, call);
+}
+
+/** The oldest rows: they are on the next page, from the last one on that stays. */
+function leaveOut(oldest, last) {
+  for (const call of oldest) calls.delete(call.id);
+  const next = new URLSearchParams(older.search);
+  next.set("before", last);
+  older.search = next;
+  show(older, true);
 }
 
 /** Fetches the newest page again. What has ended since, or began, is in it. */
@@ -85,6 +100,7 @@ async function fetchOlder() {
   if (!response.ok) throw new Error(String(response.status));
   const found = await response.json();
   for (const call of found) calls.set(call.id, call);
+  kept = Math.max(KEPT, calls.size);
   const stopped = response.headers.get("X-Ollama-Proxy-Scanned-To");
   show(document.getElementById("requests-cut"), stopped !== null && !sort);
   const next = new URLSearchParams(older.search);

@@ -62,6 +62,27 @@ async def test_a_new_call_comes_by_itself_and_waits_while_somebody_reads(
     await expect(rows.first).to_contain_text("newer.py")
 
 
+async def test_where_every_call_is_asked_for_the_stream_is_enough(page: Page, fake: Fake) -> None:
+    """Many may have this page open: none of them asks for a list each time that a call ends."""
+    fake.ended = [call(ago=60.0)]
+    await listed(page, fake)
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for number in range(510):
+        await fake.finish(await fake.start(call("running", ago=0.0, client=f"c{number}.py")))
+    await expect(rows.first).to_contain_text("c509.py")
+    await expect(rows).to_have_count(500)  # as many as are kept of a page that stays open
+    await expect(page.get_by_role("link", name="Older calls")).to_be_visible()
+    last = await rows.last.locator("a").first.get_attribute("href")
+    older = await page.get_by_role("link", name="Older calls").get_attribute("href")
+    assert last is not None and older is not None
+    assert parse_qs(urlsplit(older).query)["before"] == parse_qs(urlsplit(last).query)["call"]
+    lists = [url for url in asked if "api/requests?" in url]
+    assert len(lists) <= 1  # when the stream began
+
+
 async def test_a_call_that_ran_and_has_ended_leaves_the_list_of_those_that_run(
     page: Page, fake: Fake
 ) -> None:
