@@ -1,9 +1,9 @@
 """What pages that many people keep open cost the proxy: `python -m benchmarks.open_pages`.
 
 Ordinary traffic (four long streams, two short calls a second) passes all the time. Beside it
-nothing is open, then event streams alone, then what the overview and the page of calls ask for
-besides; all of that again in each round, since others use the machine, too.
-Not here: what an open page costs its browser (`page.py`), calls at full speed (`growth.py`).
+nothing is open, then event streams alone (as with the page of all calls), then what the overview
+and a page of calls with a filter ask for besides; all of that again in each round, since others use
+the machine, too. Not here: what an open page costs its browser (`page.py`), calls at full speed (`growth.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Asks(NamedTuple):
 
 ASKED = {
     "overview": Asks("api/insights?since=1d&limit=50", 60.0),
-    "requests": Asks("api/requests?limit=50", 2.0),
+    "filtered": Asks("api/requests?model=llama3.2&limit=50", 2.0),
 }
 EVERY = ("none", "streams", *ASKED)
 

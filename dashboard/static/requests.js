@@ -58,10 +58,17 @@ function render() {
   if (due && Date.now() - fetched > GAP) look();
 }
 
-function heard(kind, changed) {
+function heard(kind, changed, value) {
   if (!lives || !changed) return;
-  if (!plain || kind === "snapshot") due = true;
-  else for (const call of [...store.active.values(), ...store.recent]) calls.set(call.id, call);
+  if (kind === "snapshot" || (!plain && concerns(value))) due = true;
+  else if (plain) for (const call of [...store.active.values(), ...store.recent]) calls.set(call.id, call);
+}
+
+/** Whether a call that began or ended may change what is listed; what is not sure may. */
+function concerns(call) {
+  const asked = new URLSearchParams(location.search);
+  const fits = (name) => [null, "", call[name]].includes(asked.get(name));
+  return calls.has(call.id) || (fits("client") && fits("state"));
 }
 
 /** The oldest rows: they are on the next page, from the last one on that stays. */

@@ -13,7 +13,7 @@ import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 
 export class Shell {
-  /** `render()` draws what stands on the page; `heard(kind, changed)` is told of each event. */
+  /** `render()` draws what stands on the page; `heard(kind, changed, value)` is told of each event. */
   constructor({ render, heard }) {
     const data = JSON.parse(document.getElementById("data").textContent);
     speak(data.language, data.words);
@@ -64,7 +64,7 @@ export class Shell {
   }
 
   event(kind, value) {
-    this.heard(kind, this.store.apply(kind, value));
+    this.heard(kind, this.store.apply(kind, value), value);
     this.status.tab();
     this.pause.count();
     this.painter.ask();
