@@ -3,7 +3,8 @@
 Ordinary traffic (four long streams, two short calls a second) passes all the time. Beside it
 nothing is open, then event streams alone (as with the page of all calls), then what the overview
 and a page of calls with a filter ask for besides; all of that again in each round, since others use
-the machine, too. Not here: what an open page costs its browser (`page.py`), calls at full speed (`growth.py`).
+the machine, too. Not here: what an open page costs its browser (`page.py`), calls at full speed
+(`growth.py`).
 """
 
 from __future__ import annotations
