@@ -32,9 +32,11 @@ def encode(value: Any) -> bytes:
 
 
 def unspoken(call: Call) -> dict[str, Any]:
-    """The REST object of a call without what was said in it: as events and pages may carry it."""
+    """The REST object of a call without what was said in it, and without what only its own sheet
+    shows: as events and pages may carry it."""
     row = view(call)
     row["prompt"] = row["response"] = row["options"] = None
+    row["pace"] = row["headers"] = row["in_force"] = None
     return row
 
 

@@ -164,8 +164,11 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     `connect` is the time to open a connection to Ollama, None where an open one was used. A first
     token may be thinking; `time_to_first_answer` counts to the first of the answer itself, text or
     tool call. The gaps are those between the pieces of a stream from its first token on: the
-    longest, and what 95 % do not pass (at most 10 % off). `images` were sent with the request, of
-    `image_bytes` once decoded; they are never kept. What follows from these is in `derived.py`.
+    longest, and what 95 % do not pass (at most 10 % off); `pace` is how those pieces came over time
+    (`Gaps.pace`). `headers` are those of request and answer as they passed, in pairs of a name and
+    a value, None where that is not kept. `in_force` are options that held for the call, asked for
+    or not, as far as that is known (`insights/in_force.py`). `images` were sent with the request,
+    of `image_bytes` once decoded; they are never kept. What follows from these is in `derived.py`.
     """
 
     id: str
@@ -211,6 +214,9 @@ class Call(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     time_per_output_token: float | None = None
     prefill_cached: bool | None = None
     insights: dict[str, Any] | None = None
+    pace: dict[str, Any] | None = None
+    headers: dict[str, Any] | None = None
+    in_force: dict[str, Any] | None = None
 
 
 def text_size(call: Call) -> int:
@@ -238,6 +244,10 @@ class Caller(Protocol):
     def facts(self) -> dict[str, Any]: ...
 
 
+def _nothing() -> None:
+    return None
+
+
 class Exchange:
     """One call while it runs: `begin`, then counters and observation, then `end`, once."""
 
@@ -263,11 +273,13 @@ class Exchange:
         "resources",
         "deadline",
         "prefill_cached",
+        "headers",
         "request_bytes",
         "response_bytes",
         "observation",
         "runs_model",
         "shown",
+        "said",
     )
 
     def __init__(
@@ -302,11 +314,13 @@ class Exchange:
         self.resources: dict[str, Any] | None = None
         self.deadline: float | None = None  # seconds from its start, if the client said so
         self.prefill_cached: bool | None = None
+        self.headers: dict[str, Any] | None = None
         self.request_bytes = 0
         self.response_bytes = 0
         self.observation = Observation()
         self.runs_model = ran_model(path)
         self.shown: Callable[[str], str] = str  # a model's name, a path, as they may be recorded
+        self.said: Callable[[], str | None] = _nothing  # of the answer, while it comes
 
     @classmethod
     def begin(cls, method: str, path: str, client: str | None, *, named: bool = False) -> Exchange:
@@ -379,7 +393,7 @@ class Exchange:
         seen, gaps = self.observation, self.gaps
         caller = None if self.look is None else self.look.caller
         facts = None if caller is None else caller.facts
-        if seen == NOTHING_SEEN and not self.runs_model:
+        if seen == NOTHING_SEEN and not self.runs_model and self.headers is None:
             # Of most calls that run nothing: half the time of naming every field.
             return Call(
                 id=self.id,
@@ -441,4 +455,10 @@ class Exchange:
             resources=self.resources,
             time_per_output_token=self.time_per_output_token,
             prefill_cached=self.prefill_cached,
+            pace=None if gaps is None else gaps.pace(),
+            headers=self.headers,
         )
+
+    def so_far(self) -> Call:
+        """The same of a running call, with what its answer says so far."""
+        return msgspec.structs.replace(self.record(), response=self.said())

@@ -273,13 +273,13 @@ class Live:
         return [exchange for exchange, _ in self._ended]
 
     def call(self, id: str) -> Call | None:
-        """A running call, or one that ended lately."""
+        """A running call, with what its answer says so far; or one that ended lately."""
         self.settle()
         call = self._running.get(id)
         if call is None:
             return self._recent.get(id)
         self._refresh(call, self._clock())
-        return call.exchange.record()
+        return call.exchange.so_far()
 
     def cancel(self, id: str) -> bool:
         """Whether there was such a running call. How it ends is up to the call itself."""

@@ -31,6 +31,7 @@ def make_tap(parts: Parts, exchange: Exchange, head: RequestHead) -> Tap | Plain
     if settled and kind is Observer:
         return PlainTap(exchange, partial(kind, exchange.observation, privacy))
     observer = kind(exchange.observation, privacy)
+    exchange.said = observer.said
     ruled = None if settled else Ruled(policy, exchange, observer)
     may_keep_all = privacy.keeps_all if settled else policy.may_keep_all
     if may_keep_all and observer.reads_all and exchange.runs_model:

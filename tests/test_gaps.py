@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ollama_proxy.gaps import Gaps
+from ollama_proxy.gaps import PARTS, Gaps
 
 
 def gaps_of(*seconds: float) -> Gaps:
@@ -52,6 +52,36 @@ def test_pieces_at_the_same_moment_and_a_clock_that_stands_still_count() -> None
 def test_a_long_stream_takes_no_more_room_than_its_buckets() -> None:
     gaps = gaps_of(*[0.001 * (1 + n % 7) for n in range(10_000)])
     assert len(gaps._buckets) < 20
+
+
+def test_the_pace_shows_where_a_stream_stood_still() -> None:
+    pace = gaps_of(*[0.02] * 140, 3.2, *[0.02] * 100).pace()
+    assert pace is not None
+    assert (pace["longest_after"], pace["longest_at"]) == (141, 2.8)
+    assert pace["seconds"] == 0.2
+    assert sum(pace["pieces"]) == 242
+    silent = pace["pieces"][15:29]
+    assert silent == [0] * 14
+    assert 0 not in pace["pieces"][:14] + pace["pieces"][31:]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.9, 70.0])
+def test_the_pace_of_a_long_stream_is_as_short_as_that_of_a_short_one(seconds: float) -> None:
+    gaps = Gaps(100.0)
+    gaps.add([100.0 + n * seconds for n in range(1, 3000)])
+    one_by_one = Gaps(100.0)
+    for n in range(1, 3000):
+        one_by_one.add([100.0 + n * seconds])
+    pace = gaps.pace()
+    assert pace is not None
+    assert pace == one_by_one.pace()
+    assert sum(pace["pieces"]) == 3000
+    assert len(pace["pieces"]) <= PARTS
+    assert pace["seconds"] * len(pace["pieces"]) >= 2999 * seconds
+
+
+def test_one_piece_has_no_pace() -> None:
+    assert Gaps(100.0).pace() is None
 
 
 def test_the_time_for_each_token_after_the_first() -> None:

@@ -72,6 +72,10 @@ class Contexts:
             return self._automatic.get(model)
         return min(asked, self._trained.get(model, asked))
 
+    def is_sure(self, model: str, asked: int | None) -> bool:
+        """Whether that is what Ollama took, not only what the call asked for."""
+        return asked is None or model in self._trained
+
 
 class _Served(NamedTuple):
     asked: int | None

@@ -1,6 +1,7 @@
 """Puts an ended call to every question that a finding answers, and writes the answers down.
 
-What it returns is the call with its `insights`: by finding, the facts that were found. A wait that
+What it returns is the call with its `insights`: by finding, the facts that were found; and with the
+options that were `in_force`. A wait that
 Ollama counts as loading is moved from `load` to `queue`, and `load_wait` tells it. What is known
 only after other calls have ended is told to `note`. Not here: the rules (one file each), sentences,
 sums over many calls.
@@ -28,6 +29,7 @@ from ollama_proxy.ids import epoch
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
 from ollama_proxy.insights.facts import Facts, native
+from ollama_proxy.insights.in_force import InForce
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cache import PromptCaches
 from ollama_proxy.insights.prompt_cut import Prompt, PromptCuts
@@ -76,6 +78,7 @@ class Judging:
         self._contexts = Contexts()
         self._cuts = PromptCuts()
         self._reloads = Reloads()
+        self._in_force = InForce()
         self._starts = PromptStarts()
         self._caches = PromptCaches()
         self._serving = Serving(running, self.runner, note, self._slots, clock)
@@ -128,11 +131,17 @@ class Judging:
             seconds = hidden.span.seconds
             queue = (call.queue or 0.0) + seconds
             call = msgspec.structs.replace(call, load=call.load - seconds, queue=queue)
+        loaded = None if call.load is None else call.load >= self._reloads.shortest(runner)
+        held = self._in_force.ended(runner, facts.options, loaded=loaded)
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
         found["load_wait"] = None if hidden is None else self._load_wait(hidden)
         self._serving.ended(runner, call, exchange, served, hidden)
-        return msgspec.structs.replace(call, insights=_known(found))
+        context = (found.get("prompt_cut") or {}).get("context")
+        if context is not None and self._contexts.is_sure(facts.model, facts.asked):
+            held = {"num_ctx": context, **held}
+        in_force = held if call.state == State.COMPLETED else None
+        return msgspec.structs.replace(call, insights=_known(found), in_force=in_force or None)
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:
         """Whether a running call asks for other options than those its model is loaded with, as far

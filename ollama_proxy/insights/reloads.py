@@ -122,8 +122,8 @@ class Reloads:
             return None
         if last is None and len(self._last) >= MAX_MODELS:
             return None
+        limit = self.shortest(call.model)
         warm = self._warm.setdefault(call.model, deque(maxlen=REMEMBERED))
-        limit = max(SHORTEST, TIMES_WARM * median(warm)) if warm else SHORTEST
         found = None
         if call.load >= limit:
             found = None if last is None else self._explained(call, last)
@@ -144,6 +144,11 @@ class Reloads:
             sticky = {"num_gpu": last.options.get("num_gpu")}
             loaded = _With({**sticky, **(served[0] or {})}, served[1])
         return bool(_changed(_With(asked[0] or {}, asked[1]), loaded))
+
+    def shortest(self, model: str) -> float:
+        """Seconds: a load that takes less found the model loaded."""
+        warm = self._warm.get(model)
+        return max(SHORTEST, TIMES_WARM * median(warm)) if warm else SHORTEST
 
     def _note_failure(self, call: Ended, last: _Last | None) -> None:
         if last is not None and (call.failure or call.unloads):

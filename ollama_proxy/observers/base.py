@@ -82,6 +82,10 @@ class Observer:
         self._closed = True
         self._forget()
 
+    def said(self) -> str | None:
+        """What may be told of an answer while it comes, if anything."""
+        return None
+
     def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
         if self.deaf or self._closed:
             return

@@ -16,6 +16,7 @@ from ollama_proxy.exchange import Exchange
 from ollama_proxy.gaps import Gaps
 from ollama_proxy.headers import ResponseHead
 from ollama_proxy.observers.base import REQUEST_LIMIT, Observer
+from ollama_proxy.observers.privacy import Privacy
 from ollama_proxy.observers.ruled import Ruled
 
 BLOCK = 16 * 1024
@@ -29,7 +30,7 @@ LONG_LOOK = 0.005
 class PlainTap:
     """The tap of a call that is of no interest unless it is refused: no observer until then."""
 
-    __slots__ = ("_clock", "_closed", "_exchange", "_make", "_observer", "pending")
+    __slots__ = ("_clock", "_closed", "_exchange", "_make", "_observer", "answered", "pending")
 
     awaits_request = False
 
@@ -44,7 +45,13 @@ class PlainTap:
         self._clock = clock
         self._observer: Observer | None = None
         self._closed = False
+        self.answered: ResponseHead | None = None
         self.pending: list[bytes] = []
+
+    @property
+    def privacy(self) -> Privacy:
+        """The rules for what is kept of this call."""
+        return (self._observer or self._make()).privacy
 
     def request_piece(self, data: bytes) -> bool:
         """Nothing of the request's body is looked at: never enough of it is here."""
@@ -57,6 +64,7 @@ class PlainTap:
     understand = request_end
 
     def head(self, head: ResponseHead) -> None:
+        self.answered = head
         self._exchange.status_code = head.status
         self._exchange.first_byte = self._clock()
         if head.status >= 400:
@@ -105,6 +113,7 @@ class Tap:
         "_ruled",
         "_size",
         "_timed",
+        "answered",
         "pending",
     )
 
@@ -124,6 +133,7 @@ class Tap:
         self._request: list[bytes] | None = [] if self._reads else None
         self._here = False
         self._answer_head: ResponseHead | None = None
+        self.answered: ResponseHead | None = None
         self.pending: list[bytes] = []
         self._looks_for_text = self._timed = observer.waits_for_text
         self._moments: list[float] = []  # of the pieces in `pending`, where they are timed
@@ -131,6 +141,11 @@ class Tap:
         self._block = BLOCK * (1 + random.random()) / 2
         self._size = 0
         self._closed = False
+
+    @property
+    def privacy(self) -> Privacy:
+        """The rules for what is kept of this call, as far as they are known by now."""
+        return self._observer.privacy
 
     def request_piece(self, data: bytes) -> bool:
         """Keep a piece of the request's body. True when as much is here as is ever looked at."""
@@ -160,6 +175,7 @@ class Tap:
         told.request(body, self._exchange.request_bytes == len(body))
 
     def head(self, head: ResponseHead) -> None:
+        self.answered = head
         self._exchange.status_code = head.status
         self._exchange.first_byte = self._clock()
         self._reads = self._reads or head.status >= 400

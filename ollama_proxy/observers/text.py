@@ -61,6 +61,10 @@ class TextObserver(LineObserver):
         self._loop_from: float | None = None  # the piece with which a loop began
         self._uncounted = not self.tells_all
 
+    def said(self) -> str | None:
+        """As much as may be kept of what has come: not its end, where a secret may have begun."""
+        return self.privacy.keep_answer(self._held.text(), whole=False)
+
     def _keep_streamed(self, stream: object, absent: bool) -> None:
         """`absent`: the request was read as a whole, and it does not say."""
         streamed = self.streams_unasked if absent else flag(stream)

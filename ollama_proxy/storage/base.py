@@ -26,7 +26,9 @@ COLUMNS: tuple[str, ...] = Call.__struct_fields__
 MAX_LIMIT = 1000
 PAGE_CHARACTERS = 8 << 20
 BEYOND_64_BITS = 2**63
-_AS_JSON = ("options", "tool_names", "caller", "resources", "insights")
+_AS_JSON = (
+    *("options", "tool_names", "caller", "resources", "insights", "pace", "headers", "in_force"),
+)
 _TRUTHS = ("streamed", "prefill_cached")
 
 Migrations = Mapping[int, Sequence[str]]
@@ -142,6 +144,7 @@ MIGRATIONS: Migrations = {
         "CREATE INDEX calls_to_search ON calls (id, client, model, state, path, reason, duration,"
         " queue, time_to_first_token, output_tokens)",
     ],
+    7: [f"ALTER TABLE calls ADD COLUMN {name} TEXT" for name in ("pace", "headers", "in_force")],
 }
 
 

@@ -318,6 +318,9 @@ def test_a_file_of_an_older_version_keeps_its_calls(path: Path, version: int) ->
     store = SqliteStore(path)
     store.open()
     new = make_call(prefill_cached=False, time_per_output_token=0.02, longest_gap=1.5, queue=1.0)
+    told = {"request": [["Host", "a"], ["Cookie", None]], "response": None}
+    pace = {"seconds": 0.05, "pieces": [1, 0, 3], "longest_at": 0.05, "longest_after": 1}
+    new = replace(new, headers=told, pace=pace, in_force={"num_gpu": None})
     store.write([new])
     again = store.call(new.id)
     assert again == new and again.prefill_cached is False  # no 0: that is JSON's 0
@@ -327,6 +330,7 @@ def test_a_file_of_an_older_version_keeps_its_calls(path: Path, version: int) ->
     assert by_wait == [new, old]
     assert old is not None
     assert (old.path, old.response_bytes, old.caller, old.longest_gap) == ("/", 2, None, None)
+    assert (old.pace, old.headers, old.in_force) == (None, None, None)
     assert (old.prefill_cached, old.time_per_output_token) == (None, None)
 
 

@@ -55,6 +55,10 @@ time_per_output_token: Seconds for each token of the answer.
 prefill_cached: Whether half of the prompt or more came from the model's cache; null where it
   cannot be told.
 insights: What the call's figures mean; null where there is nothing to say.
+pace: How the pieces of a stream came over time; in events always null.
+headers: The headers as they passed, of calls that ran a model or were refused; null for others,
+  while it runs, and in the privacy modes none and hash; in events always null.
+in_force: Options that held for it, asked for or not; in events always null.
 prefill_tokens_per_second: Tokens of the prompt by prefill seconds, those from the cache included.
 rest: Seconds of a finished call that neither connect nor Ollama's phases explain.
 output_tokens_estimated: Tokens of the answer by its pieces, where none were told.
@@ -98,6 +102,22 @@ gpu_watt_seconds: Energy that the GPU used, in watt-seconds.
 shared_with: The most other calls that ran while this one did.
 estimated: Whether its last part was taken to have cost what the part before it did.
 others_cpu_seconds: Seconds of one core that other programs used meanwhile.
+""",
+    "Pace": """
+seconds: The length of each part of the time since the first token.
+pieces: How many pieces the network brought in each part, at most 60 of them.
+longest_at: Seconds from the first token to the beginning of the longest gap.
+longest_after: Pieces that had come by then.
+""",
+    "Headers": """
+request: The client's, in their order, at most 40: a name, and its value or null where that is not
+  kept. Values are kept of a short list of harmless names.
+response: Ollama's; null where it gave no answer.
+""",
+    "InForce": """
+num_ctx: Tokens of context.
+num_gpu: Layers on the GPU; null where the call that loaded the model left that open.
+keep_alive: Seconds that the model stays loaded after it; negative for ever.
 """,
     "Insights": """
 prompt_cut: Whether Ollama cut the prompt.

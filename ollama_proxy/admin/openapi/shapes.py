@@ -63,6 +63,7 @@ KnownCaller = partly(
         for name in Caller.__struct_fields__
     },
 )
+_Pairs = list[tuple[str, str | None]]
 Call = shape(
     "Call",
     exchange.Call,
@@ -71,6 +72,9 @@ Call = shape(
     caller=KnownCaller | None,
     resources=shape("Resources", shares.Resources) | None,
     insights=Insights | None,
+    pace=shape("Pace", seconds=float, pieces=list[int], longest_at=float, longest_after=int) | None,
+    headers=shape("Headers", request=_Pairs, response=_Pairs | None) | None,
+    in_force=partly("InForce", num_ctx=int, num_gpu=int | None, keep_alive=float) | None,
     prefill_tokens_per_second=float | None,
     rest=float | None,
     output_tokens_estimated=int | None,
