@@ -26,6 +26,7 @@ from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.insights import Insights
 from ollama_proxy.admin.lists import Requests
+from ollama_proxy.admin.neighbours import Neighbours
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.prompt_check import PromptCheck
 from ollama_proxy.admin.reference import Reference
@@ -284,6 +285,7 @@ class App:
             Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
+            Neighbours(api.history, time.time),
             PromptCheck(api.history, self._rendered),
             Reference(site),
         ]

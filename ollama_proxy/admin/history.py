@@ -17,7 +17,7 @@ from ollama_proxy.admin.query import is_id
 from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.filters import matches, place
-from ollama_proxy.ids import iso
+from ollama_proxy.ids import ID_ALPHABET, iso
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, Finding, Mark, Occurrence
@@ -35,6 +35,8 @@ class Reader(Protocol):
     """Reads the store, off the event loop."""
 
     async def search(self, wanted: Filter) -> Found: ...
+
+    async def oldest(self, wanted: Filter) -> str | None: ...
 
     async def call(self, id: str) -> Call | None: ...
 
@@ -96,6 +98,19 @@ class History:
         if wanted.state == State.RUNNING:
             return self._with_live(Found([]), wanted)
         return self._with_live(await self._read(self._reader.search(wanted)), wanted)
+
+    async def newer(self, id: str, wanted: Filter) -> str | None:
+        """The id of the first call after this one that the filter describes. Raises Unreadable.
+
+        None also where the store would have to look for it for too long.
+        """
+        since = max(wanted.since or "", id + ID_ALPHABET[0])  # this one is below, the next above
+        wanted = msgspec.structs.replace(wanted, since=since)
+        live = [*self._live.recent_calls(), *self._live.active()]
+        ids = [call.id for call in live if matches(call, wanted)]
+        if wanted.state != State.RUNNING:
+            ids += filter(None, [await self._read(self._reader.oldest(wanted))])
+        return min(ids, default=None)
 
     async def recent(self, limit: int) -> list[Call]:
         """Calls that ended, newest first."""

@@ -190,6 +190,10 @@ class Store(Protocol):
     def search(self, wanted: Filter) -> Found:
         """One `page` of at most `MAX_LIMIT`."""
 
+    def oldest(self, wanted: Filter) -> str | None:
+        """The id of the oldest call that the filter describes, its limit aside; None also where
+        looking for it takes too long."""
+
     def call(self, id: str) -> Call | None: ...
 
     def capture(self, id: str) -> Capture | None: ...

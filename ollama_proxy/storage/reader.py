@@ -35,6 +35,9 @@ class StoreReader:
     async def search(self, wanted: Filter) -> Found:
         return await self._read(self.store.search, wanted)
 
+    async def oldest(self, wanted: Filter) -> str | None:
+        return await self._read(self.store.oldest, wanted)
+
     async def call(self, id: str) -> Call | None:
         return await self._read(self.store.call, id)
 

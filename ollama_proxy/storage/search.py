@@ -30,7 +30,11 @@ PORTION, LARGEST_PORTION, LARGEST_OF_INDEX = 64, 512, 65536
 """Rows looked at before the clock is, at first and later: they may be 2 MB each, or on a cold disk
 that takes a hundred times as long for them as the cache did for the last ones."""
 
+STEPS = 10_000
+"""Of SQLite's machine, between two looks at the clock."""
+
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM calls INDEXED BY {INDEX}"
+_FIRST = f"SELECT id FROM calls INDEXED BY {INDEX}"
 _PLACE = "SELECT id FROM calls {} ORDER BY id DESC LIMIT 1 OFFSET ?"
 _TEXTS = ("prompt", "response", "error")
 # Bound to the call, not `IN` all those of the kind: of 60,000 that took as long for each portion.
@@ -52,6 +56,25 @@ def search(
     with contextlib.closing(scan.newest() if wanted.sort is None else scan.ranked()) as calls:
         found = page(calls, limit)
     return Found(found, scan.stopped_at)
+
+
+def oldest(
+    connection: sqlite3.Connection, wanted: Filter, clock: Callable[[], float]
+) -> str | None:
+    """The id of the oldest call that `wanted` describes; None also if that takes too long."""
+    ends = [end for end in (wanted.before, wanted.until) if end is not None]
+    where, values = _joined(_range(wanted.since, min(ends, default=None)) + terms(wanted))
+    until = clock() + INDEX_SECONDS
+    connection.set_progress_handler(lambda: clock() > until, STEPS)
+    try:
+        found = connection.execute(f"{_FIRST} {where} ORDER BY id LIMIT 1", values).fetchone()
+    except sqlite3.OperationalError:
+        if clock() > until:
+            return None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+    return None if found is None else str(found[0])
 
 
 class _Scan:

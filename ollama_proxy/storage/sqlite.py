@@ -47,7 +47,7 @@ from ollama_proxy.storage.database import (
     prepare,
 )
 from ollama_proxy.storage.inserting import StoredBefore, insert
-from ollama_proxy.storage.search import search
+from ollama_proxy.storage.search import oldest, search
 
 BUSY_SECONDS = 2.0
 # One step of pruning: some 10 ms, so that the rows which wait to be written hardly wait longer.
@@ -155,6 +155,10 @@ class SqliteStore:
     def search(self, wanted: Filter) -> Found:
         with self._read() as connection:
             return search(connection, wanted, min(wanted.limit, MAX_LIMIT), self._timer)
+
+    def oldest(self, wanted: Filter) -> str | None:
+        with self._read() as connection:
+            return oldest(connection, wanted, self._timer)
 
     def call(self, id: str) -> Call | None:
         with self._read() as connection:

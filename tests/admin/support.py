@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.insights import Insights
+from ollama_proxy.admin.neighbours import Neighbours
 from ollama_proxy.admin.security import secure
 from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.site import DASHBOARD
@@ -73,6 +74,10 @@ class Stored:
         rows = [row for row in rows if matches(row, wanted)]
         in_order = sorted(rows, key=lambda row: place(row, wanted.sort), reverse=True)
         return Found(page(in_order, wanted.limit), end)
+
+    async def oldest(self, wanted: Filter) -> str | None:
+        await self._answer()
+        return min((row.id for row in self.rows if matches(row, wanted)), default=None)
 
     async def capture(self, id: str) -> Capture | None:
         await self._answer()
@@ -214,6 +219,7 @@ async def served(world: World, *, prefix: str = "") -> AsyncIterator[Client]:
     secure(app)
     world.api.add_routes(app)
     Insights(world.api.history, WORDS, lambda: NOW).add_routes(app)
+    Neighbours(world.api.history, lambda: NOW).add_routes(app)
     Series(world.api.history, list, lambda: NOW).add_routes(app)
     if prefix:
         outer = web.Application()

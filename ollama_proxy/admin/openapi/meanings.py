@@ -69,6 +69,11 @@ found: The kinds of findings that its insights make it a case of, the worst firs
 expected: What a running call still takes, before its first byte; else null.
 waited_for: For whom it waited, the longest first; known when those have ended, too.
 """,
+    "Neighbours": """
+newer: The id of the next one.
+older: The id of the one before.
+same_client: The id of the one before of the same client, whatever the filters ask for.
+""",
     "WaitedFor": """
 client: Whose calls were in service meanwhile.
 kind: waited in the queue, until a reload, until there was room in memory, or for a runner_busy

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ollama_proxy.admin import calls, differences, estimates, insights, series
+from ollama_proxy.admin import calls, differences, estimates, insights, neighbours, series
 from ollama_proxy.admin.openapi import shapes
 from ollama_proxy.admin.query import (
     FILTERS,
@@ -175,6 +175,16 @@ ROUTES = (
         summary="One call",
         answers={JSON: shapes.OneCall},
         refuses={404: _NO_CALL} | _UNREAD,
+    ),
+    Route(
+        path="/api/requests/{id}/neighbours",
+        group="calls",
+        summary="The calls that began before and after one, of those that the filters ask for",
+        more="A search that takes long ends with null.",
+        answers={JSON: shapes.Neighbours},
+        takes=neighbours.TAKES,
+        refuses={404: _NO_CALL} | _UNREAD,
+        example="?model=llama3.2",
     ),
     Route(
         path="/api/requests/{id}/replay",

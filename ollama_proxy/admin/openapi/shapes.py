@@ -111,6 +111,7 @@ OneCall = shape(
         )
     ],
 )
+Neighbours = shape("Neighbours", **dict.fromkeys(("newer", "older", "same_client"), str | None))
 Progress = shape(
     "Progress",
     id=str,
