@@ -14,6 +14,8 @@ export function learn(known) {
 
 const goesTo = (call, ends) => ends.some((end) => call.path.endsWith(end));
 
+export const ranModel = (call) => goesTo(call, paths.model);
+
 export const endOf = (call) => epoch(call.started_at) + (call.duration ?? 0);
 
 /**
@@ -50,7 +52,7 @@ function spelled(parts) {
 
 export function who(call) {
   let model = call.model ?? `${call.method} ${call.path}`;
-  if (call.model !== null && !goesTo(call, paths.model)) model += ` · ${call.path}`;
+  if (call.model !== null && !ranModel(call)) model += ` · ${call.path}`;
   return { client: name(call.client ?? t("client.unknown")), model: name(model) };
 }
 

@@ -4,6 +4,7 @@ import { fill, json, show } from "./dom.js";
 import { visible } from "./format.js";
 import { t } from "./i18n.js";
 import { insightsOf } from "./insights.js";
+import { troubleOf } from "./trouble.js";
 
 const PATHS = ["/api/chat", "/api/generate"];
 
@@ -32,6 +33,11 @@ async function ask(id) {
     const { prompt_cut: told } = insightsOf({ insights: { prompt_cut: body } });
     return { told: true, text: t("call.check.told", { told }) };
   } catch (error) {
-    return { told: false, text: t("call.check.failed", { reason: visible(error.message) }) };
+    const known = {
+      409: t("call.check.not_kept"),
+      502: t("call.check.ollama", { error: visible(error.message) }),
+      503: t("call.check.busy"),
+    };
+    return { told: false, text: t("call.check.failed", { reason: troubleOf(error, known) }) };
   }
 }

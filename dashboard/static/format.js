@@ -42,6 +42,8 @@ export function seconds(value, running = false) {
   if (halfUp(value * 10) < 100) return t("time.s", { n: number(value, 1) });
   const whole = halfUp(value);
   if (whole < 60) return t("time.s", { n: whole });
+  // What moves keeps its second part, so that it does not jump.
+  if (whole % 60 === 0 && whole < 3600 && !running) return t("time.min.whole", { m: whole / 60 });
   if (whole < 3600) return t("time.min", { m: Math.floor(whole / 60), s: two(whole % 60) });
   const minutes = Math.floor((whole % 3600) / 60);
   if (whole < 86400) return t("time.h", { h: Math.floor(whole / 3600), m: minutes });

@@ -4,6 +4,7 @@ import { who } from "./calls.js";
 import { fill, find, full, json, say, show } from "./dom.js";
 import { none, visible } from "./format.js";
 import { t } from "./i18n.js";
+import { troubleOf } from "./trouble.js";
 
 export class Stop {
   /** `done(call)` is told of a call that was stopped, as it was recorded. */
@@ -51,7 +52,7 @@ export class Stop {
 
   failed(error) {
     const ended = error.status === 409;
-    const trouble = ended ? t("stop.ended") : t("stop.failed", { reason: visible(error.message) });
+    const trouble = ended ? t("stop.ended") : t("stop.failed", { reason: troubleOf(error) });
     fill(this.dialog, { trouble });
     if (!ended) return;
     say(this.no, t("call.close"));

@@ -108,6 +108,9 @@ class Words:
         whole = _half_up(value)
         if whole < 60:
             return self.t("time.s", n=str(whole))
+        # What moves keeps its second part, so that it does not jump.
+        if whole % 60 == 0 and whole < 3600 and not running:
+            return self.t("time.min.whole", m=str(whole // 60))
         if whole < 3600:
             return self.t("time.min", m=str(whole // 60), s=f"{whole % 60:02}")
         if whole < 86400:

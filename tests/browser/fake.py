@@ -289,6 +289,7 @@ class Fake:
         app.router.add_get("/api/series", self._series)
         app.router.add_get("/api/machine", self._machine)
         app.router.add_get("/api/requests/{id}", self._request)
+        app.router.add_get("/api/requests/{id}/neighbours", self._neighbours)
         app.router.add_get("/api/requests/{id}/replay", self._replay)
         app.router.add_post("/api/requests/{id}/prompt_cut", self._prompt_cut)
         app.router.add_post("/api/requests/{id}/cancel", self._cancel)
@@ -333,6 +334,22 @@ class Fake:
             if known.id == request.match_info["id"]:
                 return web.json_response(view(known) | {"waited_for": self.waited})
         return web.json_response({"error": "no such call"}, status=404)
+
+    async def _neighbours(self, request: web.Request) -> web.Response:
+        id, calls = request.match_info["id"], [*self.running.values(), *self.ended]
+        this = next(call for call in calls if call.id == id)
+        wanted = parse_filter({**request.query}, time.time())
+        found = sorted(call.id for call in calls if matches(call, wanted))
+        same = [call.id for call in calls if call.client == this.client and call.id < id]
+        newer = [one for one in found if one > id]
+        older = [one for one in found if one < id]
+        return web.json_response(
+            {
+                "newer": newer[0] if newer else None,
+                "older": older[-1] if older else None,
+                "same_client": max(same, default=None),
+            }
+        )
 
     async def _replay(self, request: web.Request) -> web.Response:
         form = request.query["as"]

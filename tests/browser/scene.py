@@ -155,12 +155,34 @@ def busy(fake: Fake) -> list[Call]:
 
 
 def noted(one: Call) -> Call:
-    """The same call with its texts and options."""
+    """The same call with its texts, its options, its headers, and a stream that stood still."""
+    pieces = [8] * 17 + [5] + [0] * 15 + [3] + [8] * 20
     return msgspec.structs.replace(
         one,
         prompt="You are a careful analyst.\n\nSummarise the news below in three sentences.",
         response="Prices rose in the morning and fell back after noon.",
         options={"num_ctx": 8192, "temperature": 0.2},
+        in_force={"num_ctx": 8192, "num_gpu": None},
+        headers={
+            "request": [
+                ["Host", "127.0.0.1:11435"],
+                ["User-Agent", "python-requests/2.32"],
+                ["Accept", "*/*"],
+                ["Authorization", None],
+                ["Content-Type", "application/json"],
+                ["Content-Length", "4812"],
+            ],
+            "response": [
+                ["Content-Type", "application/x-ndjson"],
+                ["Date", "Sat, 28 Nov 2026 12:00:00 GMT"],
+                ["Transfer-Encoding", "chunked"],
+            ],
+        },
+        pace={"seconds": 0.2, "pieces": pieces, "longest_at": 3.5, "longest_after": 141},
+        longest_gap=3.2,
+        p95_gap=0.026,
+        time_to_first_token=1.4,
+        duration=12.2,
         request_bytes=4_812,
         response_bytes=31_770,
     )

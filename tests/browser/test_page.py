@@ -503,7 +503,9 @@ async def test_whether_a_kept_prompt_was_cut_can_be_asked(page: Page, fake: Fake
     line = page.locator("[data-more=prompt_cut]")
     await expect(line).to_contain_text("cannot be told")
     await page.locator("#call-check").click()
-    await expect(line).to_contain_text("could not be asked: no answer")
+    await expect(line).to_contain_text(
+        "could not be asked: Ollama did not write the prompt out (“no answer”)"
+    )
     fake.verdict = {"cut": True, "tokens_lost": 76, "estimated": True, "rule": "rendered"}
     await page.locator("#call-check").click()
     await expect(line).to_contain_text("yes, ~76 tokens lost")
@@ -619,6 +621,7 @@ async def test_script_and_server_write_alike(page: Page, fake: Fake) -> None:
     now = time.time()
     values = [0, 0.0004, 0.0125, 0.25, 0.9995, 1.05, 9.949, 9.95, 59.5, 63, 3599.6, 7200, 90061]
     values += [12.5, 1000, 99_999, 100_000, 123_456, 999_999, 2_150_000, 9.6e9, 1.25e12]
+    values += [60, 60.2, 3600]
     moments = [now - ago for ago in (0, 4, 5, 59, 61, 3599, 3700, 30 * 3600, 500 * 86400)]
     ahead = [now + left for left in (3600, 30 * 3600, 500 * 86400)]
     names = ["a", "x" * 31, HOSTILE, "\u00e9\U0001f600" * 20, "\ufeff\x7f"]
