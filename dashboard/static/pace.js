@@ -8,6 +8,7 @@ const HEIGHT = 48;
 const FEW = 3; // pieces a bar, on average: with fewer it says more of the clock than of the stream
 const LEAST_BARS = 8;
 const STALL = 4; // times what 95 % of the gaps do not pass
+const AT_THE_ENDS = 2; // of a stream there may be pieces without text
 const NOTEWORTHY = 1; // seconds of silence at the end
 
 /** The bars, each [from, to, pieces] in seconds from the first token on; `whole` seconds in all. */
@@ -40,11 +41,12 @@ export function drawPace(figure, call) {
   const reached = pace.seconds * (pace.pieces.length - 1);
   const whole = Math.max((call.duration ?? 0) - from, reached, 0.001);
   const bars = barsOf(pace, whole);
-  const most = Math.max(...bars.map(([begin, end, count]) => count / Math.max(end - begin, 0.001)));
+  const pieces = joined(call);
+  const most = pieces.each * Math.max(...bars.map(([begin, end, count]) => count / Math.max(end - begin, 0.001)));
   const at = (moment) => `${((moment / whole) * 100).toFixed(2)}%`;
   const drawing = find("svg", figure);
   drawing.replaceChildren(...bars.filter(([, , count]) => count).map(([begin, end, count]) => {
-    const high = Math.max(1, (count / Math.max(end - begin, 0.001) / most) * HEIGHT);
+    const high = Math.max(1, ((pieces.each * count) / Math.max(end - begin, 0.001) / most) * HEIGHT);
     const size = { x: at(begin), width: at(end - begin), y: (HEIGHT - high).toFixed(1), height: high.toFixed(1) };
     return draw("rect", { class: "ink-decode", ...size });
   }));
@@ -53,13 +55,22 @@ export function drawPace(figure, call) {
     drawing.append(draw("rect", { class: "silence", x: at(pace.longest_at), width: at(silent), y: 0.5, height: HEIGHT - 1 }));
   }
   attribute(drawing, "height", HEIGHT);
-  fill(figure, { pace: sentence(call, whole, bars), most: t("call.pace.rate", { n: number(most, most < 9.95 ? 1 : 0) }), whole: seconds(whole) });
+  fill(figure, { pace: sentence(call, whole, bars, pieces), most: t("call.pace.rate", { n: number(most, most < 9.95 ? 1 : 0) }), whole: seconds(whole) });
 }
 
-function sentence(call, whole, bars) {
+/** How many pieces of text there were for each that the network brought, which may join some. */
+function joined(call) {
+  const brought = call.pace.pieces.reduce((sum, count) => sum + count, 0);
+  const written = call.output_chunks || brought;
+  return { written, each: Math.abs(written - brought) <= AT_THE_ENDS ? 1 : written / brought };
+}
+
+function sentence(call, whole, bars, { written, each }) {
   const { pace } = call;
-  const told = [n("call.pace.pieces", pace.pieces.reduce((sum, count) => sum + count, 0), { s: seconds(whole) })];
-  told.push(n("call.pace.silence", pace.longest_after, { s: seconds(call.longest_gap), at: seconds(pace.longest_at) }));
+  const told = [n("call.pace.pieces", written, { s: seconds(whole) })];
+  const after = Math.round(pace.longest_after * each);
+  const values = { s: seconds(call.longest_gap), at: seconds(pace.longest_at) };
+  told.push(n("call.pace.silence", after, { ...values, ...(each === 1 ? {} : { n: t("about", { n: number(after) }) }) }));
   // It may have ended in silence, which lies between no two pieces.
   const rest = whole - bars.at(-1)[1];
   if (rest >= NOTEWORTHY && rest > call.longest_gap) told.push(t("call.pace.end", { s: seconds(rest) }));
