@@ -23,7 +23,7 @@ from ollama_proxy.headers import DEADLINE, client_name, deadline
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
 from ollama_proxy.observers import dialect_of, error_body
-from ollama_proxy.observers.heads import kept, lines_of
+from ollama_proxy.observers.heads import kept
 from ollama_proxy.parts import Parts
 from ollama_proxy.request_head import RequestHead
 from ollama_proxy.tapping import make_tap
@@ -297,9 +297,9 @@ class ForwardedCall:
     def _keep_headers(self) -> None:
         """Of other calls nobody asks: there are thousands a second of them."""
         privacy, answer = self._tap.privacy, self._tap.answered
-        asked = kept(self._head.raw_headers, privacy)
+        asked = kept(self._head.raw, privacy)
         if asked is not None:
-            told = None if answer is None else kept(lines_of(answer.raw), privacy)
+            told = None if answer is None else kept(answer.raw, privacy)
             self.exchange.headers = {"request": asked, "response": told}
 
     def _end_of_answer(self) -> None:

@@ -19,7 +19,6 @@ from ollama_proxy.exchange import Exchange
 from ollama_proxy.framing import Chunked, UntilClose
 from ollama_proxy.headers import RawHeaders, ResponseHead
 from ollama_proxy.observers.base import Observer
-from ollama_proxy.observers.heads import lines_of
 from ollama_proxy.observers.matching import is_clear, may_show_image
 from ollama_proxy.observers.ruled import Ruled
 from ollama_proxy.observers.secrets import Finder
@@ -224,11 +223,13 @@ def _kept(headers: RawHeaders, names: frozenset[bytes]) -> Headers:
 
 def _told(head: ResponseHead) -> dict[str, Any]:
     """What a capture says of an answer's head."""
-    reason = _PLAIN.fullmatch(head.raw.partition(b"\r\n")[0][13:])
+    first, *lines = head.raw[:-4].split(b"\r\n")
+    parts = (line.partition(b":") for line in lines)
+    reason = _PLAIN.fullmatch(first[13:])
     return {
         "status": head.status,
         "reason": reason[0][:VALUE_LIMIT].decode() if reason else "",
-        "response_headers": _kept(lines_of(head.raw), _ANSWERED),
+        "response_headers": _kept([(name, value.strip()) for name, _, value in parts], _ANSWERED),
         "framing": _framing(head),
     }
 

@@ -7,10 +7,8 @@ here: what is kept of a call that can be made again (`capturing.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
-from ollama_proxy.headers import RawHeaders
 from ollama_proxy.observers.privacy import MARK, Privacy, holds_none
 from ollama_proxy.observers.secrets import Finder
 
@@ -51,43 +49,44 @@ _HARMLESS = {
 }
 
 
-def kept(lines: Iterable[tuple[bytes, bytes]], privacy: Privacy) -> list[list[str | None]] | None:
-    """Pairs of a name and its value, or None for one that is not kept; no list at all in a mode
-    that keeps nothing. Names and values are redacted by what takes secrets out of texts."""
+def kept(head: bytes, privacy: Privacy) -> list[list[str | None]] | None:
+    """Of a head, from its first line to its blank one, pairs of a name and its value, or None for
+    one that is not kept; no list at all in a mode that keeps nothing. Names and values are redacted
+    by what takes secrets out of texts."""
     if privacy.strict:
         return None
     finders = privacy.finders
     pairs: list[list[str | None]] = []
-    for name, value in lines:
-        pattern = _NUMBERS.get(name.lower())
-        if pattern is None:
-            pairs.append(_pair(name[: LONGEST_NAME + 1], value[: LONGEST_VALUE + 1], finders))
+    for line in head.split(b"\r\n")[1:-2][:MOST]:
+        name, _, value = line.partition(b":")
+        told, form, counts = _named(name, finders)
+        if form is None:
+            pairs.append([told, None])
+        elif counts:
+            value = value.strip(b" \t")
+            pairs.append([told, value.decode("ascii") if form.fullmatch(value) else None])
         else:
-            pairs.append([name.decode(), value.decode() if pattern.fullmatch(value) else None])
-        if len(pairs) == MOST:
-            break
+            pairs.append([told, _valued(form, value[: LONGEST_VALUE + 9], finders)])
     return pairs
 
 
-def lines_of(head: bytes) -> RawHeaders:
-    """The headers of a head, from its first line to its blank one."""
-    parts = (line.partition(b":") for line in head.split(b"\r\n")[1:-2])
-    return [(name, value.strip(b" \t")) for name, _, value in parts]
+Form = re.Pattern[bytes]
 
 
 @lru_cache(maxsize=512)
-def _told(name: bytes, value: bytes, finders: tuple[Finder, ...]) -> tuple[str, str | None]:
+def _named(name: bytes, finders: tuple[Finder, ...]) -> tuple[str, Form | None, bool]:
+    """The name as it is told, the form of a value that is kept, and whether that holds no text."""
     short = name[:LONGEST_NAME].decode("latin-1")
     if not holds_none(short, finders):
-        return MARK, None
-    pattern = _HARMLESS.get(name.lower())
-    if pattern is None or len(value) > LONGEST_VALUE or not pattern.fullmatch(value):
-        return short, None
+        return MARK, None, False
+    key = name.lower()
+    return short, _NUMBERS.get(key) or _HARMLESS.get(key), key in _NUMBERS
+
+
+@lru_cache(maxsize=512)
+def _valued(form: Form, value: bytes, finders: tuple[Finder, ...]) -> str | None:
+    value = value.strip(b" \t")
+    if len(value) > LONGEST_VALUE or not form.fullmatch(value):
+        return None
     text = value.decode("ascii")
-    return short, text if holds_none(text, finders) else None
-
-
-def _pair(name: bytes, value: bytes, finders: tuple[Finder, ...]) -> list[str | None]:
-    # Of a value that is not kept nothing goes into the cache.
-    harmless = name.lower() in _HARMLESS
-    return list(_told(name, value if harmless else b"", finders))
+    return text if holds_none(text, finders) else None

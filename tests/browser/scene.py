@@ -179,6 +179,7 @@ def noted(one: Call) -> Call:
             ],
         },
         pace={"seconds": 0.2, "pieces": pieces, "longest_at": 3.5, "longest_after": 141},
+        output_chunks=304,
         longest_gap=3.2,
         p95_gap=0.026,
         time_to_first_token=1.4,
