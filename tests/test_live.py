@@ -18,6 +18,7 @@ from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
+from ollama_proxy.gaps import Gaps
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import SETTLE_AT, SETTLE_SECONDS, TOLD_AT_ONCE, TRANSFERS, Live
 from ollama_proxy.phases import Loaded
@@ -441,6 +442,9 @@ async def test_start_and_end_are_told_without_what_was_said() -> None:
     subscription = live.subscribe()
     exchange = begin(live, model="m", prompt="p", response="r", options={"num_ctx": 8})
     live.tell_now()
+    exchange.headers = {"request": [], "response": None}
+    exchange.gaps = Gaps(1.0)
+    exchange.gaps.add([2.0])
     end(live, exchange)
     live.tell_now()
     (first, started), (second, finished) = await taken(subscription)
@@ -448,8 +452,11 @@ async def test_start_and_end_are_told_without_what_was_said() -> None:
     assert list(started) == list(finished) == list(KEYS)
     for call in (started, finished):
         assert (call["prompt"], call["response"], call["options"]) == (None, None, None)
+        assert (call["pace"], call["headers"], call["in_force"]) == (None, None, None)
     assert (started["state"], finished["state"], finished["model"]) == ("running", "completed", "m")
-    assert live.recent_calls()[0].prompt == "p"
+    kept = live.recent_calls()[0]
+    assert kept.prompt == "p"
+    assert kept.pace and kept.headers
     live.close()
 
 

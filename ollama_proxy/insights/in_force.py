@@ -28,8 +28,8 @@ class InForce:
         """What held for a call of this model that was answered and asked for this. `loaded` None:
         it may have loaded the model or not.
 
-        Of `num_gpu` (None: the call that loaded it left it open) and `keep_alive` (seconds, negative for
-        ever) those that are known.
+        Of `num_gpu` (None: the call that loaded it left it open) and `keep_alive` (seconds,
+        negative for ever) those that are known.
         """
         held: dict[str, Any] = {}
         if loaded:

@@ -30,7 +30,7 @@ async def opened(page: Page, fake: Fake, id: str) -> None:
 
 async def test_a_stream_that_stood_still_is_seen_and_told(page: Page, fake: Fake) -> None:
     stalled = noted(call(ago=20.0))
-    steady = replace(stalled, id=call(ago=9.0).id, longest_gap=0.03)
+    steady = replace(stalled, id=call(ago=9.0).id, longest_gap=0.3, p95_gap=0.26)
     plain = call(ago=4.0, duration=2.0)
     hung = replace(
         stalled,
@@ -75,7 +75,7 @@ async def test_options_in_force_beside_those_asked_for(
     ]
     place = page.locator("#call-in-force dd")
     for one, told in (
-        (fake.ended[0], ["4,096", "as many as Ollama chose", "for ever"]),
+        (fake.ended[0], ["4,096", "left to Ollama", "for ever"]),
         (
             fake.ended[1],
             ["4,096 (asked for: 8192)", "not known", f"not known (asked for: {SHOWN})"],
@@ -223,7 +223,12 @@ async def test_on_a_phone_nothing_is_hidden_and_no_lines_touch(
     browser: Browser, fake: Fake
 ) -> None:
     busy(fake)
-    one = replace(noted(fake.ended[9]), client="signals.py", options={"num_ctx": 2**40})
+    one = replace(
+        noted(fake.ended[9]),
+        client="signals.py",
+        caller={"script": "backtest.py", "program": "python3.11", "folder": "~/bots/" + "b" * 60},
+        resources={"cpu_seconds": 2.5, "memory_peak_bytes": 2 * 10**9, "others_cpu_seconds": 3.0},
+    )
     fake.ended[9] = one
     page = await browser.new_page(viewport={"width": 360, "height": 800}, locale="it-IT")
     await opened(page, fake, one.id)
