@@ -6,7 +6,7 @@ import { here } from "./here.js";
 
 const KEYS = { j: "older", k: "newer", ArrowRight: "older", ArrowLeft: "newer" };
 const LINKS = ["newer", "older", "same_client"];
-const FILTERS = ["text", "state", "model", "client", "since", "until", "slower_than", "route", "reason", "finding"];
+const FILTERS = ["text", "state", "model", "client", "since", "until", "slower_than", "route", "reason", "finding", "insight"];
 
 /** What the list asks for: only the page of calls has filters in its address. */
 function filters() {

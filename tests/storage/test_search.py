@@ -104,7 +104,7 @@ def test_the_store_finds_what_the_predicate_describes(
         found = pool.search(wanted)
         assert [call.id for call in found.calls] == expected[: wanted.limit], wanted
         assert found.scanned_to is None
-        assert pool.oldest(wanted) == (expected[-1] if expected else None), wanted
+        assert pool.oldest(wanted) == min(expected, default=None), wanted
 
 
 @pytest.fixture
