@@ -37,6 +37,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
 from ollama_proxy.storage.base import Found
+from ollama_proxy.waiting import long_waits
 
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
@@ -96,6 +97,7 @@ class Api:
         changed: Callable[[], Mapping[str, str]] = dict,
         hidden: tuple[str, ...] = (),
         expect: Callable[[Call], Estimate | None] = lambda call: None,
+        stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
@@ -103,7 +105,7 @@ class Api:
         self._live, self._totals = live, statistics
         self._health, self._storage, self._facts = health, storage, facts
         self._around, self._machine, self._privacy = around, machine, privacy
-        self._changed = changed
+        self._changed, self._stopping = changed, stopping
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
@@ -147,6 +149,7 @@ class Api:
             "status": self._word(health),
             "uptime": self._clock() - self._began,
             "active_requests": self._live.running,
+            "waiting": self._waiting(),
             "total_requests": totals.requests + self._live.running,
             "completed_requests": totals.completed,
             "failed_requests": totals.failed,
@@ -256,7 +259,14 @@ class Api:
         self._live.settle()
         return self._totals
 
+    def _waiting(self) -> dict[str, Any] | None:
+        live = self._live
+        found = long_waits(live.exchanges, live.phases(look=False)) if live.queued else None
+        return None if found is None else msgspec.structs.asdict(found)
+
     def _word(self, health: UpstreamHealth) -> str:
+        if self._stopping():
+            return "stopping"
         if health.up is False:
             return "down"
         ended, failed = self._live.endings.totals()

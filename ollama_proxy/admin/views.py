@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
-from ollama_proxy.admin.rows import client_row, down_since, model_kind, model_more, model_row
+from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
 from ollama_proxy.admin.site import Site, script_data
+from ollama_proxy.admin.state import down_since
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
 from ollama_proxy.ids import first_id

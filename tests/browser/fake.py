@@ -143,6 +143,7 @@ class Fake:
             "status": "working",
             "uptime": time.time() - self.began,
             "active_requests": len(self.running),
+            "waiting": None,
             "total_requests": len(calls),
             **counts,
             "success_rate": rate,

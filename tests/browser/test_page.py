@@ -194,6 +194,41 @@ async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
     await expect(page.locator("#notices .notice")).to_have_count(1)
 
 
+async def test_calls_that_wait_long_are_named_where_it_says_working(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    health, icon = page.locator("#line .health"), page.locator("#favicon")
+    await fake.change(waiting={"calls": 6, "seconds": 125.0, "behind": HOSTILE})
+    await expect(health).to_have_text(
+        f"Working, but 6 calls wait, the longest for 2\u00a0min\u00a005\u00a0s, behind "
+        f"{visible(HOSTILE)[:17]}\u2026{visible(HOSTILE)[-12:]}"
+    )
+    await expect(page.locator("#line .health use")).to_have_attribute("href", "#s-waiting")
+    await expect(icon).to_have_attribute("href", re.compile("icon-attention"))
+    await fake.change(waiting={"calls": 1, "seconds": 11.0, "behind": None})
+    await expect(health).to_have_text(
+        "Working, but 1 call has been waiting for 11\u00a0s, behind an unknown client"
+    )
+    await fake.change(waiting=None)
+    await expect(health).to_have_text("Working")
+    await expect(icon).to_have_attribute("href", re.compile("icon-ok"))
+
+
+async def test_a_proxy_that_is_being_stopped_says_how_many_calls_it_lets_end(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await fake.change(status="stopping")
+    line = page.locator("#line")
+    await expect(line).to_contain_text("Stopping")
+    await expect(line).to_contain_text("takes no new calls, lets 4 end")
+    await expect(page).to_have_title("(4) ! Stopping \u2013 Ollama Proxy")
+    await expect(page.locator("#say")).to_have_text("The proxy is being stopped.")
+    await fake.finish(next(iter(fake.running.values())))
+    await expect(line).to_contain_text("takes no new calls, lets 3 end")
+
+
 async def test_an_english_cause_says_so(italian: Page, fake: Fake) -> None:
     busy(fake)
     await opened(italian, fake)
@@ -572,7 +607,7 @@ async def test_italian_has_no_english_left(italian: Page, fake: Fake) -> None:
     assert [text for text in texts if found.fullmatch(text.strip())] == []
 
 
-@pytest.mark.parametrize("state", ["down", "failing", "away"])
+@pytest.mark.parametrize("state", ["down", "failing", "away", "stopping", "waiting"])
 async def test_the_page_says_the_same_with_and_without_script(
     browser: Browser, page: Page, fake: Fake, state: str
 ) -> None:
@@ -583,9 +618,12 @@ async def test_the_page_says_the_same_with_and_without_script(
     fake.changes |= {"upstream_version": None}
     if state == "away":
         fake.changes |= {"status": "down", "upstream_up": False}
+    if state == "waiting":
+        waiting = {"calls": 6, "seconds": 125.0, "behind": HOSTILE}
+        fake.changes |= {"status": "working", "waiting": waiting}
     read = """() => Object.fromEntries([...document.querySelectorAll(
-      "#notices [data-f], #numbers [data-f], #models [data-f], #summary [data-f], " +
-      "#recent tbody [data-f]")]
+      "#line [data-f]:not([data-f=last]), #notices [data-f], #numbers [data-f], " +
+      "#models [data-f], #summary [data-f], #recent tbody [data-f]")]
       .map((place, at) => [`${at} ${place.dataset.f}`, place.textContent]))"""
     plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
     await plain.goto(fake.url)

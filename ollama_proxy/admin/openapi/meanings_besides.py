@@ -15,10 +15,11 @@ status: Always ok: the proxy runs.
 upstream_up: Whether Ollama answers; null before the first look.
 """,
     "Status": """
-status: down: Ollama does not answer; failing: of the last five minutes' calls over 20 %, and at
-  least three, failed.
+status: stopping: the proxy takes no new calls and lets those end that run; down: Ollama does not
+  answer; failing: of the last five minutes' calls over 20 %, and at least three, failed.
 uptime: Seconds since the proxy's start.
 active_requests: Calls that run now.
+waiting: What waits now, by the phase queued; null where none has waited for ten seconds.
 total_requests: All calls of the whole history, the running ones included.
 completed_requests: Calls that completed.
 failed_requests: Calls that failed.
@@ -109,6 +110,11 @@ p90: What 90 % do not pass.
 p95: What 95 % do not pass.
 p99: What 99 % do not pass.
 max: The largest.
+""",
+    "Waiting": """
+calls: Calls that wait, at any model.
+seconds: Seconds that the longest has waited.
+behind: The client with most calls in service at that one's model; null where its name is unknown.
 """,
     "Mark": """
 id: The change's id, a ULID.

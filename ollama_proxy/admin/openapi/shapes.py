@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
-from ollama_proxy import config, exchange, records, series, settings, shares
+from ollama_proxy import config, exchange, records, series, settings, shares, waiting
 from ollama_proxy.callers import CallersStatus
 from ollama_proxy.disclosure import File
 from ollama_proxy.insights import differences, estimate, prompt_cache, slow, waste
@@ -157,7 +157,7 @@ Stats = shape(
 )
 Status = shape(
     "Status",
-    status=Literal["working", "idle", "failing", "down"],
+    status=Literal["working", "idle", "failing", "down", "stopping"],
     uptime=float,
     **dict.fromkeys(
         (
@@ -166,6 +166,7 @@ Status = shape(
         ),
         int,
     ),
+    waiting=shape("Waiting", waiting.Waiting) | None,
     success_rate=float | None,
     avg_response_time=float,
     **dict.fromkeys(("total_tokens", "input_tokens", "output_tokens"), int),
