@@ -1,7 +1,7 @@
 // What there is to look at, and who waited for whom: asked for now and then, in the proxy's own words.
 
 import { attribute, copy, fill, find, json, say, show } from "./dom.js";
-import { ago, epoch, n, name, number, seconds } from "./format.js";
+import { ago, clock, epoch, n, name, number, seconds } from "./format.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 
@@ -16,6 +16,7 @@ export class FindingsView {
     this.list = document.getElementById("findings-list");
     this.waits = document.getElementById("waits");
     this.more = document.getElementById("findings-more");
+    this.asOf = document.getElementById("findings-as-of");
     this.found = null; // until they are fetched the first page's stand
     this.unread = !document.getElementById("findings-unread").hidden;
     const rows = (list) => new Rows(list, () => copy("t-finding"), (row, one) => this.row(row, one));
@@ -31,7 +32,7 @@ export class FindingsView {
       const full = found.length === ASKED;
       const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : found;
       const waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
-      Object.assign(this, { found, waited, unread: false });
+      Object.assign(this, { found, waited, unread: false, read: this.store.now() });
     } catch {
       this.unread = true; // what is known stays
     }
@@ -41,6 +42,8 @@ export class FindingsView {
     show(document.getElementById("findings-unread"), this.unread);
     if (this.unread) show(document.getElementById("findings-empty"), false);
     if (!this.found) return;
+    say(this.asOf, t("findings.as_of", { time: clock(this.read) }));
+    show(this.asOf, true);
     const [first, rest] = [this.found.slice(0, MOST), this.found.slice(MOST)];
     const { waited } = this;
     this.rows.show(first);

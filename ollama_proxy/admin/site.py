@@ -41,7 +41,10 @@ POLICY = {
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
 }
-_OURS = (*(f"finding.{one}" for one in FINDINGS), "difference.", "setting.", "filter.")
+_OURS = (
+    *(f"finding.{one}" for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls")),
+    *("finding.answers", "difference.", "setting.", "filter."),
+)
 """Words that only the server writes."""
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _IMPORT = re.compile(r'^import [^;]* from "\./([\w-]+\.js)";', re.MULTILINE)

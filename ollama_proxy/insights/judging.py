@@ -131,7 +131,7 @@ class Judging:
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
         found["load_wait"] = None if hidden is None else self._load_wait(hidden)
-        self._serving.ended(runner, call, exchange, served, hidden)
+        self._serving.ended(runner, call, exchange, served, hidden, found["reload"])
         return msgspec.structs.replace(call, insights=_known(found))
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:

@@ -466,6 +466,8 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await expect(listed.first.locator("a.shows")).to_be_focused()
     await page.locator("#waits summary").click()
     await expect(page.locator("#waits tbody tr")).to_have_count(1)
+    as_of, clock = page.locator("#findings-as-of"), re.compile("as of [0-9:]{8}; ")
+    await expect(as_of).to_have_text(clock)
     # After a break of the stream they are asked for again.
     fake.found = []
     await fake.break_off()
@@ -473,6 +475,7 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await fake.connected(2)
     await expect(page.locator("#findings-empty")).to_be_visible()
     await expect(page.locator("#waits")).to_be_hidden()
+    await expect(as_of).to_have_text(clock)
 
 
 async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:
