@@ -171,6 +171,7 @@ class Api:
             "version": self._facts.version,
             "listen": self._facts.listen,
             "started_at": self._started_at,
+            "first_call_at": totals.first_used,
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
             "sink_errors": self._live.sink_errors,

@@ -253,23 +253,44 @@ def numbers(
     bad = sum(status[f"{key}_requests"] for key in BAD)
     judged = status["completed_requests"] + bad
     rate, known = status["success_rate"], status["models_available"]
-    began = epoch(status["started_at"])
+    began, since = epoch(status["started_at"]), counted_since(w, status, now)
     return {
         "uptime": w.seconds(math.floor(status["uptime"])),
         "uptime_note": w.since(began, now),
         "active": w.number(status["active_requests"]),
-        "active_note": w.n("loaded", sum(bool(model["loaded"]) for model in models)),
+        "active_note": _noted(
+            w.t("ago.now"), w.n("loaded", sum(bool(model["loaded"]) for model in models))
+        ),
         "requests": w.compact(status["total_requests"]),
-        "requests_note": w.n("completed", status["completed_requests"]),
+        "requests_note": _noted(w.n("completed", status["completed_requests"]), since),
         "models": w.unknown if known is None else w.number(known),
         "models_note": w.t("models.note" if status["upstream_up"] else "models.note_seen"),
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
-        "success_note": w.n("not_completed", bad, m=w.number(judged)) if judged else "",
+        "success_note": _noted(w.n("not_completed", bad, m=w.number(judged)), since)
+        if judged
+        else "",
         "tokens": w.compact(status["total_tokens"]),
-        "tokens_note": w.t(
-            "tokens.note", i=w.compact(status["input_tokens"]), o=w.compact(status["output_tokens"])
+        "tokens_note": _noted(
+            w.t(
+                "tokens.note",
+                i=w.compact(status["input_tokens"]),
+                o=w.compact(status["output_tokens"]),
+            ),
+            since,
         ),
     }
+
+
+def _noted(*notes: str) -> str:
+    return " · ".join(filter(None, notes))
+
+
+def counted_since(w: Words, status: dict[str, Any], now: float) -> str:
+    """From when on calls were counted; nothing while none is."""
+    if status["first_call_at"]:
+        return w.since(epoch(status["first_call_at"]), now)
+    ended = status["total_requests"] - status["active_requests"]
+    return w.t("since.first") if ended else ""
 
 
 def summary_row(w: Words, summary: dict[str, Any]) -> dict[str, Text]:

@@ -94,6 +94,7 @@ SUMMARY = [
     "prefill_seconds",
     "decode_seconds",
     "cold_starts",
+    "first_used",
     "last_used",
 ]
 STATUS = [
@@ -122,6 +123,7 @@ STATUS = [
     "version",
     "listen",
     "started_at",
+    "first_call_at",
     "last_call_at",
     "records_dropped",
     "sink_errors",

@@ -111,7 +111,11 @@ def test_options_that_differ_are_named_with_what_to_change_where(
 @pytest.mark.parametrize("kind", ["waited", "reload_options"])
 def test_options_that_cannot_be_read_are_not_made_up(kind: str) -> None:
     about = "reload " if kind == "waited" else ""
-    for value in ("x, y \u2192 z", "a b", f"num_ctx {'9' * 30} \u2192 {'8' * 30}"):
+    for value in (
+        "num_ctx 1 \u2192 2, shift x y \u2192 z",
+        "a b",
+        f"num_ctx {'9' * 30} \u2192 {'8' * 30}",
+    ):
         said = sentence(finding(kind=kind, detail=about + value, seconds=9.0), WORDS["en"])
         assert "sk for the same" in said
 

@@ -22,7 +22,7 @@ from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
-from ollama_proxy.ids import iso
+from ollama_proxy.ids import epoch, iso
 from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
 
@@ -147,13 +147,35 @@ def test_the_share_that_succeeded_and_the_count_that_failed_are_of_the_same_call
     counts = {"completed": 37, "failed": 6, "timeout": 2, "cancelled": 2, "interrupted": 3}
     fake.ended = [call(state) for state, count in counts.items() for _ in range(count)]
     strip = numbers(w, fake.status(), [], 0.0)
-    assert (strip["success"], strip["success_note"]) == ("82.2\u00a0%", "8 of 45 failed")
+    since = w.since(epoch(fake.ended[0].started_at), 0.0)
+    assert (strip["success"], strip["success_note"]) == ("82.2\u00a0%", f"8 of 45 failed · {since}")
     row = summary_row(w, summary(requests=50, **counts))
     assert (row["failed"], row["failed_note"]) == ("8", "17.8\u00a0% of 45")
     assert (row["requests"], row["cancelled"], row["interrupted"]) == ("50", "2", "3")
     assert model_row(w, model("a", stats=summary(**counts)), 0.0)["failed"] == "8 failed"
     fake.ended = [call("cancelled")]
     assert numbers(w, fake.status(), [], 0.0)["success_note"] == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_big_number_says_over_which_span_it_is(language: str) -> None:
+    fake = Fake()
+    w = Pages(fake).words[language]
+    began = datetime(2026, 11, 3, 14, 2).timestamp()
+    now = datetime(2026, 11, 23, 9, 0).timestamp()
+    fake.began = now - 60
+    fake.ended = [call(input_tokens=3)]
+    fake.changes = {"first_call_at": iso(began)}
+    strip = numbers(w, fake.status(), [], now)
+    for key in ("requests", "success", "tokens"):
+        assert str(strip[f"{key}_note"]).endswith(f" · {w.since(began, now)}"), key
+    assert strip["uptime_note"] == w.since(now - 60, now)
+    for key in ("active", "models"):
+        assert re.search(r"\b(now|ora|adesso)\b", str(strip[f"{key}_note"])), key
+    # Counted before it was kept when the first one came.
+    fake.changes = {"first_call_at": None}
+    strip = numbers(w, fake.status(), [], now)
+    assert str(strip["requests_note"]).endswith(f" · {w.t('since.first')}")
 
 
 def test_a_call_that_only_names_a_model_shows_what_it_asked() -> None:

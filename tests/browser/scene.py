@@ -132,7 +132,7 @@ def busy(fake: Fake) -> list[Call]:
         "completed_requests": 8716, "failed_requests": 4, "timeout_requests": 2,
         "cancelled_requests": 16, "interrupted_requests": 1, "total_requests": 8743,
         "success_rate": 8716 / 8722 * 100, "total_tokens": 21_412_900, "input_tokens": 20_200_400,
-        "output_tokens": 1_212_500,
+        "output_tokens": 1_212_500, "first_call_at": iso(time.time() - 24 * 86400),
     }  # fmt: skip
     running = [
         call("running", ago=84.2, client="backtest.py", duration=84.2, time_to_first_token=31.0,

@@ -41,6 +41,8 @@ upstream_since: Since when Ollama is up, or down (ISO 8601).
 version: The proxy's version.
 listen: Host and port where clients connect.
 started_at: When the proxy started (ISO 8601).
+first_call_at: When the first of all calls began (ISO 8601); null where it was counted by a
+  version that did not keep that.
 last_call_at: When the latest call began (ISO 8601).
 records_dropped: Calls that could not be stored.
 sink_errors: Errors within the proxy while calls were recorded.
@@ -100,6 +102,7 @@ load_seconds: Seconds of loading, all calls together.
 prefill_seconds: Seconds of reading prompts, all calls together.
 decode_seconds: Seconds of writing answers, all calls together.
 cold_starts: Calls whose load took 0.1 s or more.
+first_used: When the first call began (ISO 8601); null where that was not kept.
 last_used: When the latest call began (ISO 8601).
 """,
     "Distribution": """

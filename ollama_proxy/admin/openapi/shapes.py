@@ -135,6 +135,7 @@ Summary = shape(
     **dict.fromkeys(("duration", "time_to_first_token", "tokens_per_second"), Distribution),
     **dict.fromkeys(("queue_seconds", "load_seconds", "prefill_seconds", "decode_seconds"), float),
     cold_starts=int,
+    first_used=str | None,
     last_used=str | None,
 )
 Client = shape("Client", name=str, active=int, **get_type_hints(Summary))
@@ -180,6 +181,7 @@ Status = shape(
     version=str,
     listen=str,
     started_at=str,
+    first_call_at=str | None,
     last_call_at=str | None,
     records_dropped=int,
     sink_errors=int,
