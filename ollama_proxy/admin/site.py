@@ -43,7 +43,7 @@ POLICY = {
 }
 _OURS = (
     *(f"finding.{one}" for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls")),
-    *("finding.answers", "difference.", "setting.", "filter."),
+    *("finding.answers", "difference.", "setting", "filter."),
 )
 """Words that only the server writes."""
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}

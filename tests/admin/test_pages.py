@@ -23,6 +23,7 @@ from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.ids import epoch, iso
+from ollama_proxy.settings import SETTINGS
 from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
 
@@ -70,6 +71,37 @@ def test_languages_have_the_same_keys_and_places() -> None:
         assert places["en"] == places["it"], key
         assert text.strip(), key
         assert italian[key].strip(), key
+
+
+def test_each_setting_says_in_both_languages_what_it_is_for() -> None:
+    """In English in the words of the command line, the config file and the README."""
+    helps = {f"settings.help.{one.name}": one.help for one in SETTINGS}
+    for language in LANGUAGES:
+        assert _family(CATALOGUES[language], "settings.help.") == helps.keys()
+    assert {key: CATALOGUES["en"][key] for key in helps} == helps
+    alike = [key for key in helps if CATALOGUES["it"][key] == CATALOGUES["en"][key]]
+    assert alike == []
+    units = {f"settings.unit.{one.kind.unit}" for one in SETTINGS if one.kind.unit}
+    assert units == _family(CATALOGUES["en"], "settings.unit.")
+
+
+async def test_settings_are_written_as_a_person_would(client: ClientSession, url: str) -> None:
+    for language, said in (
+        (
+            "en",
+            ["10 s", "30 days", "200 characters", "1024 MB", "1000 calls", "2 times", "not set"],
+        ),
+        ("it", ["10 s", "30 giorni", "200 caratteri", "1024 MB", "sì", "no", "non impostato"]),
+    ):
+        async with client.get(f"{url}settings", headers={"Accept-Language": language}) as answer:
+            html = await answer.text()
+        values = re.findall(r"<td role=\"cell\"><code>([^<]*)</code>", html)
+        assert len(values) == len(SETTINGS)
+        assert not {"", "[]", "{}", "true", "false", "10.0"} & set(values)
+        assert set(said) <= set(values)
+        assert CATALOGUES[language]["settings.help.retention.days"] in html
+        # Only the server writes them.
+        assert "settings.help" not in html
 
 
 def test_every_counted_word_has_both_forms() -> None:
