@@ -60,8 +60,18 @@ export class FindingsView {
   row(row, one) {
     const last = t("findings.last", { ago: ago(epoch(one.last_at), this.store.now()) });
     fill(row, { text: one.text[document.documentElement.lang], last });
+    this.named(row, `finding-${one.id}`);
     attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}`);
     attribute(find(".shows", row), "href", `?call=${encodeURIComponent(one.calls[0] ?? "")}`);
+  }
+
+  /** Each link's name is its word and the sentence that it belongs to. */
+  named(row, id) {
+    attribute(find("[data-f=text]", row), "id", id);
+    for (const [place, own] of [[".shows", `${id}-call`], [".all-calls", `${id}-calls`]]) {
+      attribute(find(place, row), "id", own);
+      attribute(find(place, row), "aria-labelledby", `${own} ${id}`);
+    }
   }
 
   wait(row, one) {

@@ -59,7 +59,9 @@ def _who(w: Words, call: Call) -> dict[str, Text]:
     if call.model is not None and not ran_model(call.path):
         model = f"{call.model} · {call.path}"
     client = call.client if call.client is not None else w.t("client.unknown")
-    return {"client": name(client), "model": name(model)}
+    # Of several calls of one client each has a name of its own, for those who hear it.
+    about = f", {visible(model)}, {w.clock(epoch(call.started_at))}"
+    return {"client": name(client), "model": name(model), "about": about}
 
 
 def note_of(w: Words, call: Call) -> str:

@@ -123,7 +123,7 @@ async def test_hostile_names_are_text(page: Page, fake: Fake) -> None:
     live = call("running", client=HOSTILE, model=HOSTILE)
     await fake.start(live)
     await expect(page.locator(LANES)).to_have_count(1)
-    for place in (f"{LANES} .c-client", f"{ROWS} .c-client", f"{ROWS} .c-model", ".m-model bdi"):
+    for place in (f"{LANES} bdi", f"{ROWS} .c-client bdi", f"{ROWS} .c-model", ".m-model bdi"):
         spoken = page.locator(f"{place} .vh")
         await expect(spoken).to_have_text(SHOWN)
         await expect(page.locator(place).first).to_contain_text("…")

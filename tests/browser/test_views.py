@@ -87,6 +87,6 @@ async def test_each_page_fits_a_phone_and_speaks_italian(view: str, page: Page, 
     header, here = page.locator("header.top"), page.locator("nav.views a[aria-current=page]")
     box, own = await header.bounding_box(), await here.bounding_box()
     assert box is not None and box["height"] < 100
-    assert own is not None and 0 <= own["x"] and own["x"] + own["width"] <= 360
+    assert own is not None and own["x"] >= 0 and own["x"] + own["width"] <= 360
     await expect(page.locator("nav.views")).to_contain_text("Impostazioni")
     await expect(page.locator("nav.views a[aria-current=page]")).to_have_count(1)
