@@ -76,8 +76,9 @@ def _lost(found: Finding, words: Words) -> str:
     tokens = words.n("finding.cost.tokens", found.tokens)
     if found.count == 1 or found.tokens_p50 is None or found.tokens_max is None:
         return words.t("finding.cost.lost", tokens=tokens)
+    same = found.tokens_p50 == found.tokens_max
     return words.t(
-        "finding.cost.lost.each",
+        "finding.cost.lost.alike" if same else "finding.cost.lost.each",
         typical=words.n("finding.cost.tokens", found.tokens_p50),
         most=words.number(found.tokens_max),
         tokens=tokens,

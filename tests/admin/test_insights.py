@@ -59,6 +59,10 @@ def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() ->
     ("fields", "said"),
     [
         ({"count": 1, "tokens": 300}, ": 300 tokens lost. In news.py, set num_ctx to 5120"),
+        (
+            {"tokens_p50": 90, "tokens_max": 90},
+            ": mostly 90 tokens lost each, never more, 34,000 tokens in all. ",
+        ),
         ({"detail": None}, "tokens lost. In news.py, set num_ctx to 5120. "),
         ({"needed": 2048, "kind": "context_full"}, ". In news.py, set num_ctx to more than 2048. "),
         ({"needed": None}, " set num_ctx to more than 2048. "),
