@@ -36,6 +36,14 @@ def test_of_several_that_are_served_the_one_with_most_calls_is_named() -> None:
     assert told(served[1], served[0], waits) == Waiting(1, 20.0, "b.py")  # it came first
 
 
+def test_who_waits_to_load_a_model_waits_behind_who_is_served_by_another() -> None:
+    served = (running("nightly.py", "other"), "answering", 90.0)
+    assert told(served, (running("a.py"), "waiting_to_load", 30.0)) == (
+        Waiting(1, 30.0, "nightly.py")
+    )
+    assert told(served, (running("a.py"), "loading", 30.0)) is None
+
+
 def test_whoever_only_asks_of_a_model_keeps_nobody_waiting() -> None:
     shows = (running("ui.py", path="/api/show"), "working", 30.0)
     assert told(shows, (running(None), "answering", 30.0), (running("a"), "queued", 15.0)) == (

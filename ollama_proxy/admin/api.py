@@ -37,7 +37,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
 from ollama_proxy.storage.base import Found
-from ollama_proxy.waiting import long_waits
+from ollama_proxy.waiting import LONG_SECONDS, long_waits
 
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
@@ -261,8 +261,10 @@ class Api:
         return self._totals
 
     def _waiting(self) -> dict[str, Any] | None:
-        live = self._live
-        found = long_waits(live.exchanges, live.phases(look=False)) if live.queued else None
+        live, running = self._live, self._live.exchanges
+        if all(one.first_byte is not None or one.duration < LONG_SECONDS for one in running):
+            return None  # the phases of thousands take long
+        found = long_waits(running, live.phases(look=False))
         return None if found is None else msgspec.structs.asdict(found)
 
     def _word(self, health: UpstreamHealth) -> str:

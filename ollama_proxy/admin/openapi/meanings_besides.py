@@ -19,7 +19,8 @@ status: stopping: the proxy takes no new calls and lets those end that run; down
   answer; failing: of the last five minutes' calls over 20 %, and at least three, failed.
 uptime: Seconds since the proxy's start.
 active_requests: Calls that run now.
-waiting: What waits now, by the phase queued; null where none has waited for ten seconds.
+waiting: What waits now, by the phases queued and waiting_to_load; null where none has for ten
+  seconds.
 total_requests: All calls of the whole history, the running ones included.
 completed_requests: Calls that completed.
 failed_requests: Calls that failed.
@@ -117,7 +118,8 @@ max: The largest.
     "Waiting": """
 calls: Calls that wait, at any model.
 seconds: Seconds that the longest has waited.
-behind: The client with most calls in service at that one's model; null where its name is unknown.
+behind: The client with most calls in service at that one's model, or where there are none at
+  others; null where its name is unknown.
 """,
     "Mark": """
 id: The change's id, a ULID.
