@@ -85,6 +85,7 @@ class App:
         self.port = 0
         self.admin_address: Address | None = None
         self.on_loopback = True
+        self.stopping = False
         self._started = AsyncExitStack()
 
     @property
@@ -267,6 +268,7 @@ class App:
             changed=lambda: self._marking.changed,
             hidden=config.insights.hidden,
             expect=lambda call: self._foretelling.of(call),
+            stopping=lambda: self.stopping,
             facts=Facts(
                 listen=str(Address(config.listen.host, self.port)),
                 upstream=str(config.upstream),
@@ -343,6 +345,7 @@ class App:
 
     async def stop(self) -> None:
         """Let running calls end, within `timeouts.drain`, then end everything and write it down."""
+        self.stopping = True
         self._server.close()
         self._forwarder.close()
         if not await self._forwarder.drained(self.config.timeouts.drain):

@@ -123,12 +123,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effective(msgspec.Struct, frozen=True):
-    """A setting in force: its value, "…" for a secret; where that came from; what it is for."""
+    """A setting in force: its value as a flag would have it, "…" for a secret; the `unit` of a
+    number, else ""; where it came from."""
 
     name: str
     value: str
+    unit: str
     source: str
-    help: str
 
 
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
@@ -177,15 +178,14 @@ def effective(config: Config) -> list[Effective]:
         Effective(
             setting.name,
             _effective(config, setting),
+            setting.kind.unit,
             config.sources[setting.name],
-            setting.help,
         )
         for setting in SETTINGS
     ]
 
 
 def _effective(config: Config, setting: Setting) -> str:
-    """As text, as a flag would have it."""
     value: Any = config
     for part in setting.name.split("."):
         value = getattr(value, part)

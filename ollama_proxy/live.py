@@ -210,9 +210,9 @@ class Live:
         """The running calls as they stand now, oldest first."""
         return [call.exchange.record() for call in self._refreshed()]
 
-    def phases(self) -> dict[str, dict[str, Any]]:
-        """The phase of each running call, and for how long, by its id; see `phases.Phase`."""
-        running = [call.exchange for call in self._refreshed()]
+    def phases(self, *, look: bool = True) -> dict[str, dict[str, Any]]:
+        """Each running call's phase by its id, and since when; `look` as `moving_models` says."""
+        running = [call.exchange for call in self._refreshed()] if look else self.exchanges
         now = time.monotonic()
         return {
             id: {

@@ -152,7 +152,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
     what comes later is another one. `count` of its calls are occurrences, of `of` that the client
     sent the model within that span. `tokens`
-    and `seconds` are what they cost together, `needed` is the most that one needed; None is not
+    and `seconds` are what they cost together, `needed` is the most that one needed; `tokens_p50`
+    and `tokens_max` are the median and the most of one call, told of the `WRONG` ones. None is not
     known. `calls`: their ids, the newest first, not all of them.
     """
 
@@ -168,6 +169,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     count: int
     of: int
     tokens: int | None
+    tokens_p50: int | None = None
+    tokens_max: int | None = None
     seconds: float | None
     needed: int | None
     estimated: bool

@@ -69,12 +69,13 @@ class PrivacyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Kind(msgspec.Struct, frozen=True):
     """A sort of value. `parse` makes it from a TOML value, `from_text` that one from a text of
     the environment or a flag; both raise ValueError for what is not `right`. A `secret` value is
-    not shown, as a wrong one may be a key."""
+    not shown, as a wrong one may be a key. `unit`: what a number counts, in English."""
 
     right: str
     parse: Callable[[Any], Any]
     from_text: Callable[[str], Any] = str
     secret: bool = False
+    unit: str = ""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -308,18 +309,21 @@ TOKEN = Kind(
     _token,
     secret=True,
 )
-SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float)
-INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float)
-CHARACTERS = Kind("a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int)
-AMOUNT = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int)
-DAYS = Kind("a whole number of days, 0 to 36500", _number(int, 0, 36_500), int)
-TIMES = Kind("a number, 1 or more", _number(float, 1), float)
+SECONDS = Kind("a number of seconds, 0 or more", _number(float, 0), float, unit="seconds")
+INTERVAL = Kind("a number of seconds, 0.1 or more", _number(float, 0.1), float, unit="seconds")
+CHARACTERS = Kind(
+    "a whole number from 0 to 1000000", _number(int, 0, 1_000_000), int, unit="characters"
+)
+MEGABYTES = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int, unit="megabytes")
+CALLS = Kind("a whole number, 0 or more", _number(int, 0, 2**31), int, unit="calls")
+DAYS = Kind("a whole number of days, 0 to 36500", _number(int, 0, 36_500), int, unit="days")
+TIMES = Kind("a number, 1 or more", _number(float, 1), float, unit="times")
 FINDINGS = Kind(
     'a list such as ["waited", "left"], of these: ' + ", ".join(records.FINDINGS),
     _findings,
     json.loads,
 )
-RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int)
+RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int, unit="calls")
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("listen", ADDRESS, "127.0.0.1:11435", "Where clients connect."),
@@ -369,8 +373,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("insights.hidden", FINDINGS, [], "Findings that are told only if they are asked for."),
     Setting("retention.days", DAYS, 30, "Days that calls are kept. 0: no limit."),
-    Setting("retention.megabytes", AMOUNT, 1024, "Size the database may reach. 0: no limit."),
-    Setting("retention.rows", AMOUNT, 0, "Calls that are kept. 0: no limit."),
+    Setting("retention.megabytes", MEGABYTES, 1024, "Size the database may reach. 0: no limit."),
+    Setting("retention.rows", CALLS, 0, "Calls that are kept. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
     Setting("log.level", LEVEL, "info", "The least that is logged: debug, info, warning or error."),
     Setting("log.format", FORMAT, "human", "How: human, or json for a line of JSON an event."),

@@ -104,7 +104,8 @@ class Summary(msgspec.Struct):
     Times and speeds are those of calls that ran a model, so that a client which polls `/api/tags`,
     or asks `/api/show` of a model, does not drown them: `requests` can be more than
     `duration.count`. `answered` are completed calls that ran a model and have a known duration.
-    `last_used` is when the latest call began. `cold_starts` are the calls whose load took 0.1 s or
+    `first_used` is when the first call began, None also where it was counted before that was kept;
+    `last_used` when the latest did. `cold_starts` are the calls whose load took 0.1 s or
     more; what Ollama calls load is also the wait for another model to make room.
     """
 
@@ -126,6 +127,7 @@ class Summary(msgspec.Struct):
     time_to_first_token: Histogram = msgspec.field(default_factory=Histogram)
     tokens_per_second: Histogram = msgspec.field(default_factory=Histogram)
     last_used: str | None = None
+    first_used: str | None = None
 
     @property
     def requests(self) -> int:
@@ -140,6 +142,8 @@ class Summary(msgspec.Struct):
     def add(self, call: Call) -> None:
         """Count one finished call. What the call does not know is left out, never taken as 0."""
         state = call.state
+        if not self.requests or (self.first_used and call.started_at < self.first_used):
+            self.first_used = call.started_at
         setattr(self, state, getattr(self, state) + 1)
         if self.last_used is None or call.started_at > self.last_used:
             self.last_used = call.started_at
@@ -166,6 +170,8 @@ class Summary(msgspec.Struct):
                 self.answered_seconds += duration
 
     def merge(self, other: Summary) -> None:
+        first = [one.first_used for one in (self, other) if one.requests]
+        self.first_used = None if None in first else min(filter(None, first), default=None)
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in _HISTOGRAMS:
@@ -193,6 +199,7 @@ class Summary(msgspec.Struct):
             "prefill_seconds": self.prefill_seconds,
             "decode_seconds": self.decode_seconds,
             "cold_starts": self.cold_starts,
+            "first_used": self.first_used,
             "last_used": self.last_used,
         }
 
@@ -287,5 +294,6 @@ def _seconds(value: float | None) -> float:
 
 
 _HISTOGRAMS = ("duration", "time_to_first_token", "tokens_per_second")
-_SUMS = tuple(name for name in Summary.__struct_fields__ if name not in (*_HISTOGRAMS, "last_used"))
+_MOMENTS = ("first_used", "last_used")
+_SUMS = tuple(name for name in Summary.__struct_fields__ if name not in (*_HISTOGRAMS, *_MOMENTS))
 _summary_decoder = msgspec.msgpack.Decoder(Summary)

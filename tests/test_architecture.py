@@ -49,6 +49,7 @@ PURE = (
     "insights",
     "ids",
     "endings",
+    "waiting",
 )
 WITHOUT_IO = ("asyncio", "aiohttp", "sqlite3", "threading")
 

@@ -181,6 +181,20 @@ def test_last_used_is_the_latest_start_whatever_the_order() -> None:
     assert Summary().view()["last_used"] is None
 
 
+def test_first_used_is_the_earliest_start_and_not_known_of_what_was_counted_without_it() -> None:
+    first, second, third = make_call(), make_call(), make_call()
+    assert statistics(second, first).all.first_used == first.started_at
+    both = statistics(third)
+    both.merge(statistics(second, first))
+    assert both.all.first_used == first.started_at
+    old = msgspec.msgpack.decode(statistics(first).all.to_bytes())
+    del old["first_used"]
+    summary = Summary.from_bytes(msgspec.msgpack.encode(old))
+    summary.merge(statistics(second).all)
+    summary.add(third)
+    assert (summary.requests, summary.first_used) == (3, None)
+
+
 @given(st.lists(st.tuples(st.sampled_from(State), st.sampled_from("ab"), values)), st.integers(0))
 def test_merged_statistics_equal_one_that_saw_all(
     drawn: list[tuple[State, str, float]], cut: int

@@ -1,7 +1,7 @@
 // What a call's row says. The same rules as in rows.py, which writes the first rows.
 
 import { moreCells } from "./columns.js";
-import { epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
+import { clock, epoch, n, name, none, number, seconds, speed, unknown, when } from "./format.js";
 import { t } from "./i18n.js";
 
 export const LEAST = 0.0005; // seconds: less is written as 0 ms
@@ -53,7 +53,9 @@ function spelled(parts) {
 export function who(call) {
   let model = call.model ?? `${call.method} ${call.path}`;
   if (call.model !== null && !ranModel(call)) model += ` · ${call.path}`;
-  return { client: name(call.client ?? t("client.unknown")), model: name(model) };
+  // Of several calls of one client each has a name of its own, for those who hear it.
+  const about = `, ${[name(model)].flat().at(-1)}, ${clock(epoch(call.started_at))}`;
+  return { client: name(call.client ?? t("client.unknown")), model: name(model), about };
 }
 
 /** What a final state's word leaves open. */

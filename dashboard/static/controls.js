@@ -21,6 +21,13 @@ export function theme() {
   });
 }
 
+/** The page's own name in the navigation is in view where that is too long for its row. */
+export function navigation() {
+  const row = document.getElementById("views");
+  const here = find("[aria-current=page]", row);
+  row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}
+
 /** A copy button says what happened in its own place; where the clipboard is refused, it selects. */
 export function copying() {
   document.addEventListener("click", async (event) => {

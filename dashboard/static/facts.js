@@ -71,22 +71,31 @@ export function occupies(model, now, up) {
     .join(" · ");
 }
 
+const noted = (...notes) => notes.filter(Boolean).join(" · ");
+
+/** From when on calls were counted; nothing while none is. */
+export function countedSince(status, now) {
+  if (status.first_call_at) return since(epoch(status.first_call_at), now);
+  return status.total_requests > status.active_requests ? t("since.first") : "";
+}
+
 export function numbers(status, models, now) {
   const bad = BAD.reduce((sum, key) => sum + status[`${key}_requests`], 0);
   const judged = status.completed_requests + bad;
+  const counted = countedSince(status, now);
   return {
     uptime: seconds(Math.floor(status.uptime)),
     uptime_note: since(epoch(status.started_at), now),
     active: number(status.active_requests),
-    active_note: n("loaded", models.filter((model) => model.loaded).length),
+    active_note: noted(t("ago.now"), n("loaded", models.filter((model) => model.loaded).length)),
     requests: compact(status.total_requests),
-    requests_note: n("completed", status.completed_requests),
+    requests_note: noted(n("completed", status.completed_requests), counted),
     models: status.models_available === null ? unknown() : number(status.models_available),
     models_note: t(status.upstream_up ? "models.note" : "models.note_seen"),
     success: status.success_rate === null ? none(t("none_yet")) : percent(status.success_rate),
-    success_note: judged ? n("not_completed", bad, { m: number(judged) }) : "",
+    success_note: judged ? noted(n("not_completed", bad, { m: number(judged) }), counted) : "",
     tokens: compact(status.total_tokens),
-    tokens_note: t("tokens.note", { i: compact(status.input_tokens), o: compact(status.output_tokens) }),
+    tokens_note: noted(t("tokens.note", { i: compact(status.input_tokens), o: compact(status.output_tokens) }), counted),
   };
 }
 

@@ -1,7 +1,7 @@
 // What there is to look at, and who waited for whom: asked for now and then, in the proxy's own words.
 
 import { attribute, copy, fill, find, json, say, show } from "./dom.js";
-import { ago, epoch, n, name, number, seconds } from "./format.js";
+import { ago, clock, epoch, n, name, number, seconds } from "./format.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 
@@ -16,6 +16,7 @@ export class FindingsView {
     this.list = document.getElementById("findings-list");
     this.waits = document.getElementById("waits");
     this.more = document.getElementById("findings-more");
+    this.asOf = document.getElementById("findings-as-of");
     this.found = null; // until they are fetched the first page's stand
     this.unread = !document.getElementById("findings-unread").hidden;
     const rows = (list) => new Rows(list, () => copy("t-finding"), (row, one) => this.row(row, one));
@@ -31,7 +32,7 @@ export class FindingsView {
       const full = found.length === ASKED;
       const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : found;
       const waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
-      Object.assign(this, { found, waited, unread: false });
+      Object.assign(this, { found, waited, unread: false, read: this.store.now() });
     } catch {
       this.unread = true; // what is known stays
     }
@@ -41,6 +42,8 @@ export class FindingsView {
     show(document.getElementById("findings-unread"), this.unread);
     if (this.unread) show(document.getElementById("findings-empty"), false);
     if (!this.found) return;
+    say(this.asOf, t("findings.as_of", { time: clock(this.read) }));
+    show(this.asOf, true);
     const [first, rest] = [this.found.slice(0, MOST), this.found.slice(MOST)];
     const { waited } = this;
     this.rows.show(first);
@@ -57,8 +60,18 @@ export class FindingsView {
   row(row, one) {
     const last = t("findings.last", { ago: ago(epoch(one.last_at), this.store.now()) });
     fill(row, { text: one.text[document.documentElement.lang], last });
+    this.named(row, `finding-${one.id}`);
     attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}`);
     attribute(find(".shows", row), "href", `?call=${encodeURIComponent(one.calls[0] ?? "")}`);
+  }
+
+  /** Each link's name is its word and the sentence that it belongs to. */
+  named(row, id) {
+    attribute(find("[data-f=text]", row), "id", id);
+    for (const [place, own] of [[".shows", `${id}-call`], [".all-calls", `${id}-calls`]]) {
+      attribute(find(place, row), "id", own);
+      attribute(find(place, row), "aria-labelledby", `${own} ${id}`);
+    }
   }
 
   wait(row, one) {

@@ -103,7 +103,7 @@ export class NowView {
     mark(find(".state", row), call.state);
     const told = running ? runningRow(call, this.store.elapsed(call)) : endedRow(call);
     fill(row, told);
-    attribute(stop, "aria-label", t("stop.of", { client: full(told.client) }));
+    attribute(stop, "aria-label", t("stop.of", { client: full(told.client) + told.about }));
     const counted = Boolean(call.output_chunks);
     for (const cell of row.querySelectorAll(".c-pieces, .c-rate, .c-first")) {
       cell.classList.toggle("none", !counted || !find("[data-f]", cell).textContent);

@@ -2,7 +2,8 @@
 
 import { bar } from "./bars.js";
 import { fill, find, show } from "./dom.js";
-import { KINDS, numbers, spent, summaryRow } from "./facts.js";
+import { KINDS, countedSince, numbers, spent, summaryRow } from "./facts.js";
+import { t } from "./i18n.js";
 
 const POINTS = ["p50", "p90", "p95", "p99"];
 const APART = ["cancelled", "interrupted"]; // shown when there are any
@@ -11,13 +12,16 @@ export class NumbersView {
   constructor(store) {
     this.store = store;
     this.strip = document.getElementById("numbers");
+    this.models = find("#models .block-head");
     this.summary = document.getElementById("summary");
   }
 
   render() {
     const { status, models, stats } = this.store;
     fill(this.strip, numbers(status, models, this.store.now()));
-    fill(this.summary, summaryRow(stats.all));
+    const since = countedSince(status, this.store.now());
+    fill(this.summary, { since, ...summaryRow(stats.all) });
+    fill(this.models, { since: since && t("models.since", { since }) });
     const spread = stats.all.duration;
     const top = spread?.p99 || spread?.max || 0;
     for (const key of POINTS) {

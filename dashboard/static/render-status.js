@@ -3,9 +3,9 @@
 import { attribute, copy, fill, find, mark, say, show } from "./dom.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
-import { asOf, lostLine, notices, statusLine, title } from "./status.js";
+import { asOf, health, lostLine, notices, statusLine, title } from "./status.js";
 
-const ICONS = { failing: "attention", down: "down" };
+const ICONS = { waiting: "attention", failing: "attention", stopping: "attention", down: "down" };
 const WORST = ["down", "stranger"];
 const GRACE = 2; // seconds without connection before it is worth a word
 const POLITE = 10_000;
@@ -38,9 +38,9 @@ export class StatusView {
   /** The line; once a second and at each change. */
   render() {
     const { status } = this.store;
-    const health = this.lost ? "lost" : status.status;
-    attribute(this.line, "data-health", health);
-    mark(find(".health", this.line), health);
+    const sign = this.lost ? "lost" : health(status);
+    attribute(this.line, "data-health", sign);
+    mark(find(".health", this.line), sign);
     fill(
       this.line,
       this.lost
@@ -51,7 +51,7 @@ export class StatusView {
     this.stale();
     this.notices.show(notices(status, this.store.recent, this.store.now()));
     this.tab();
-    this.speak(health);
+    this.speak(this.lost ? "lost" : status.status);
   }
 
   /** What stands below is as it was when the last data came: it says so. */
@@ -68,19 +68,19 @@ export class StatusView {
     const { status } = this.store;
     const text = title(status, this.product, this.lost);
     if (document.title !== text) document.title = text;
-    const kind = this.lost ? "attention" : (ICONS[status.status] ?? "ok");
+    const kind = this.lost ? "attention" : (ICONS[health(status)] ?? "ok");
     const href = this.icon.getAttribute("href").replace(/icon-\w+\.svg/, `icon-${kind}.svg`);
     attribute(this.icon, "href", href);
   }
 
-  speak(health) {
+  speak(state) {
     const before = this.health;
-    if (before === health || (health !== "down" && Date.now() - this.spoke < POLITE)) return;
-    this.health = health;
-    if (health === "down") {
+    if (before === state || (state !== "down" && Date.now() - this.spoke < POLITE)) return;
+    this.health = state;
+    if (state === "down") {
       document.getElementById("shout").textContent = t("say.down");
-    } else if (health === "lost") {
-      this.whisper(t("say.lost"));
+    } else if (state === "lost" || state === "stopping") {
+      this.whisper(t(state === "lost" ? "say.lost" : "say.stopping"));
     } else if (before === "lost" || before === "down") {
       document.getElementById("shout").textContent = "";
       this.whisper(t(before === "lost" ? "say.back" : "say.up"));

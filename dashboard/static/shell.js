@@ -1,7 +1,7 @@
 // What every page has: its language, the stream, the status line, the switches, the sheet of one call.
 
 import { learn } from "./calls.js";
-import { Pause, copying, theme } from "./controls.js";
+import { Pause, copying, navigation, theme } from "./controls.js";
 import { Detail } from "./detail.js";
 import { json, say, show } from "./dom.js";
 import { size } from "./format.js";
@@ -30,6 +30,7 @@ export class Shell {
 
   /** Once all that `render` needs is there. */
   start() {
+    navigation();
     theme();
     copying();
     const detail = new Detail(this.store);

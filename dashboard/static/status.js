@@ -2,13 +2,24 @@
 
 import { endOf, noteOf } from "./calls.js";
 import { BAD } from "./facts.js";
-import { ago, clock, epoch, n, seconds, since, visible } from "./format.js";
+import { ago, clock, epoch, n, name, number, seconds, since, visible } from "./format.js";
 import { around, t } from "./i18n.js";
 
 const WINDOW = 300; // seconds: the status says "failing" of as many
 
 /** Whether something answers that is not Ollama. */
 const stranger = (status) => status.upstream_up && status.upstream_version === null;
+
+/** The sign of the status line: its word, or `waiting` where calls wait long though it works. */
+export const health = ({ status, waiting }) => (status === "working" && waiting ? "waiting" : status);
+
+/** The state's word; where calls wait long, how many, for how long, and behind whom. */
+function healthWords(status) {
+  const { waiting } = status;
+  if (health(status) !== "waiting") return t(`health.${status.status}`);
+  const [client] = [name(waiting.behind ?? t("finding.client.unknown"))].flat();
+  return n("health.waiting", waiting.calls, { s: seconds(waiting.seconds), client });
+}
 
 export function statusLine(status, now) {
   let answers = t("line.unasked");
@@ -20,11 +31,12 @@ export function statusLine(status, now) {
   } else if (status.upstream_up === false) {
     answers = since(downSince(status), now);
   }
-  const last = status.last_call_at;
+  const { last_call_at: last, active_requests: running } = status;
+  const stops = status.status === "stopping";
   return {
-    health: t(`health.${status.status}`),
+    health: healthWords(status),
     answers,
-    running: n("line.running", status.active_requests),
+    running: stops ? t("line.ending", { n: number(running) }) : n("line.running", running),
     last: last ? t("line.last", { ago: ago(epoch(last), now) }) : t("line.no_call"),
   };
 }
@@ -76,7 +88,7 @@ export function notices(status, recent, now) {
 export function title(status, product, lost) {
   const running = status.active_requests ? `(${status.active_requests}) ` : "";
   if (lost) return `! ${t("health.lost")} \u2013 ${product}`;
-  const trouble = status.status === "failing" || status.status === "down";
+  const trouble = ["failing", "stopping", "down"].includes(status.status);
   return `${running}${trouble ? `! ${t(`health.${status.status}`)} \u2013 ` : ""}${product}`;
 }
 

@@ -37,6 +37,7 @@ from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Statistics, Summary
 from ollama_proxy.storage.base import Found
+from ollama_proxy.waiting import LONG_SECONDS, long_waits
 
 IDLE_SECONDS = 60.0
 SNAPSHOT_RECENT = 20
@@ -96,6 +97,7 @@ class Api:
         changed: Callable[[], Mapping[str, str]] = dict,
         hidden: tuple[str, ...] = (),
         expect: Callable[[Call], Estimate | None] = lambda call: None,
+        stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         status_interval: float = 1.0,
@@ -103,7 +105,7 @@ class Api:
         self._live, self._totals = live, statistics
         self._health, self._storage, self._facts = health, storage, facts
         self._around, self._machine, self._privacy = around, machine, privacy
-        self._changed = changed
+        self._changed, self._stopping = changed, stopping
         self._clock, self._now = clock, now
         self._began = clock()
         self._started_at = iso(now())
@@ -147,6 +149,7 @@ class Api:
             "status": self._word(health),
             "uptime": self._clock() - self._began,
             "active_requests": self._live.running,
+            "waiting": self._waiting(),
             "total_requests": totals.requests + self._live.running,
             "completed_requests": totals.completed,
             "failed_requests": totals.failed,
@@ -168,6 +171,7 @@ class Api:
             "version": self._facts.version,
             "listen": self._facts.listen,
             "started_at": self._started_at,
+            "first_call_at": totals.first_used,
             "last_call_at": self._last_call_at(),
             "records_dropped": storage.dropped,
             "sink_errors": self._live.sink_errors,
@@ -256,7 +260,16 @@ class Api:
         self._live.settle()
         return self._totals
 
+    def _waiting(self) -> dict[str, Any] | None:
+        live, running = self._live, self._live.exchanges
+        if all(one.first_byte is not None or one.duration < LONG_SECONDS for one in running):
+            return None  # the phases of thousands take long
+        found = long_waits(running, live.phases(look=False))
+        return None if found is None else msgspec.structs.asdict(found)
+
     def _word(self, health: UpstreamHealth) -> str:
+        if self._stopping():
+            return "stopping"
         if health.up is False:
             return "down"
         ended, failed = self._live.endings.totals()

@@ -18,6 +18,7 @@ from ollama_proxy.admin.query import FILTERS, ORDER, ParameterError, parse_filte
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.insights.estimate import Estimate
+from ollama_proxy.records import Occurrence
 from ollama_proxy.replay import FORMS, ReplayError, forms_of
 from ollama_proxy.storage.base import onward
 
@@ -81,7 +82,7 @@ class Calls:
             return []
         with suppress(Unreadable):
             return [
-                {"client": one.other, "kind": one.detail or one.kind, "seconds": one.seconds}
+                {"client": one.other, "kind": _waited_as(one), "seconds": one.seconds}
                 for one in await self._history.waits(call.id)
             ]
         return []
@@ -134,3 +135,8 @@ class Calls:
         found = await told(self._history.marks(wanted))
         more = len(found) == wanted.limit
         return listed(request, found, next_page(request, "before", found[-1].id) if more else None)
+
+
+def _waited_as(one: Occurrence) -> str:
+    """How it waited; with which options a model had to be loaded is told by the call's insights."""
+    return (one.detail or one.kind).partition(" ")[0]

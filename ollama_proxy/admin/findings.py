@@ -5,22 +5,23 @@ Not here: what counts as a finding (`insights/`), their answers in JSON (`insigh
 
 from __future__ import annotations
 
+import re
+
 from ollama_proxy.admin.words import Said, Text, Words, name, visible
 from ollama_proxy.ids import epoch
+from ollama_proxy.insights.occurring import NOT_NAMED, RELOAD, changed_options
 from ollama_proxy.records import Finding
 
 _STEP = 1024
+_NUMBER = re.compile("[0-9]{1,18}")
+_Option = tuple[str, str, str]  # its name, its old and its new value
 
 
 def sentence(found: Finding, words: Words) -> str:
     """What, who, how often, what it cost, and what to change."""
     tokens = words.n("finding.cost.tokens", found.tokens or 0)
-    lost = words.t("finding.prompt_cut.lost", tokens=tokens) if found.tokens else ""
-    key = f"finding.{found.kind}"
-    if found.detail is not None and f"{key}.{found.detail}" in words.catalogue:
-        key += f".{found.detail}"
-    if found.other is not None and found.other == found.client and f"{key}.own" in words.catalogue:
-        key += ".own"
+    options = _options(found)
+    key = _key(found, options, words)
     said = words.t(
         key,
         calls=_counted("finding.calls", found, words),
@@ -31,11 +32,57 @@ def sentence(found: Finding, words: Words) -> str:
         seconds=full(words.seconds(found.seconds)),
         model=visible(found.model or ""),
         tokens=tokens,
-        lost=lost,
+        lost=_lost(found, words),
         cost=_cost(found, words),
-        remedy=_remedy(found, words),
+        remedy=_remedy(found, options, words),
+        old=_asked(words, [(name, old) for name, old, _ in options]),
+        new=_asked(words, [(name, new) for name, _, new in options]),
     )
     return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
+
+
+def _options(found: Finding) -> list[_Option]:
+    """Those that differ between two clients; none where the finding does not name any."""
+    waited = found.kind == "waited" and (found.detail or "").startswith(f"{RELOAD} ")
+    if found.kind != "reload_options" and not waited:
+        return []
+    return changed_options(found.detail or "") or []
+
+
+def _key(found: Finding, options: list[_Option], words: Words) -> str:
+    """Of which sentence: that of the kind, or of the kind and what it is about, or between whom."""
+    key = f"finding.{found.kind}"
+    for about in ((found.detail or "").partition(" ")[0], "options" if options else ""):
+        if about and f"{key}.{about}" in words.catalogue:
+            key += f".{about}"
+    own = found.other is not None and found.other == found.client
+    return f"{key}.own" if own and f"{key}.own" in words.catalogue else key
+
+
+def _asked(words: Words, options: list[tuple[str, str]]) -> str:
+    """What a client asks for."""
+    return ", ".join(
+        words.t("finding.option.default", name=name)
+        if value == NOT_NAMED
+        else visible(f"{name} {value}")
+        for name, value in options
+    )
+
+
+def _lost(found: Finding, words: Words) -> str:
+    """The tokens that were lost; of several calls what one lost, too."""
+    if not found.tokens:
+        return ""
+    tokens = words.n("finding.cost.tokens", found.tokens)
+    if found.count == 1 or found.tokens_p50 is None or found.tokens_max is None:
+        return words.t("finding.cost.lost", tokens=tokens)
+    same = found.tokens_p50 == found.tokens_max
+    return words.t(
+        "finding.cost.lost.alike" if same else "finding.cost.lost.each",
+        typical=words.n("finding.cost.tokens", found.tokens_p50),
+        most=words.number(found.tokens_max),
+        tokens=tokens,
+    )
 
 
 def _counted(key: str, found: Finding, words: Words) -> str:
@@ -64,14 +111,37 @@ def _known_cost(found: Finding, words: Words) -> str | None:
     return tokens or seconds
 
 
-def _remedy(found: Finding, words: Words) -> str:
+def _remedy(found: Finding, options: list[_Option], words: Words) -> str:
     """What to change, or what is known of the cause, where that is not the same each time."""
     if found.kind.startswith("slow_"):
         key = f"finding.slow.{found.detail}"
         return words.t(key if key in words.catalogue else "finding.slow.unknown")
-    if found.needed is None:
-        return words.t("finding.remedy.context.unknown")
-    return words.t("finding.remedy.context", needed=str(-(-found.needed // _STEP) * _STEP))
+    if options:
+        return " ".join(_one_for_both(found, one, words) for one in options)
+    needed = None if found.needed is None else -(-found.needed // _STEP) * _STEP
+    key, context = "finding.remedy.context", found.detail
+    if context is None or not _NUMBER.fullmatch(context):
+        key, context = (key if needed else f"{key}.unknown"), ""
+    else:
+        key += ".from" if needed and needed > int(context) else ".more"
+    return words.t(key, client=_client(found.client, words), needed=str(needed), context=context)
+
+
+def _one_for_both(found: Finding, option: _Option, words: Words) -> str:
+    """Where to change an option so that both ask for the same: what Ollama chooses where one does
+    not name it, else the larger, which never cuts a prompt. Said the same of both ways."""
+    name, old, new = option
+    client, other = (_client(one, words) for one in (found.client, found.other))
+    left_out = NOT_NAMED in (old, new) and name != "num_ctx"
+    if not left_out and not all(_NUMBER.fullmatch(value) for value in (old, new)):
+        return words.t("finding.option.same", name=name, client=client, other=other)
+    keep = NOT_NAMED if left_out else max(old, new, key=int)
+    drop = new if keep == old else old
+    where = words.t("finding.option.where", client=client if drop == new else other)
+    if found.client == found.other:
+        where = words.t("finding.option.everywhere")
+    how = "leave_out" if left_out else "set"
+    return words.t(f"finding.option.{how}", where=where, name=name, value=keep, now=visible(drop))
 
 
 def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:

@@ -19,6 +19,7 @@ from ollama_proxy.admin.columns import USUAL
 from ollama_proxy.admin.findings import finding_row, wait_row
 from ollama_proxy.admin.rows import (
     call_row,
+    counted_since,
     facts,
     model_kind,
     model_row,
@@ -148,6 +149,7 @@ class Pages:
             **self.site.frame(w, "", "app.js", status, host, now, seen.recent),
             "first": not (status["total_requests"] or seen.active or seen.recent or seen.unread),
             "numbers": numbers(w, status, seen.models, now),
+            "since": counted_since(w, status, now),
             "summary": summary_row(w, seen.stats["all"]),
             "totals": seen.stats["all"],
             "spent": spent(seen.stats["all"]),

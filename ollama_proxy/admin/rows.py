@@ -7,7 +7,6 @@ is written (`words.py`), HTML (`pages.py` and the templates).
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,13 +17,11 @@ from ollama_proxy.exchange import Call, ran_model
 from ollama_proxy.ids import epoch
 from ollama_proxy.records import Finding
 
-PRODUCT = "Ollama Proxy"
 YEAR = 365 * 86400
 
 Phases = list[tuple[str, float]]
 BAD = ("failed", "timeout")
 LEAST = 0.0005  # seconds: less is written as 0 ms
-WINDOW = 300  # seconds: the status says "failing" of as many
 
 
 def phases(call: Call) -> Phases:
@@ -62,7 +59,9 @@ def _who(w: Words, call: Call) -> dict[str, Text]:
     if call.model is not None and not ran_model(call.path):
         model = f"{call.model} · {call.path}"
     client = call.client if call.client is not None else w.t("client.unknown")
-    return {"client": name(client), "model": name(model)}
+    # Of several calls of one client each has a name of its own, for those who hear it.
+    about = f", {visible(model)}, {w.clock(epoch(call.started_at))}"
+    return {"client": name(client), "model": name(model), "about": about}
 
 
 def note_of(w: Words, call: Call) -> str:
@@ -256,23 +255,44 @@ def numbers(
     bad = sum(status[f"{key}_requests"] for key in BAD)
     judged = status["completed_requests"] + bad
     rate, known = status["success_rate"], status["models_available"]
-    began = epoch(status["started_at"])
+    began, since = epoch(status["started_at"]), counted_since(w, status, now)
     return {
         "uptime": w.seconds(math.floor(status["uptime"])),
         "uptime_note": w.since(began, now),
         "active": w.number(status["active_requests"]),
-        "active_note": w.n("loaded", sum(bool(model["loaded"]) for model in models)),
+        "active_note": _noted(
+            w.t("ago.now"), w.n("loaded", sum(bool(model["loaded"]) for model in models))
+        ),
         "requests": w.compact(status["total_requests"]),
-        "requests_note": w.n("completed", status["completed_requests"]),
+        "requests_note": _noted(w.n("completed", status["completed_requests"]), since),
         "models": w.unknown if known is None else w.number(known),
         "models_note": w.t("models.note" if status["upstream_up"] else "models.note_seen"),
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
-        "success_note": w.n("not_completed", bad, m=w.number(judged)) if judged else "",
+        "success_note": _noted(w.n("not_completed", bad, m=w.number(judged)), since)
+        if judged
+        else "",
         "tokens": w.compact(status["total_tokens"]),
-        "tokens_note": w.t(
-            "tokens.note", i=w.compact(status["input_tokens"]), o=w.compact(status["output_tokens"])
+        "tokens_note": _noted(
+            w.t(
+                "tokens.note",
+                i=w.compact(status["input_tokens"]),
+                o=w.compact(status["output_tokens"]),
+            ),
+            since,
         ),
     }
+
+
+def _noted(*notes: str) -> str:
+    return " · ".join(filter(None, notes))
+
+
+def counted_since(w: Words, status: dict[str, Any], now: float) -> str:
+    """From when on calls were counted; nothing while none is."""
+    if status["first_call_at"]:
+        return w.since(epoch(status["first_call_at"]), now)
+    ended = status["total_requests"] - status["active_requests"]
+    return w.t("since.first") if ended else ""
 
 
 def summary_row(w: Words, summary: dict[str, Any]) -> dict[str, Text]:
@@ -306,25 +326,6 @@ def spent(summary: dict[str, Any]) -> bool:
     )
 
 
-def status_line(w: Words, status: dict[str, Any], now: float) -> dict[str, Text]:
-    """The line that answers: does it work?"""
-    answers = w.t("line.unasked")
-    if _stranger(status):
-        answers = w.t("line.stranger")
-    elif status["upstream_up"] and status["upstream_latency"] is not None:
-        version = visible(status["upstream_version"] or "")
-        answers = w.t("line.answers", version=version, s=str(w.seconds(status["upstream_latency"])))
-    elif status["upstream_up"] is False:
-        answers = w.since(down_since(status), now)
-    last = status["last_call_at"]
-    return {
-        "health": w.t(f"health.{status['status']}"),
-        "answers": answers,
-        "running": w.n("line.running", status["active_requests"]),
-        "last": w.t("line.last", ago=w.ago(epoch(last), now)) if last else w.t("line.no_call"),
-    }
-
-
 def facts(w: Words, row: dict[str, Text] | None) -> str:
     """What a model occupies, in one line over its running calls."""
     if row is None:
@@ -333,61 +334,3 @@ def facts(w: Words, row: dict[str, Text] | None) -> str:
     told: list[Text] = [row["now"], row["memory"], row["share"]]
     told += ["" if isinstance(context, Said) else w.t("context.of", n=context), row["expires"]]
     return " · ".join(text for text in told if isinstance(text, str) and text)
-
-
-def down_since(status: dict[str, Any]) -> float:
-    return epoch(status["upstream_since"] or status["started_at"])
-
-
-def _stranger(status: dict[str, Any]) -> bool:
-    """Whether something answers that is not Ollama."""
-    return bool(status["upstream_up"] and status["upstream_version"] is None)
-
-
-def notices(
-    w: Words, status: dict[str, Any], recent: list[Call], now: float
-) -> list[dict[str, str]]:
-    """What must be said above everything. A cause is English: it stands apart in its sentence."""
-    said = []
-    if status["status"] == "down":
-        told = {"address": visible(status["upstream"]), "since": w.since(down_since(status), now)}
-        row = _caused(w, "notice.down", status["upstream_error"], **told)
-        said.append(row | {"id": "down", "advice": w.t("notice.down_check")})
-    if _stranger(status):
-        told = {"address": visible(status["upstream"])}
-        row = _caused(w, "notice.stranger", status["upstream_error"], **told)
-        said.append(row | {"id": "stranger", "advice": w.t("notice.stranger_check")})
-    if status["status"] == "failing" and (reasons := _failures(w, recent, now)):
-        text = w.n("notice.failing", reasons.total(), reason=reasons.most_common(1)[0][0])
-        said.append({"id": "failing", "text": text})
-    if status["storage_error"]:
-        since = w.since(epoch(status["storage_error_since"] or status["started_at"]), now)
-        row = _caused(w, "notice.not_saved", status["storage_error"], since=since)
-        said.append(row | {"id": "storage"})
-    if status["records_dropped"]:
-        said.append({"id": "dropped", "text": w.n("notice.dropped", status["records_dropped"])})
-    return said
-
-
-def _failures(w: Words, recent: list[Call], now: float) -> Counter[str]:
-    """Why the listed calls failed that ended in the last minutes, and how many."""
-    ended = [call for call in recent if call.state in BAD and call.duration is not None]
-    return Counter(
-        note_of(w, call) or w.t("cause.unknown")
-        for call in ended
-        if epoch(call.started_at) + (call.duration or 0.0) > now - WINDOW
-    )
-
-
-def _caused(w: Words, key: str, cause: str | None, **values: str) -> dict[str, str]:
-    if not cause:
-        return {"text": w.t(key, reason=w.t("cause.unknown"), **values)}
-    text, end = w.around(key, "reason", **values)
-    return {"text": text, "cause": visible(cause), "end": end}
-
-
-def title(w: Words, status: dict[str, Any], product: str = PRODUCT) -> str:
-    """The browser tab's title: how many run, and the state when it needs attention."""
-    running = f"({status['active_requests']}) " if status["active_requests"] else ""
-    trouble = status["status"] in ("failing", "down")
-    return running + (f"! {w.t('health.' + status['status'])} {NONE} " if trouble else "") + product

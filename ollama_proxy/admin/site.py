@@ -20,7 +20,7 @@ from aiohttp import web
 
 from ollama_proxy.admin.choices import language, theme
 from ollama_proxy.admin.gate import without_token
-from ollama_proxy.admin.rows import PRODUCT, notices, status_line, title
+from ollama_proxy.admin.state import ICONS, PRODUCT, health, notices, status_line, title
 from ollama_proxy.admin.words import LANGUAGES, NONE, Words
 from ollama_proxy.exchange import MODEL_PATHS, Call
 from ollama_proxy.ids import epoch
@@ -41,8 +41,10 @@ POLICY = {
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
 }
-ICONS = {"failing": "attention", "down": "down"}
-_OURS = (*(f"finding.{one}" for one in FINDINGS), "difference.", "setting.", "filter.")
+_OURS = (
+    *(f"finding.{one}" for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls")),
+    *("finding.answers", "difference.", "setting", "filter."),
+)
 """Words that only the server writes."""
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _IMPORT = re.compile(r'^import [^;]* from "\./([\w-]+\.js)";', re.MULTILINE)
@@ -143,7 +145,8 @@ class Site:
             "address": address(status["listen"], host),
             "zone": time.strftime("%Z"),
             "title": title(w, status, titled(w, view)),
-            "icon": ICONS.get(status["status"], "ok"),
+            "icon": ICONS.get(health(status), "ok"),
+            "health": health(status),
             "status": status,
             "line": status_line(w, status, now),
             "notices": notices(w, status, list(recent), now),

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
-from ollama_proxy.admin.rows import client_row, down_since, model_kind, model_more, model_row
+from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
 from ollama_proxy.admin.site import Site, script_data
+from ollama_proxy.admin.state import down_since
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
 from ollama_proxy.ids import first_id
@@ -109,7 +110,8 @@ class Views:
 
     async def _effective(self, request: web.Request) -> web.Response:
         def values(w: Words) -> dict[str, Any]:
-            return {"settings": [(one, _source(w, one.source)) for one in self._settings]}
+            rows = [(one, _value(w, one), _source(w, one.source)) for one in self._settings]
+            return {"settings": rows}
 
         return await self._answer(request, "settings", values)
 
@@ -134,6 +136,18 @@ class Views:
 def _by_use(model: dict[str, Any]) -> tuple[int, str]:
     """The most used first, by calls; then by name."""
     return -(model["stats"] or {}).get("requests", 0) - model["active"], model["name"]
+
+
+def _value(w: Words, one: Effective) -> str:
+    """As a person would write it, with its unit. A number keeps its point: it is written so in the
+    config file, whatever the language."""
+    if one.unit:
+        return w.t(f"settings.unit.{one.unit}", n=one.value.removesuffix(".0"))
+    if one.value in ("", "[]", "{}"):
+        return w.t("settings.none")
+    if one.value in ("true", "false"):
+        return w.t("settings.yes" if one.value == "true" else "settings.no")
+    return visible(one.value)
 
 
 def _source(w: Words, source: str) -> str:

@@ -136,7 +136,7 @@ class Judging:
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
         found["load_wait"] = None if hidden is None else self._load_wait(hidden)
-        self._serving.ended(runner, call, exchange, served, hidden)
+        self._serving.ended(runner, call, exchange, served, hidden, found["reload"])
         context = (found.get("prompt_cut") or {}).get("context")
         if context is not None and self._contexts.is_sure(facts.model, facts.asked):
             held = {"num_ctx": context, **held}

@@ -5,13 +5,16 @@ Not here: the judging (`judging.py`), findings as sums of their occurrences (`st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import RELOADS, WRONG, Occurrence
 
 NOT_NAMED = "\u2013"
+RELOAD = "reload"
+_CHANGED = re.compile(r"(\w+) (\S+) \u2192 (\S+)")
 
 
 def occurrences(call: Call) -> Iterator[Occurrence]:
@@ -22,6 +25,7 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
     if cut and cut["cut"]:
         yield Occurrence(
             kind="prompt_cut",
+            detail=_context(cut),
             tokens=cut["tokens_lost"],
             needed=(call.input_tokens or 0) + (cut["tokens_lost"] or 0) or None,
             estimated=cut["estimated"],
@@ -30,9 +34,11 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
         needed = (call.input_tokens or 0) + (call.output_tokens or 0)
         if over["shifts"]:
             lost = max(0, needed - over["context"])
-            yield Occurrence(kind="context_overrun", tokens=lost, needed=needed)
+            yield Occurrence(
+                kind="context_overrun", detail=_context(over), tokens=lost, needed=needed
+            )
         if over["ended"] == "context":
-            yield Occurrence(kind="context_full", needed=needed)
+            yield Occurrence(kind="context_full", detail=_context(over), needed=needed)
         elif over["ended"] == "ceiling":
             yield Occurrence(kind="ceiling", tokens=call.output_tokens, seconds=call.decode)
     if start := found.get("prompt_start"):
@@ -76,11 +82,27 @@ def _reload(reload: dict[str, Any]) -> Occurrence:
     if cause == "evicted":
         by, detail = None, by
     elif cause == "options":
-        detail = ", ".join(
-            f"{name} {_value(old)} → {_value(new)}"
-            for name, (old, new) in reload["changed"].items()
-        )
+        detail = written(reload["changed"])
     return Occurrence(kind=f"reload_{cause}", other=by, detail=detail, seconds=reload["seconds"])
+
+
+def written(changed: Mapping[str, Sequence[Any]]) -> str:
+    """Options with their old and their new values, as the `detail` of a finding has them."""
+    return ", ".join(
+        f"{name} {_value(old)} → {_value(new)}" for name, (old, new) in changed.items()
+    )
+
+
+def changed_options(detail: str) -> list[tuple[str, str, str]] | None:
+    """What `written` wrote, alone or behind `RELOAD`: name, old and new value of each option. None
+    where it cannot be read, as a client may have sent anything as a value."""
+    found = [_CHANGED.fullmatch(part) for part in detail.removeprefix(f"{RELOAD} ").split(", ")]
+    told = [(match[1], match[2], match[3]) for match in found if match]
+    return told if len(told) == len(found) else None
+
+
+def _context(found: Mapping[str, Any]) -> str | None:
+    return None if found["context"] is None else str(found["context"])
 
 
 def _value(value: object) -> str:

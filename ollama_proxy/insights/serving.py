@@ -5,13 +5,14 @@ Where Ollama told no durations it is estimated. Not here: how a wait is shared o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ollama_proxy.exchange import Call, Exchange, State, generates, model_key
+from ollama_proxy.insights.occurring import RELOAD, written
 from ollama_proxy.insights.reloads import SHORTEST
 from ollama_proxy.insights.rooms import Rooms
 from ollama_proxy.insights.waits import AT_ONCE, MAX_MODELS, REMEMBERED, Hidden, Span, Wait, Waits
@@ -25,6 +26,9 @@ SHORTEST_BUSY = 0.1
 """Seconds: where a machine falters for a moment, all its calls seem to wait for a free slot."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
+
+
+_Changed = tuple[str | None, str]  # whose options a model was loaded with before, and which differ
 
 
 class Running(NamedTuple):
@@ -52,7 +56,7 @@ class Serving:
         self._running, self._key, self._note, self._clock = running, key, note, clock
         self._slots = slots
         self._waits, self._rooms = Waits(), Rooms()
-        self._waiting: dict[str, Noted] = {}
+        self._waiting: dict[str, tuple[Noted, _Changed]] = {}
         self._called: dict[str, str] = {}
         self._share_at = float("-inf")
 
@@ -125,11 +129,18 @@ class Serving:
         return now - max(since, before or since)
 
     def ended(
-        self, model: str, call: Call, exchange: Exchange, served: Span | None, hidden: Hidden | None
+        self,
+        model: str,
+        call: Call,
+        exchange: Exchange,
+        served: Span | None,
+        hidden: Hidden | None,
+        reload: Mapping[str, Any] | None = None,
     ) -> None:
         """Tell who was in service, and now and then share out the waits that are known by now.
 
-        Of the call's `load` and `queue` what was `hidden` is a wait, no load.
+        Of the call's `load` and `queue` what was `hidden` is a wait, no load. `reload`: why it
+        loaded its model.
         """
         if served is not None:
             if model in self._called or len(self._called) < MAX_MODELS:
@@ -144,7 +155,8 @@ class Serving:
                 waited=Span(served.begun - waited, served.begun) if waited > 0 else None,
                 hidden=hidden,
             )
-            self._waiting[call.id] = Noted(call.id, call.model, call.client, [])
+            noted = Noted(call.id, call.model, call.client, [])
+            self._waiting[call.id] = noted, _changed(reload)
             while len(self._waiting) > REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
         if self._clock() >= self._share_at:
@@ -163,7 +175,7 @@ class Serving:
             for wait in found:
                 waiter = self._waiting.get(wait.call)
                 if waiter is not None and (wait.blamed or wait.busy or wait.loading):
-                    self._note(_shares(waiter, wait))
+                    self._note(_shares(*waiter, wait))
 
     def _oldest(self) -> dict[str, float]:
         """When the oldest of each model's calls came that run, or were not judged yet."""
@@ -190,11 +202,26 @@ def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Hidden | No
     return Span(min(begun, served.begun), served.ended) if loads else served
 
 
-def _shares(waiter: Noted, wait: Wait) -> Noted:
+def _changed(reload: Mapping[str, Any] | None) -> _Changed:
+    if reload is None or reload["cause"] != "options":
+        return None, ""
+    return reload["by"], written(reload["changed"])
+
+
+def _shares(waiter: Noted, changed: _Changed, wait: Wait) -> Noted:
+    """A wait for a reload names the options where they are those of whom it waited for."""
+    by, options = changed
     least = SHOWN_SHARE * wait.seconds
     busy = wait.busy if sum(wait.busy.values()) >= SHORTEST_BUSY else {}
     found = [
-        Occurrence(kind=kind, other=other, detail=detail, seconds=seconds)
+        Occurrence(
+            kind=kind,
+            other=other,
+            detail=f"{RELOAD} {options}"
+            if detail == RELOAD and options and other == by
+            else detail,
+            seconds=seconds,
+        )
         for kind, detail, shares in (
             ("waited", None, wait.blamed),
             ("waited", wait.reason, wait.loading),

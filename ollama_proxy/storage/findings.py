@@ -36,6 +36,10 @@ _SUMS = """
     ) o JOIN findings f ON f.id = o.finding WHERE true
 """
 _CALLS = "SELECT call FROM occurrences WHERE finding = ? AND call >= ? AND call < ?"
+_TOKENS = (
+    "SELECT tokens FROM occurrences"
+    " WHERE finding = ? AND call >= ? AND call < ? AND tokens IS NOT NULL"
+)
 _SENT = (
     "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
     " WHERE id >= ? AND id < ? GROUP BY model, client"
@@ -144,6 +148,9 @@ def _told(
     calls = connection.execute(
         f"{_CALLS} ORDER BY call DESC LIMIT {EVIDENCE}", (id, since, until)
     ).fetchall()
+    each: list[int] = []
+    if kind in WRONG and tokens is not None:
+        each = sorted(lost for (lost,) in connection.execute(_TOKENS, (id, since, until)))
     of = sent.get((model, client), 0)
     if not sent:
         of = connection.execute(_OF, (model, client)).fetchone()[0]
@@ -160,6 +167,8 @@ def _told(
         count=count,
         of=max(of, count),
         tokens=tokens,
+        tokens_p50=each[(len(each) - 1) // 2] if each else None,
+        tokens_max=each[-1] if each else None,
         seconds=seconds,
         needed=needed,
         estimated=bool(estimated),

@@ -27,6 +27,7 @@ from ollama_proxy.filters import matches, place
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import Live
+from ollama_proxy.phases import Loaded
 from ollama_proxy.records import Filter, Finding, Mark, Occurrence, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
@@ -172,11 +173,14 @@ class World:
         self.health = UpstreamHealth()
         self.changed: dict[str, str] = {}
         self.expected: Estimate | None = None
+        self.loaded = Loaded()
+        self.stopping = False
         self.live = Live(
             sinks=[Counting(self.statistics)],
             clock=self.clock,
             bus=EventBus(**bus),
             progress_interval=progress_interval,
+            loaded=lambda: self.loaded,
         )
         self.api = Api(
             live=self.live,
@@ -186,6 +190,7 @@ class World:
             storage=self.storage,
             changed=lambda: self.changed,
             expect=lambda call: self.expected,
+            stopping=lambda: self.stopping,
             hidden=hidden,
             facts=Facts(
                 listen="127.0.0.1:11435", upstream="http://127.0.0.1:11434", version="1.2.3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from ollama_proxy.bus import encode
 from ollama_proxy.derived import KEYS
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.ids import first_id, iso, new_id
+from ollama_proxy.phases import Loaded
 from ollama_proxy.records import Mark, ModelInfo, UpstreamHealth
 from ollama_proxy.stats import OTHER, Summary
 from ollama_proxy.storage.base import PAGE_CHARACTERS
@@ -95,12 +97,14 @@ SUMMARY = [
     "prefill_seconds",
     "decode_seconds",
     "cold_starts",
+    "first_used",
     "last_used",
 ]
 STATUS = [
     "status",
     "uptime",
     "active_requests",
+    "waiting",
     "total_requests",
     "completed_requests",
     "failed_requests",
@@ -122,6 +126,7 @@ STATUS = [
     "version",
     "listen",
     "started_at",
+    "first_call_at",
     "last_call_at",
     "records_dropped",
     "sink_errors",
@@ -274,6 +279,26 @@ async def test_down_is_said_before_all_else() -> None:
     world.begin()
     world.health = UpstreamHealth(up=False)
     assert world.api.status()["status"] == "down"
+
+
+async def test_a_proxy_that_is_being_stopped_says_so_before_all_else() -> None:
+    world = World()
+    world.begin()
+    world.health = UpstreamHealth(up=False)
+    world.stopping = True
+    status = world.api.status()
+    assert (status["status"], status["active_requests"]) == ("stopping", 1)
+
+
+async def test_who_waits_long_is_told_with_whom_it_waits_for() -> None:
+    world = World()
+    world.loaded = Loaded.seen(["m"], time.monotonic())
+    for client in ("nightly.py", "signals.py", "signals.py"):
+        world.begin(client=client, model="m").started -= 130.0
+    waiting = world.api.status()["waiting"]
+    assert 120.0 < waiting.pop("seconds") < 200.0
+    assert waiting == {"calls": 2, "behind": "nightly.py"}
+    assert world.api.status()["status"] == "working"
 
 
 async def test_healthz_is_well_whatever_the_upstream() -> None:

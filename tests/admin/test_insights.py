@@ -42,14 +42,86 @@ def finding(**fields: Any) -> Finding:
 
 
 def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() -> None:
-    assert sentence(finding(), WORDS["en"]) == (
-        "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2, 34,000 tokens in all. "
-        "A num_ctx of 5120 would have held them. The tokens are estimated."
+    cut = finding(detail="2048", tokens_p50=2800, tokens_max=5000)
+    assert sentence(cut, WORDS["en"]) == (
+        "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2: typically 2,800 tokens "
+        "lost each, at most 5,000, 34,000 tokens in all. In news.py, set num_ctx to 5120 or more "
+        "instead of 2048: that would have held them all. The tokens are estimated."
     )
-    assert sentence(finding(), WORDS["it"]) == (
-        "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2, 34.000 token in "
-        "tutto. Con num_ctx a 5120 ci sarebbero stati tutti. I token sono stimati."
+    assert sentence(cut, WORDS["it"]) == (
+        "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2: di solito 2.800 "
+        "token persi per chiamata, al massimo 5.000, 34.000 token in tutto. In news.py, impostare "
+        "num_ctx a 5120 o più invece di 2048: sarebbe bastato per tutti. I token sono stimati."
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"count": 1, "tokens": 300}, ": 300 tokens lost. In news.py, set num_ctx to 5120"),
+        (
+            {"tokens_p50": 90, "tokens_max": 90},
+            ": mostly 90 tokens lost each, never more, 34,000 tokens in all. ",
+        ),
+        ({"detail": None}, "tokens lost. In news.py, set num_ctx to 5120 or more. "),
+        ({"needed": 2048, "kind": "context_full"}, ". In news.py, set num_ctx to more than 2048. "),
+        ({"needed": None}, " set num_ctx to more than 2048. "),
+    ],
+)
+def test_what_to_set_the_context_to_is_said_as_far_as_it_is_known(
+    fields: dict[str, Any], said: str
+) -> None:
+    assert said in sentence(finding(**{"detail": "2048"} | fields), WORDS["en"])
+
+
+@pytest.mark.parametrize(
+    ("detail", "why", "remedy"),
+    [
+        (
+            "num_ctx 4096 \u2192 8192",
+            "news.py asks for num_ctx 8192 and night.py for num_ctx 4096",
+            "In night.py, set num_ctx to 8192 instead of 4096.",
+        ),
+        (
+            "num_ctx 8192 \u2192 4096",  # the other way round the same is to be changed
+            "news.py asks for num_ctx 4096 and night.py for num_ctx 8192",
+            "In news.py, set num_ctx to 8192 instead of 4096.",
+        ),
+        (
+            "num_thread \u2013 \u2192 4, use_mmap false \u2192 true",
+            "news.py asks for num_thread 4, use_mmap true and night.py for Ollama's own "
+            "num_thread, use_mmap false",
+            "In news.py, leave num_thread out (now 4). "
+            "Ask for the same use_mmap in news.py and in night.py.",
+        ),
+        (
+            "num_ctx \u2013 \u2192 4096",
+            "news.py asks for num_ctx 4096 and night.py for Ollama's own num_ctx",
+            "Ask for the same num_ctx in news.py and in night.py.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("waited", [False, True])
+def test_options_that_differ_are_named_with_what_to_change_where(
+    detail: str, why: str, remedy: str, waited: bool
+) -> None:
+    kind, about = ("waited", f"reload {detail}") if waited else ("reload_options", detail)
+    fields: dict[str, Any] = {"other": "night.py", "tokens": None, "seconds": 9.0}
+    said = sentence(finding(kind=kind, detail=about, **fields), WORDS["en"])
+    assert why in said and said.endswith(remedy)
+    assert "{" not in sentence(finding(kind=kind, detail=about, **fields), WORDS["it"])
+
+
+@pytest.mark.parametrize("kind", ["waited", "reload_options"])
+def test_options_that_cannot_be_read_are_not_made_up(kind: str) -> None:
+    about = "reload " if kind == "waited" else ""
+    for value in (
+        "num_ctx 1 \u2192 2, shift x y \u2192 z",
+        "a b",
+        f"num_ctx {'9' * 30} \u2192 {'8' * 30}",
+    ):
+        said = sentence(finding(kind=kind, detail=about + value, seconds=9.0), WORDS["en"])
+        assert "sk for the same" in said
 
 
 @pytest.mark.parametrize(
@@ -69,7 +141,7 @@ def test_what_is_not_known_is_left_out() -> None:
     bare = finding(tokens=None, needed=None, client=None)
     assert sentence(bare, WORDS["en"]) == (
         "Ollama cut the prompt of 12 of 40 calls of an unknown client to llama3.2. "
-        "A larger num_ctx would hold them."
+        "In an unknown client, set a larger num_ctx."
     )
 
 
@@ -131,7 +203,7 @@ async def test_hidden_kinds_are_told_only_where_they_are_asked_for() -> None:
 
 def test_a_hostile_name_stays_a_name() -> None:
     said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"])
-    assert "x\\u202e{model}\\u000a to {tokens}," in said
+    assert "x\\u202e{model}\\u000a to {tokens}:" in said
 
 
 async def test_an_estimate_over_rest() -> None:
@@ -190,11 +262,13 @@ async def test_a_call_tells_for_whom_it_waited() -> None:
     running = world.begin(model="m")
     world.stored.waited = [
         Occurrence(kind="waited", other="a.py", seconds=3.0),
+        Occurrence(kind="waited", other="b.py", detail="reload num_ctx 4096 → 8192", seconds=2.5),
         Occurrence(kind="waited", other=None, detail="reload", seconds=2.0),
     ]
     async with served(world) as client:
         assert (await got(client, f"/api/requests/{id}"))["waited_for"] == [
             {"client": "a.py", "kind": "waited", "seconds": 3.0},
+            {"client": "b.py", "kind": "reload", "seconds": 2.5},
             {"client": None, "kind": "reload", "seconds": 2.0},
         ]
         assert (await got(client, f"/api/requests/{running.id}"))["waited_for"] == []

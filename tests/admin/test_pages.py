@@ -22,7 +22,8 @@ from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
-from ollama_proxy.ids import iso
+from ollama_proxy.ids import epoch, iso
+from ollama_proxy.settings import SETTINGS
 from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
 
@@ -70,6 +71,37 @@ def test_languages_have_the_same_keys_and_places() -> None:
         assert places["en"] == places["it"], key
         assert text.strip(), key
         assert italian[key].strip(), key
+
+
+def test_each_setting_says_in_both_languages_what_it_is_for() -> None:
+    """In English in the words of the command line, the config file and the README."""
+    helps = {f"settings.help.{one.name}": one.help for one in SETTINGS}
+    for language in LANGUAGES:
+        assert _family(CATALOGUES[language], "settings.help.") == helps.keys()
+    assert {key: CATALOGUES["en"][key] for key in helps} == helps
+    alike = [key for key in helps if CATALOGUES["it"][key] == CATALOGUES["en"][key]]
+    assert alike == []
+    units = {f"settings.unit.{one.kind.unit}" for one in SETTINGS if one.kind.unit}
+    assert units == _family(CATALOGUES["en"], "settings.unit.")
+
+
+async def test_settings_are_written_as_a_person_would(client: ClientSession, url: str) -> None:
+    for language, said in (
+        (
+            "en",
+            ["10 s", "30 days", "200 characters", "1024 MB", "1000 calls", "2 times", "not set"],
+        ),
+        ("it", ["10 s", "30 giorni", "200 caratteri", "1024 MB", "sì", "no", "non impostato"]),
+    ):
+        async with client.get(f"{url}settings", headers={"Accept-Language": language}) as answer:
+            html = await answer.text()
+        values = re.findall(r"<td role=\"cell\"><code>([^<]*)</code>", html)
+        assert len(values) == len(SETTINGS)
+        assert not {"", "[]", "{}", "true", "false", "10.0"} & set(values)
+        assert set(said) <= set(values)
+        assert CATALOGUES[language]["settings.help.retention.days"] in html
+        # Only the server writes them.
+        assert "settings.help" not in html
 
 
 def test_every_counted_word_has_both_forms() -> None:
@@ -147,13 +179,35 @@ def test_the_share_that_succeeded_and_the_count_that_failed_are_of_the_same_call
     counts = {"completed": 37, "failed": 6, "timeout": 2, "cancelled": 2, "interrupted": 3}
     fake.ended = [call(state) for state, count in counts.items() for _ in range(count)]
     strip = numbers(w, fake.status(), [], 0.0)
-    assert (strip["success"], strip["success_note"]) == ("82.2\u00a0%", "8 of 45 failed")
+    since = w.since(epoch(fake.ended[0].started_at), 0.0)
+    assert (strip["success"], strip["success_note"]) == ("82.2\u00a0%", f"8 of 45 failed · {since}")
     row = summary_row(w, summary(requests=50, **counts))
     assert (row["failed"], row["failed_note"]) == ("8", "17.8\u00a0% of 45")
     assert (row["requests"], row["cancelled"], row["interrupted"]) == ("50", "2", "3")
     assert model_row(w, model("a", stats=summary(**counts)), 0.0)["failed"] == "8 failed"
     fake.ended = [call("cancelled")]
     assert numbers(w, fake.status(), [], 0.0)["success_note"] == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_big_number_says_over_which_span_it_is(language: str) -> None:
+    fake = Fake()
+    w = Pages(fake).words[language]
+    began = datetime(2026, 11, 3, 14, 2).timestamp()
+    now = datetime(2026, 11, 23, 9, 0).timestamp()
+    fake.began = now - 60
+    fake.ended = [call(input_tokens=3)]
+    fake.changes = {"first_call_at": iso(began)}
+    strip = numbers(w, fake.status(), [], now)
+    for key in ("requests", "success", "tokens"):
+        assert str(strip[f"{key}_note"]).endswith(f" · {w.since(began, now)}"), key
+    assert strip["uptime_note"] == w.since(now - 60, now)
+    for key in ("active", "models"):
+        assert re.search(r"\b(now|ora|adesso)\b", str(strip[f"{key}_note"])), key
+    # Counted before it was kept when the first one came.
+    fake.changes = {"first_call_at": None}
+    strip = numbers(w, fake.status(), [], now)
+    assert str(strip["requests_note"]).endswith(f" · {w.t('since.first')}")
 
 
 def test_a_call_that_only_names_a_model_shows_what_it_asked() -> None:

@@ -59,7 +59,7 @@ def summary(**values: Any) -> Json:
     times = ("queue_seconds", "load_seconds", "prefill_seconds", "decode_seconds")
     zero: Json = dict.fromkeys((*counts, "input_tokens", "output_tokens", "total_tokens"), 0)
     zero |= dict.fromkeys(times, 0.0)
-    zero |= {"success_rate": None, "last_used": None}
+    zero |= {"success_rate": None, "first_used": None, "last_used": None}
     zero |= dict.fromkeys(("duration", "time_to_first_token", "tokens_per_second"), EMPTY)
     return zero | values
 
@@ -143,6 +143,7 @@ class Fake:
             "status": "working",
             "uptime": time.time() - self.began,
             "active_requests": len(self.running),
+            "waiting": None,
             "total_requests": len(calls),
             **counts,
             "success_rate": rate,
@@ -160,6 +161,7 @@ class Fake:
             "version": "0.1.0",
             "listen": "127.0.0.1:11435",
             "started_at": iso(self.began),
+            "first_call_at": min((call.started_at for call in self.ended), default=None),
             "last_call_at": max((call.started_at for call in calls), default=None),
             "records_dropped": 0,
             "storage_error": None,

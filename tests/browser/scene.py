@@ -71,7 +71,8 @@ def findings() -> list[Finding]:
         finding("waited", other="backtest.py", seconds=1320.0, count=61, of=412, ago=40),
         finding("reload_options", other="backtest.py", detail="num_ctx 20480 → 8192", seconds=372.0,
                 count=14, of=412, ago=900),
-        finding("prompt_cut", client="backtest.py", tokens=21_700, needed=7200, estimated=True),
+        finding("prompt_cut", client="backtest.py", detail="4096", tokens=21_700, tokens_p50=3000,
+                tokens_max=4100, needed=7200, estimated=True),
         finding("slow_decode", model=LLAMA, client="open-webui", detail="cpu", seconds=96.0,
                 count=9, of=30, ago=2400),
         finding("waited", client="ide-plugin", other="signals.py", seconds=61.0, count=3, ago=5000),
@@ -132,7 +133,7 @@ def busy(fake: Fake) -> list[Call]:
         "completed_requests": 8716, "failed_requests": 4, "timeout_requests": 2,
         "cancelled_requests": 16, "interrupted_requests": 1, "total_requests": 8743,
         "success_rate": 8716 / 8722 * 100, "total_tokens": 21_412_900, "input_tokens": 20_200_400,
-        "output_tokens": 1_212_500,
+        "output_tokens": 1_212_500, "first_call_at": iso(time.time() - 24 * 86400),
     }  # fmt: skip
     running = [
         call("running", ago=84.2, client="backtest.py", duration=84.2, time_to_first_token=31.0,

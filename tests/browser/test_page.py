@@ -123,7 +123,7 @@ async def test_hostile_names_are_text(page: Page, fake: Fake) -> None:
     live = call("running", client=HOSTILE, model=HOSTILE)
     await fake.start(live)
     await expect(page.locator(LANES)).to_have_count(1)
-    for place in (f"{LANES} .c-client", f"{ROWS} .c-client", f"{ROWS} .c-model", ".m-model bdi"):
+    for place in (f"{LANES} bdi", f"{ROWS} .c-client bdi", f"{ROWS} .c-model", ".m-model bdi"):
         spoken = page.locator(f"{place} .vh")
         await expect(spoken).to_have_text(SHOWN)
         await expect(page.locator(place).first).to_contain_text("…")
@@ -192,6 +192,41 @@ async def test_what_is_wrong_is_said(page: Page, fake: Fake) -> None:
         re.compile("but have not been saved since [0-9:]{8}: disk full\\.")
     )
     await expect(page.locator("#notices .notice")).to_have_count(1)
+
+
+async def test_calls_that_wait_long_are_named_where_it_says_working(page: Page, fake: Fake) -> None:
+    busy(fake)
+    await opened(page, fake)
+    health, icon = page.locator("#line .health"), page.locator("#favicon")
+    await fake.change(waiting={"calls": 6, "seconds": 125.0, "behind": HOSTILE})
+    await expect(health).to_have_text(
+        f"Working, but 6 calls wait, the longest for 2\u00a0min\u00a005\u00a0s, behind "
+        f"{visible(HOSTILE)[:17]}\u2026{visible(HOSTILE)[-12:]}"
+    )
+    await expect(page.locator("#line .health use")).to_have_attribute("href", "#s-waiting")
+    await expect(icon).to_have_attribute("href", re.compile("icon-attention"))
+    await fake.change(waiting={"calls": 1, "seconds": 11.0, "behind": None})
+    await expect(health).to_have_text(
+        "Working, but 1 call has been waiting for 11\u00a0s, behind an unknown client"
+    )
+    await fake.change(waiting=None)
+    await expect(health).to_have_text("Working")
+    await expect(icon).to_have_attribute("href", re.compile("icon-ok"))
+
+
+async def test_a_proxy_that_is_being_stopped_says_how_many_calls_it_lets_end(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    await opened(page, fake)
+    await fake.change(status="stopping")
+    line = page.locator("#line")
+    await expect(line).to_contain_text("Stopping")
+    await expect(line).to_contain_text("takes no new calls, lets 4 end")
+    await expect(page).to_have_title("(4) ! Stopping \u2013 Ollama Proxy")
+    await expect(page.locator("#say")).to_have_text("The proxy is being stopped.")
+    await fake.finish(next(iter(fake.running.values())))
+    await expect(line).to_contain_text("takes no new calls, lets 3 end")
 
 
 async def test_an_english_cause_says_so(italian: Page, fake: Fake) -> None:
@@ -431,6 +466,8 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await expect(listed.first.locator("a.shows")).to_be_focused()
     await page.locator("#waits summary").click()
     await expect(page.locator("#waits tbody tr")).to_have_count(1)
+    as_of, clock = page.locator("#findings-as-of"), re.compile("as of [0-9:]{8}; ")
+    await expect(as_of).to_have_text(clock)
     # After a break of the stream they are asked for again.
     fake.found = []
     await fake.break_off()
@@ -438,6 +475,7 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await fake.connected(2)
     await expect(page.locator("#findings-empty")).to_be_visible()
     await expect(page.locator("#waits")).to_be_hidden()
+    await expect(as_of).to_have_text(clock)
 
 
 async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:
@@ -574,7 +612,7 @@ async def test_italian_has_no_english_left(italian: Page, fake: Fake) -> None:
     assert [text for text in texts if found.fullmatch(text.strip())] == []
 
 
-@pytest.mark.parametrize("state", ["down", "failing", "away"])
+@pytest.mark.parametrize("state", ["down", "failing", "away", "stopping", "waiting"])
 async def test_the_page_says_the_same_with_and_without_script(
     browser: Browser, page: Page, fake: Fake, state: str
 ) -> None:
@@ -585,9 +623,12 @@ async def test_the_page_says_the_same_with_and_without_script(
     fake.changes |= {"upstream_version": None}
     if state == "away":
         fake.changes |= {"status": "down", "upstream_up": False}
+    if state == "waiting":
+        waiting = {"calls": 6, "seconds": 125.0, "behind": HOSTILE}
+        fake.changes |= {"status": "working", "waiting": waiting}
     read = """() => Object.fromEntries([...document.querySelectorAll(
-      "#notices [data-f], #numbers [data-f], #models [data-f], #summary [data-f], " +
-      "#recent tbody [data-f]")]
+      "#line [data-f]:not([data-f=last]), #notices [data-f], #numbers [data-f], " +
+      "#models [data-f], #summary [data-f], #recent tbody [data-f]")]
       .map((place, at) => [`${at} ${place.dataset.f}`, place.textContent]))"""
     plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
     await plain.goto(fake.url)

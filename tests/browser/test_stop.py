@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def lane(page: Page, client: str) -> Locator:
 
 def stop_of(page: Page, client: str) -> Locator:
     """By the name that a screen reader says."""
-    return page.get_by_role("button", name=f"Stop the call of {client}", exact=True)
+    return page.get_by_role("button", name=re.compile(rf"^Stop the call of {re.escape(client)}, "))
 
 
 async def opened(page: Page, fake: Fake) -> None:

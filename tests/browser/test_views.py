@@ -83,5 +83,10 @@ async def test_each_page_fits_a_phone_and_speaks_italian(view: str, page: Page, 
     await page.set_viewport_size({"width": 360, "height": 800})
     await page.goto(f"{fake.url}{view}?language=it")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    # One row of the mark and the switches, one of the pages, with the page's own name in view.
+    header, here = page.locator("header.top"), page.locator("nav.views a[aria-current=page]")
+    box, own = await header.bounding_box(), await here.bounding_box()
+    assert box is not None and box["height"] < 100
+    assert own is not None and own["x"] >= 0 and own["x"] + own["width"] <= 360
     await expect(page.locator("nav.views")).to_contain_text("Impostazioni")
     await expect(page.locator("nav.views a[aria-current=page]")).to_have_count(1)

@@ -90,9 +90,14 @@ async def test_a_stop_lets_running_calls_end_and_keeps_totals(tmp_path: Path) ->
             client = await program.client()
             await client.send(CHAT)
             await asyncio.wait_for(started.wait(), PATIENCE)
+            page = await program.client()
+            events = head_bytes("GET /admin/api/events HTTP/1.1", [("Host", "localhost")])
+            await page.send(events)
             program.process.send_signal(signal.SIGTERM)
             assert program.process.stderr is not None
             async with asyncio.timeout(PATIENCE):
+                await page.read_until(b'"status":"stopping"')
+                assert b'"active_requests":1,' in await page.read_until(b"\n\n")
                 while b"1 running call may end" not in await program.process.stderr.readline():
                     pass
             go_on.set()

@@ -106,7 +106,7 @@ def test_only_what_costs_something_is_an_occurrence() -> None:
     assert occurred(None) == occurred({}) == occurred({"prompt_cut": cut}) == []
     cut |= {"cut": True, "tokens_lost": 500, "estimated": True}
     assert occurred({"prompt_cut": cut}, input_tokens=1026) == [
-        Occurrence(kind="prompt_cut", tokens=500, needed=1526, estimated=True)
+        Occurrence(kind="prompt_cut", detail="2048", tokens=500, needed=1526, estimated=True)
     ]
     over = {"shifts": 2, "ended": "ceiling", "context": 256}
     found = occurred({"overrun": over}, input_tokens=30, output_tokens=2560, decode=9.0)
@@ -198,7 +198,7 @@ def test_models_of_one_file_share_a_runner_and_no_context() -> None:
     clock[0] = 100.0
     judging.looked([small, large], 100.0)
     [told] = [one for each in noted for one in each.occurrences]
-    assert (told.other, told.detail, told.seconds) == ("b.py", "reload", 3.0)
+    assert (told.other, told.detail, told.seconds) == ("b.py", "reload num_ctx 8192 → 4096", 3.0)
 
 
 def test_a_wait_for_a_reload_is_told_apart() -> None:
@@ -361,9 +361,10 @@ def test_the_wait_that_a_load_hides_is_a_wait() -> None:
         options={"num_ctx": 8192},
     )
     assert (found["reload"]["cause"], found["reload"]["seconds"]) == ("options", 1.5)
-    assert [(one.call, one.occurrences[0].other, one.occurrences[0].seconds) for one in noted] == [
-        (waiter.id, "a.py", 5.0)
-    ]
+    [told] = noted
+    [one] = told.occurrences
+    assert (told.call, one.other, one.seconds) == (waiter.id, "a.py", 5.0)
+    assert one.detail == "reload num_ctx 4096 → 8192"
 
 
 def test_who_loads_a_model_keeps_it_from_others() -> None:

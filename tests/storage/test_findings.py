@@ -48,13 +48,15 @@ def test_a_finding_is_the_sum_of_its_calls(path: Path) -> None:
             model="llama3:8b",
             client="news.py",
             other=None,
-            detail=None,
+            detail="2048",
             opened_at=iso(NOON),
             last_at=iso(NOON + 50),
             over=False,
             count=2,
             of=5,
             tokens=1200,
+            tokens_p50=500,
+            tokens_max=700,
             seconds=None,
             needed=1726,
             estimated=True,
@@ -131,6 +133,15 @@ def test_only_the_calls_of_the_span_count(store: SqliteStore) -> None:
     [some] = store.findings(span)
     assert (some.id, some.count, some.tokens) == (every.id, 3, 1500)
     assert store.finding(every.id) == every
+
+
+def test_what_a_call_lost_is_told_of_those_of_the_span(store: SqliteStore) -> None:
+    for at, lost in enumerate((100, 900, 200, None, 300)):
+        store.write([cut(NOON + 10 * at, lost=lost)])
+    [every] = store.findings(Filter())
+    assert (every.tokens_p50, every.tokens_max) == (200, 900)
+    [some] = store.findings(Filter(since=first_id(NOON + 15)))
+    assert (some.count, some.tokens_p50, some.tokens_max) == (3, 200, 300)
 
 
 def test_it_is_forgotten_with_its_calls(path: Path) -> None:

@@ -15,10 +15,12 @@ status: Always ok: the proxy runs.
 upstream_up: Whether Ollama answers; null before the first look.
 """,
     "Status": """
-status: down: Ollama does not answer; failing: of the last five minutes' calls over 20 %, and at
-  least three, failed.
+status: stopping: the proxy takes no new calls and lets those end that run; down: Ollama does not
+  answer; failing: of the last five minutes' calls over 20 %, and at least three, failed.
 uptime: Seconds since the proxy's start.
 active_requests: Calls that run now.
+waiting: What waits now, by the phases queued and waiting_to_load; null where none has for ten
+  seconds.
 total_requests: All calls of the whole history, the running ones included.
 completed_requests: Calls that completed.
 failed_requests: Calls that failed.
@@ -40,6 +42,8 @@ upstream_since: Since when Ollama is up, or down (ISO 8601).
 version: The proxy's version.
 listen: Host and port where clients connect.
 started_at: When the proxy started (ISO 8601).
+first_call_at: When the first of all calls began (ISO 8601); null where it was counted by a
+  version that did not keep that.
 last_call_at: When the latest call began (ISO 8601).
 records_dropped: Calls that could not be stored.
 sink_errors: Errors within the proxy while calls were recorded.
@@ -99,6 +103,7 @@ load_seconds: Seconds of loading, all calls together.
 prefill_seconds: Seconds of reading prompts, all calls together.
 decode_seconds: Seconds of writing answers, all calls together.
 cold_starts: Calls whose load took 0.1 s or more.
+first_used: When the first call began (ISO 8601); null where that was not kept.
 last_used: When the latest call began (ISO 8601).
 """,
     "Distribution": """
@@ -109,6 +114,12 @@ p90: What 90 % do not pass.
 p95: What 95 % do not pass.
 p99: What 99 % do not pass.
 max: The largest.
+""",
+    "Waiting": """
+calls: Calls that wait, at any model.
+seconds: Seconds that the longest has waited.
+behind: The client with most calls in service at that one's model, or where there are none at
+  others; null where its name is unknown.
 """,
     "Mark": """
 id: The change's id, a ULID.
@@ -124,13 +135,16 @@ kind: What was found.
 model: Of calls to this model.
 client: From this client.
 other: The client on the other side, where there is one.
-detail: A name or a value that it is about.
+detail: A name or a value that it is about; of a cut or outgrown context its tokens, of a reload for
+  other options these, each with its old and its new value.
 opened_at: When its first call began (ISO 8601).
 last_at: When its latest call began (ISO 8601).
 over: Whether no such call came for six hours.
 count: Calls that it was found of.
 of: Calls that the client sent the model meanwhile.
 tokens: Tokens that it cost.
+tokens_p50: The median of what one call lost of its prompt or context; null for other kinds.
+tokens_max: The most that one call lost so.
 seconds: Seconds that it cost.
 needed: Tokens of context that the largest of its calls would have needed.
 estimated: Whether its tokens are estimates.

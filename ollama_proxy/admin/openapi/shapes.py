@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
-from ollama_proxy import config, exchange, records, series, settings, shares
+from ollama_proxy import config, exchange, records, series, settings, shares, waiting
 from ollama_proxy.callers import CallersStatus
 from ollama_proxy.disclosure import File
 from ollama_proxy.insights import differences, estimate, prompt_cache, slow, waste
@@ -140,6 +140,7 @@ Summary = shape(
     **dict.fromkeys(("duration", "time_to_first_token", "tokens_per_second"), Distribution),
     **dict.fromkeys(("queue_seconds", "load_seconds", "prefill_seconds", "decode_seconds"), float),
     cold_starts=int,
+    first_used=str | None,
     last_used=str | None,
 )
 Client = shape("Client", name=str, active=int, **get_type_hints(Summary))
@@ -162,7 +163,7 @@ Stats = shape(
 )
 Status = shape(
     "Status",
-    status=Literal["working", "idle", "failing", "down"],
+    status=Literal["working", "idle", "failing", "down", "stopping"],
     uptime=float,
     **dict.fromkeys(
         (
@@ -171,6 +172,7 @@ Status = shape(
         ),
         int,
     ),
+    waiting=shape("Waiting", waiting.Waiting) | None,
     success_rate=float | None,
     avg_response_time=float,
     **dict.fromkeys(("total_tokens", "input_tokens", "output_tokens"), int),
@@ -184,6 +186,7 @@ Status = shape(
     version=str,
     listen=str,
     started_at=str,
+    first_call_at=str | None,
     last_call_at=str | None,
     records_dropped=int,
     sink_errors=int,
