@@ -285,6 +285,7 @@ class Judging:
                 failure=_failure(call),
                 served=call.input_tokens is not None,
                 keep_alive=keep_alive,
+                loaded=exchange.started + (exchange.observation.load or 0.0),
             )
         )
         if found is not None and found.cause == "evicted" and found.by is not None:

@@ -38,7 +38,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     `failure`: what may have taken the runner away: `runner_died`, or `left` of a client that left,
     or `stopped` of a call that an operator stopped.
     `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
-    `served`: it got an answer, though its load may not be known.
+    `served`: it got an answer, though its load may not be known. `loaded`: when its model was in
+    memory.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     failure: str | None = None
     keep_alive: float | None = None
     served: bool = False
+    loaded: float | None = None
 
 
 Asked = tuple[dict[str, Any] | None, int | None]
@@ -89,6 +91,7 @@ class _Last(msgspec.Struct):
     gone: tuple[str, str | None] | None = None
     keep_alive: float | None = None
     expires: float | None = None
+    loaded: float | None = None
 
 
 class Reloads:
@@ -167,16 +170,26 @@ class Reloads:
         alive = last.keep_alive if last is not None and not loaded else None
         alive = alive if call.keep_alive is None else call.keep_alive
         expires = None if alive is None or alive < 0 else call.ended + alive
+        known = None if last is None else last.loaded
         self._last[call.model] = _Last(
-            options, call.context, call.client, call.ended, gone, alive, expires
+            options,
+            call.context,
+            call.client,
+            call.ended,
+            gone,
+            alive,
+            expires,
+            call.loaded if loaded else known,
         )
 
-    def _explained(self, call: Ended, last: _Last) -> Reload:
+    def _explained(self, call: Ended, last: _Last) -> Reload | None:
         seconds = call.load or 0.0
         changed = _changed(_With(call.options or {}, call.context), last)
         # Who left before its answer may have left at any time, while the model was loaded or not.
         if changed and (last.gone is None or last.gone[0] in _ABORTS.values()):
             return Reload("options", seconds, changed, by=last.client)
+        if last.loaded is not None and call.arrived < last.loaded:
+            return None  # it came while the model was loaded for another call, and waited along
         if last.gone is not None:
             cause, by = last.gone
             return Reload(cause, seconds, by=by)

@@ -107,6 +107,17 @@ def test_num_gpu_stays_as_it_was_set_until_another_is_named() -> None:
     assert found is not None and found.cause == "unknown"
 
 
+def test_who_waits_for_anothers_load_has_caused_none() -> None:
+    reloads = Reloads()
+    reloads.ended(call({"num_ctx": 2048}, load=1.0))
+    first = reloads.ended(call({"num_ctx": 1024}, load=1.5, at=10, loaded=11.5))
+    assert first is not None and first.cause == "options"
+    # It came while that load was on its way, with the same options.
+    assert reloads.ended(call({"num_ctx": 1024}, load=1.0, at=10.5, loaded=11.5)) is None
+    other = reloads.ended(call({"num_ctx": 2048}, load=9.0, at=11, loaded=20.0))
+    assert other is not None and other.cause == "options"
+
+
 def test_what_a_running_call_would_have_loaded() -> None:
     reloads = Reloads()
     asks: tuple[dict[str, Any], int | None] = ({"num_ctx": 1024}, 1024)
