@@ -25,6 +25,7 @@ COMMANDS = {
     "restart": "background",
     "status": "status",
     "logs": "logs",
+    "test": "testing",
     "export": "export",
     "privacy": "privacy",
     "config": "config",

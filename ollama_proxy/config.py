@@ -280,14 +280,14 @@ def _check_together(config: Config) -> None:
             f"admin.token (environment {_SETTINGS['admin.token'].environment}, or the config "
             "file), or use a loopback address and an SSH tunnel"
         )
-    if admin is not None and _same(admin, config.listen):
+    if admin is not None and same_listener(admin, config.listen):
         raise ConfigError(
             f"{_told(config, 'admin_listen')} is the same as {_told(config, 'listen')}: expected "
             f"another port, or off; the pages are on the clients' port at {config.admin_path} too"
         )
     upstream = Address(config.upstream.host, config.upstream.port)
     for name, own in (("listen", config.listen), ("admin_listen", admin)):
-        if own is not None and _same(upstream, own):
+        if own is not None and same_listener(upstream, own):
             raise ConfigError(
                 f"{_told(config, 'upstream')} is the same as {_told(config, name)}: the proxy "
                 "would forward to itself; expected two different addresses"
@@ -298,7 +298,7 @@ def _told(config: Config, name: str) -> str:
     return f"{name} = {getattr(config, name)} ({config.sources[name]})"
 
 
-def _same(one: Address, other: Address) -> bool:
+def same_listener(one: Address, other: Address) -> bool:
     """Whether both are one listener; a listener on all addresses is this machine's own too."""
     hosts = {_meant(one.host), _meant(other.host)}
     return one.port == other.port != 0 and (len(hosts) == 1 or hosts == {"localhost", "all"})

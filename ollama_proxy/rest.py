@@ -5,6 +5,7 @@ Not here: what is asked for; finding the proxy (`running.py`).
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -30,23 +31,37 @@ def ask(admin: str, path: str, token: str | None = None, body: dict[str, Any] | 
     request = urllib.request.Request(f"{admin}/api/{path}", data)
     if data is not None:
         request.add_header("Content-Type", "application/json")
+    with answered(request, token) as answer:
+        return json.load(answer)
+
+
+def answered(
+    request: urllib.request.Request, token: str | None = None, seconds: float = ASK_SECONDS
+) -> Any:
+    """The open answer to a request, read by whoever asked for it; raises as `ask` does. `seconds`
+    are those that nothing comes."""
     try:
-        return _opened(request)
+        return opened(request, seconds)
     except urllib.error.HTTPError as error:
         if token is None or not _asks_for_token(error):
             raise Refused(_why(error)) from error
     request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        return _opened(request)
+        return opened(request, seconds)
     except urllib.error.HTTPError as error:
         raise Refused(_why(error)) from error
 
 
-def _opened(request: urllib.request.Request) -> Any:
-    # Not by way of a proxy that the environment names: this stays on the machine.
+def opened(request: urllib.request.Request, seconds: float = ASK_SECONDS) -> Any:
+    """The open answer, from nobody but who was asked: the environment may name a proxy.
+
+    Raises HTTPError, OSError, and ValueError for what is no HTTP.
+    """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request, timeout=ASK_SECONDS) as answer:
-        return json.load(answer)
+    try:
+        return direct.open(request, timeout=seconds)
+    except http.client.HTTPException as error:
+        raise ValueError("what answers does not speak HTTP") from error
 
 
 def asks_for_token(refused: Refused) -> bool:
