@@ -26,6 +26,7 @@ COMMANDS = {
     "status": "status",
     "logs": "logs",
     "test": "testing",
+    "cleanup": "cleanup",
     "export": "export",
     "privacy": "privacy",
     "config": "config",

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ollama_proxy.storage.base import StoreError
@@ -43,6 +44,20 @@ def claim(database: Path) -> int:
 def release(lock: int) -> None:
     # The lock file stays: to unlink it would let two others each hold a lock on a different file.
     os.close(lock)
+
+
+@contextlib.contextmanager
+def kept_free(database: Path) -> Iterator[None]:
+    """No proxy begins to use the folder meanwhile. Raises StoreError where one does already."""
+    try:
+        lock = os.open(_lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritable(database, error) from error
+    try:
+        _take(lock, database)
+        yield
+    finally:
+        os.close(lock)
 
 
 def holder(database: Path) -> int | None:
