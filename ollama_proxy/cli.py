@@ -25,6 +25,7 @@ COMMANDS = {
     "restart": "background",
     "status": "status",
     "logs": "logs",
+    "top": "top",
     "test": "testing",
     "cleanup": "cleanup",
     "export": "export",

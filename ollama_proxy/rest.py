@@ -5,10 +5,12 @@ Not here: what is asked for; finding the proxy (`running.py`).
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from ollama_proxy.headers import CHALLENGE
@@ -31,7 +33,7 @@ def ask(admin: str, path: str, token: str | None = None, body: dict[str, Any] | 
     request = urllib.request.Request(f"{admin}/api/{path}", data)
     if data is not None:
         request.add_header("Content-Type", "application/json")
-    with answered(request, token) as answer:
+    with answered(request, token) as answer, whole():
         return json.load(answer)
 
 
@@ -62,6 +64,15 @@ def opened(request: urllib.request.Request, seconds: float = ASK_SECONDS) -> Any
         return direct.open(request, timeout=seconds)
     except http.client.HTTPException as error:
         raise ValueError("what answers does not speak HTTP") from error
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Around the reading of an answer: one that breaks off is a ConnectionError."""
+    try:
+        yield
+    except http.client.HTTPException as error:
+        raise ConnectionAbortedError("the answer broke off") from error
 
 
 def asks_for_token(refused: Refused) -> bool:

@@ -20,6 +20,8 @@ EDGES = {
     "jinja2": ("admin.site",),
     "argparse": ("simulator",),
     "click": ("cli", "commands"),
+    "rich": ("commands.top", "top.screen"),
+    "termios": ("top.terminal",),
     "uvloop": ("commands.serving", "simulator"),
     "psutil": ("sensors",),
     "pynvml": ("sensors.gpu",),
