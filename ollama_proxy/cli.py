@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from ollama_proxy import __version__
 from ollama_proxy.commands.saying import USAGE_ERROR, refuse
@@ -31,6 +32,8 @@ COMMANDS = {
     "export": "export",
     "privacy": "privacy",
     "config": "config",
+    "service": "service",
+    "completion": "completion",
     "help": "help",
 }
 """Each command's module in `commands`, in the order in which help lists them."""
@@ -48,6 +51,11 @@ class Commands(click.Group):
         module = importlib.import_module(f"ollama_proxy.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands by their names alone: their help would import each of them."""
+        names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(cls=Commands, invoke_without_command=True)

@@ -30,6 +30,7 @@ from ollama_proxy.garbage import Garbage
 from ollama_proxy.ids import iso
 from ollama_proxy.listening import StartError, allow_many_files
 from ollama_proxy.logs import log_to, where
+from ollama_proxy.notify import Notifier
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.settings import Address
 from ollama_proxy.storage.base import StoreError
@@ -127,10 +128,12 @@ async def _served(
             "proxy; expected the address of Ollama itself",
             USAGE_ERROR,
         )
-    with _told(app, config, dict(flags or {})):
+    notifier = Notifier(os.environ)
+    with _told(app, config, dict(flags or {})), notifier.ready():
         print(_welcome(app, config, health), flush=True)
         with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
             await stop.wait()
+        notifier.stopping()
         await _stopped(app, hurry)
     return 0
 
