@@ -68,6 +68,8 @@ def _checks(said: dict[str, str], model: str | None) -> Iterator[Check]:
     yield machine.lookup(config)
     yield machine.gpu()
     if model is not None:
+        if sys.stderr.isatty():  # to load a large model takes minutes
+            print(f"calling {model} …", file=sys.stderr)
         yield asking.call(config, there, model)
 
 
