@@ -249,7 +249,10 @@ class App:
 
     def _looked(self, before: UpstreamHealth, after: UpstreamHealth) -> None:
         self._around.looked(before, after)
-        self._judging.looked(after.models, self._sensor.loaded.at)
+        if before.up is False and after.up:
+            self._judging.restarted()
+        if after.up and after.error is None:  # else what is loaded is not known
+            self._judging.looked(after.models, self._sensor.loaded.at)
         self._marking.looked(after)
         self._sampler.poke()
 

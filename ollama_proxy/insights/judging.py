@@ -22,7 +22,6 @@ from ollama_proxy.exchange import (
     Reason,
     State,
     generates,
-    model_key,
     ran_model,
 )
 from ollama_proxy.ids import epoch
@@ -30,6 +29,7 @@ from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
 from ollama_proxy.insights.facts import Facts, native
 from ollama_proxy.insights.in_force import InForce
+from ollama_proxy.insights.naming import Names
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cache import PromptCaches
 from ollama_proxy.insights.prompt_cut import Prompt, PromptCuts
@@ -72,8 +72,8 @@ class Judging:
     ) -> None:
         self._running, self._look, self._slots = running, look, slots
         self._clock, self._now = clock, now
-        self._same_as: dict[str, str] = {}
-        self._runners: dict[str, str] = {}
+        self._names = Names()
+        self._key, self.runner = self._names.key, self._names.runner
         self._looks: Counter[str] = Counter()
         self._contexts = Contexts()
         self._cuts = PromptCuts()
@@ -87,11 +87,14 @@ class Judging:
         self._usual = Usual() if usual is None else usual
         self._on_gpu: dict[str, float] = {}  # shares of the models in memory
 
+    def restarted(self) -> None:
+        """Ollama was down, by a look, and is up again."""
+        self._reloads.restarted()
+
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
         models = list(models)
-        self._same_as = _first_names((model_key(one.name), one.digest) for one in models)
-        self._runners = _first_names((model_key(one.name), one.runner) for one in models)
+        self._names.looked(models)
         asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
         self._contexts.looked(models, at, asking, self._key)
         ahead = self._clock() - self._now()
@@ -110,16 +113,6 @@ class Judging:
         self._serving.looked(loaded, at)
         self._serving.share_out()
 
-    def _key(self, name: str) -> str:
-        """Of several names of a model always the same."""
-        key = model_key(name)
-        return self._same_as.get(key, key)
-
-    def runner(self, name: str) -> str:
-        """Of several models that Ollama runs as one always the same name."""
-        key = model_key(name)
-        return self._runners.get(key, key)
-
     def __call__(self, call: Call, exchange: Exchange) -> Call:
         if call.model is None or not ran_model(call.path):
             return call
@@ -135,6 +128,9 @@ class Judging:
         held = self._in_force.ended(runner, facts.options, loaded=loaded)
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
+        caused = (found["reload"] or {}).get("cause") == "options"
+        if hidden is not None and hidden.reason == "reload" and not caused:
+            hidden = hidden._replace(reason="load")
         found["load_wait"] = None if hidden is None else self._load_wait(hidden)
         self._serving.ended(runner, call, exchange, served, hidden, found["reload"])
         context = (found.get("prompt_cut") or {}).get("context")
@@ -286,6 +282,7 @@ class Judging:
                 served=call.input_tokens is not None,
                 keep_alive=keep_alive,
                 loaded=exchange.started + (exchange.observation.load or 0.0),
+                gone=self._serving.gone_at(self.runner(facts.model)),
             )
         )
         if found is not None and found.cause == "evicted" and found.by is not None:
@@ -338,15 +335,6 @@ class Judging:
         seen = exchange.observation
         found = self._wastes.ended(call, facts.model, seen.request_mark, seconds, seen.looped)
         return None if found is None else msgspec.structs.asdict(found)
-
-
-def _first_names(models: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    """The names of models, each with the first by the alphabet that has the same beside it."""
-    same: dict[str, list[str]] = {}
-    for name, mark in models:
-        if mark:
-            same.setdefault(mark, []).append(name)
-    return {name: min(names) for names in same.values() for name in names}
 
 
 def _moment(text: str) -> float | None:

@@ -39,7 +39,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     or `stopped` of a call that an operator stopped.
     `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
     `served`: it got an answer, though its load may not be known. `loaded`: when its model was in
-    memory.
+    memory. `gone`: when a look last found that it had gone from there.
     """
 
     model: str
@@ -54,6 +54,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: float | None = None
     served: bool = False
     loaded: float | None = None
+    gone: float | None = None
 
 
 Asked = tuple[dict[str, Any] | None, int | None]
@@ -61,8 +62,8 @@ Asked = tuple[dict[str, Any] | None, int | None]
 
 
 class Reload(msgspec.Struct, frozen=True):
-    """`cause`: options, unloaded, runner_died, load_aborted, load_stopped, expired, evicted, or
-    unknown.
+    """`cause`: options, unloaded, runner_died, load_aborted, load_stopped, ollama_restarted,
+    expired, evicted, or unknown.
 
     `changed`: the options that differ, each with its old value and its new one; None is Ollama's
     default. `by`: the client, or for `evicted` the model, that caused it, if it is known.
@@ -136,6 +137,11 @@ class Reloads:
         self._remember(call, last, loaded=call.load >= limit)
         return found
 
+    def restarted(self) -> None:
+        """Ollama was down: whatever it had in memory has gone."""
+        for last in self._last.values():
+            last.gone = "ollama_restarted", None
+
     def would_load(self, model: str, asked: Asked, served: Asked | None) -> bool:
         """Whether a call that asks for this has the model loaded anew, which is loaded as the last
         call had it, or as that which it `served` now; False if that is not known."""
@@ -200,7 +206,7 @@ class Reloads:
         ]
         if last.expires is not None and last.expires <= call.arrived:
             return Reload("expired", seconds)
-        if others:
+        if others and call.gone is not None and call.gone > last.ended:
             return Reload("evicted", seconds, by=others[-1])
         return Reload("unknown", seconds)
 
@@ -226,15 +232,24 @@ def _changed(call: _With, last: _Last | _With) -> dict[str, tuple[Any, Any]]:
         name: (old.get(name, _DEFAULTS.get(name)), new.get(name, _DEFAULTS.get(name)))
         for name in _COMPARED
     }
-    pairs["num_ctx"] = (last.context, call.context)
-    if None in pairs["num_ctx"]:
-        pairs["num_ctx"] = (old.get("num_ctx"), new.get("num_ctx"))
+    pairs["num_ctx"] = _contexts(call, last)
     wanted = new.get("num_gpu")
     if type(wanted) is int and wanted >= 0:
         pairs["num_gpu"] = (old.get("num_gpu"), wanted)
     # `shift` is on unless it is turned off; a truth value is never a number.
     pairs["shift"] = (pairs["shift"][0] is not False, pairs["shift"][1] is not False)
     return {name: pair for name, pair in pairs.items() if _differ(*pair)}
+
+
+def _contexts(call: _With, last: _Last | _With) -> tuple[Any, Any]:
+    """Compared as they take effect; where those differ, told as they were asked for, if any was."""
+    asked = last.options.get("num_ctx"), call.options.get("num_ctx")
+    held = last.context, call.context
+    if None in held:
+        return asked
+    if held[0] == held[1]:
+        return None, None
+    return asked if _differ(*asked) else held
 
 
 def _differ(one: Any, other: Any) -> bool:

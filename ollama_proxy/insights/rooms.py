@@ -25,6 +25,7 @@ class Rooms:
     def __init__(self) -> None:
         self._there: dict[str, float] = {}
         self._gone: dict[str, float] = {}
+        self._gone_at: dict[str, float] = {}
         self._apart: dict[frozenset[str], None] = {}
 
     def looked(self, loaded: AbstractSet[str], at: float) -> None:
@@ -34,7 +35,8 @@ class Rooms:
                 self._there[model] = at
                 self._gone.pop(model, None)
         for model in self._there.keys() - loaded:
-            self._gone.setdefault(model, at)
+            if model not in self._gone:
+                self._gone[model] = self._gone_at[model] = at
         for pair in [pair for pair in self._apart if pair <= loaded]:
             del self._apart[pair]  # there is room for both by now
 
@@ -47,6 +49,10 @@ class Rooms:
         gone = self._gone.get(model)
         seen = gone is not None and ended <= gone <= max(ended, loaded) + SOON
         return seen or self.apart(model, to)
+
+    def gone_at(self, model: str) -> float | None:
+        """When a look last found that it had gone, be it back by now."""
+        return self._gone_at.get(model)
 
     def learn(self, model: str, other: str) -> None:
         """One gave way to the other."""

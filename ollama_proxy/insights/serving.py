@@ -5,6 +5,7 @@ Where Ollama told no durations it is estimated. Not here: how a wait is shared o
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ WHILE_IDLE = 64
 """Waits that are shared out at once where no call runs, that could be late for it: some 13 ms."""
 SHORTEST_BUSY = 0.1
 """Seconds: where a machine falters for a moment, all its calls seem to wait for a free slot."""
+WITHIN = 0.1
+"""Seconds by which two that waited for the same load may be told it differently."""
 SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
@@ -39,6 +42,14 @@ class Running(NamedTuple):
     since: float
     client: str | None = None
     written: int | None = None
+
+
+class _Load(NamedTuple):
+    """A model was loaded by that moment; `waited_for`: the models whose calls that waited for."""
+
+    model: str
+    ended: float
+    waited_for: frozenset[str]
 
 
 class Serving:
@@ -58,6 +69,7 @@ class Serving:
         self._waits, self._rooms = Waits(), Rooms()
         self._waiting: dict[str, tuple[Noted, _Changed]] = {}
         self._called: dict[str, str] = {}
+        self._loads: deque[_Load] = deque(maxlen=REMEMBERED)
         self._share_at = float("-inf")
 
     def looked(self, loaded: AbstractSet[str], at: float) -> None:
@@ -70,8 +82,9 @@ class Serving:
         """What of the call's load was a wait; nothing, where it was too short to hold one.
 
         Ollama loads a model anew when the last of its calls has ended, and a model that there is
-        no room for when that of another one has, and counts the wait as load time. `unloads`: a
-        model whose last call had it put out of memory would have gone anyhow.
+        no room for when that of another one has; and it loads one after the other. It counts all of
+        that as load time. `unloads`: a model whose last call had it put out of memory would have
+        gone anyhow.
         """
         if call.load is None or call.load < SHORTEST:
             return None  # nearly every call: it found its model loaded
@@ -82,13 +95,29 @@ class Serving:
             if other == model
             or (not unloads(other) and self._rooms.gave_way(other, model, end, load.ended))
         }
-        if not ends:
-            return None
         for other in ends.keys() - {model}:
             self._rooms.learn(model, other)
-        last = max(ends, key=lambda other: ends[other])
-        reason = "reload" if last == model else "room"
-        return Hidden(Span(load.begun, ends[last]), frozenset(ends), reason)
+        found = [
+            (end, "reload" if other == model else "room", frozenset((other,)))
+            for other, end in ends.items()
+        ]
+        for one in self._loads:
+            left = load.ended - one.ended
+            if one.ended <= load.begun or left < -WITHIN:
+                continue
+            if one.model == model and left < SHORTEST:
+                return Hidden(load, one.waited_for, "load")  # it only waited along
+            if one.model != model and left >= SHORTEST:
+                found.append((one.ended, "load", one.waited_for | {one.model}))
+        if not found:
+            return None
+        last, reason, _ = max(found, key=lambda one: one[0])
+        models = frozenset[str]().union(*(models for _, _, models in found))
+        return Hidden(Span(load.begun, last), models, reason)
+
+    def gone_at(self, model: str) -> float | None:
+        """When a look last found that it had gone from memory."""
+        return self._rooms.gone_at(model)
 
     def called(self, model: str) -> str:
         """The name by which it was called last: several may be run as one."""
@@ -142,6 +171,10 @@ class Serving:
         Of the call's `load` and `queue` what was `hidden` is a wait, no load. `reload`: why it
         loaded its model.
         """
+        if call.load is not None and call.load >= SHORTEST:
+            waited_for = frozenset[str]() if hidden is None else hidden.models
+            since = 0.0 if hidden is None else hidden.span.seconds
+            self._loads.append(_Load(model, exchange.started + since + call.load, waited_for))
         if served is not None:
             if model in self._called or len(self._called) < MAX_MODELS:
                 self._called[model] = model_key(call.model or model)

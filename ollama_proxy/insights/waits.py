@@ -40,7 +40,8 @@ class Span(NamedTuple):
 class Hidden(NamedTuple):
     """What of a load was a wait, for calls of which models.
 
-    `reason`: `reload`, the model was to be loaded anew; `room`, others had to make room for it.
+    `reason`: `reload`, the model was to be loaded anew; `room`, others had to make room for it;
+    `load`, it waited for another load.
     """
 
     span: Span

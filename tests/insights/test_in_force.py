@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ollama_proxy.records import ModelInfo
 from ollama_proxy.sketch import sketch
 from tests.storage.calls import make_call
 
+MOMENTS = itertools.count(100.0, 100.0)
 TRAINED = ModelInfo(name="m:latest", trained_context=8192)
 
 
@@ -22,6 +24,7 @@ def held(
     known: dict[str, Any] = {"model": "m", "input_tokens": 20, "output_tokens": 5}
     call = make_call(path=path, **known | {"load": load} | fields)
     exchange = Exchange.begin("POST", path, None)
+    exchange.started = next(MOMENTS)
     exchange.observation.asked = call.options
     exchange.observation.sketch = sketch([("user", "Hi")], True)
     return judging(call, exchange).in_force

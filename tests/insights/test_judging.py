@@ -147,19 +147,23 @@ def test_options_are_written_as_a_request_has_them() -> None:
 
 
 def test_a_model_that_another_one_put_out_is_named() -> None:
-    judging = Judging()
+    judging = Judging(clock=lambda: 1.0)
     judged(judging, load=1.0)
+    judging.looked([ModelInfo(name="m", loaded=True)], 11.0)
     judged(judging, model="other:1b", load=1.0, ended=20.0)
+    judging.looked([ModelInfo(name="other:1b", loaded=True)], 21.0)
     _, found = judged(judging, load=1.0, ended=30.0)
     [one] = occurred({"reload": found["reload"]})
     assert (one.kind, one.other, one.detail) == ("reload_evicted", None, "other:1b")
 
 
 def test_an_embedding_model_puts_another_one_out_too() -> None:
-    judging = Judging()
+    judging = Judging(clock=lambda: 1.0)
     judged(judging, load=1.0)
+    judging.looked([ModelInfo(name="m", loaded=True)], 11.0)
     _, nothing = judged(judging, model="bge", path="/api/embed", load=1.0, ended=20.0)
     assert nothing == {}
+    judging.looked([ModelInfo(name="bge", loaded=True)], 21.0)
     _, found = judged(judging, load=1.0, ended=30.0)
     assert (found["reload"]["cause"], found["reload"]["by"]) == ("evicted", "bge:latest")
 
@@ -205,13 +209,47 @@ def test_a_wait_for_a_reload_is_told_apart() -> None:
     noted: list[Noted] = []
     clock = [100.0]
     judging = Judging(note=noted.append, clock=lambda: clock[0])
-    judged(judging, client="beta.py", ended=10.0, duration=10.0, prefill=1.0, decode=9.0)
+    first: dict[str, Any] = {"duration": 10.0, "prefill": 1.0, "decode": 9.0}
+    judged(judging, client="beta.py", ended=10.0, options={"num_ctx": 4096}, **first)
     # It came at 4, waited till 10, and then the model was loaded anew.
-    judged(judging, client="gamma.py", ended=13.0, duration=9.0, load=7.0, prefill=1.0, decode=1.0)
+    late: dict[str, Any] = {"duration": 9.0, "load": 7.0, "prefill": 1.0, "decode": 1.0}
+    judged(judging, client="gamma.py", ended=13.0, options={"num_ctx": 8192}, **late)
     clock[0] = 200.0
     judging.looked([], 200.0)
     [told] = [one for noted_ in noted for one in noted_.occurrences]
-    assert (told.kind, told.other, told.detail) == ("waited", "beta.py", "reload")
+    assert (told.kind, told.other, told.detail) == (
+        *("waited", "beta.py"),
+        "reload num_ctx 4096 → 8192",
+    )
+
+
+def test_loads_come_one_after_the_other() -> None:
+    """Ollama loads one model at a time: the second one, which came at 5, waits until 10 for it."""
+    noted: list[Noted] = []
+    clock = [100.0]
+    judging = Judging(note=noted.append, clock=lambda: clock[0])
+    spans: dict[str, Any] = {"prefill": 0.5, "decode": 0.5}
+    judged(judging, client="a.py", model="a", ended=11.0, duration=8.0, load=7.0, **spans)
+    call, found = judged(
+        judging, client="b.py", model="b", ended=14.0, duration=9.0, load=8.0, **spans
+    )
+    assert (call.load, call.queue) == (3.0, 5.0)
+    assert found["load_wait"] == {"seconds": 5.0, "reason": "load", "models": ["a:latest"]}
+    clock[0] = 200.0
+    judging.looked([], 200.0)
+    [told] = [one for each in noted for one in each.occurrences]
+    assert (told.kind, told.other, told.detail, told.seconds) == ("waited", "a.py", "load", 5.0)
+
+
+def test_who_waits_along_for_a_load_has_loaded_nothing() -> None:
+    judging = Judging(clock=lambda: 1.0)
+    judged(judging, client="a.py", ended=11.0, duration=8.0, load=7.0, prefill=0.5, decode=0.5)
+    call, found = judged(
+        judging, client="b.py", ended=12.0, duration=7.0, load=5.01, queue=0.9, prefill=0.5
+    )
+    assert (call.load, call.queue) == (0.0, 5.91)
+    assert found["load_wait"] == {"seconds": 5.01, "reason": "load", "models": []}
+    assert "reload" not in found
 
 
 class Room:

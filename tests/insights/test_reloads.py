@@ -164,8 +164,24 @@ def test_what_took_the_model_out_of_memory(between: Ended, cause: str, by: str) 
     reloads = Reloads()
     reloads.ended(call(load=1.0))
     reloads.ended(between)
-    assert reloads.ended(call(load=1.5, at=10)) == Reload(cause, 1.5, by=by)
+    assert reloads.ended(call(load=1.5, at=10, gone=9.0)) == Reload(cause, 1.5, by=by)
     assert reloads.ended(call(load=1.5, at=20)) == Reload("unknown", 1.5)
+
+
+def test_a_model_that_no_look_found_gone_was_put_out_by_none() -> None:
+    for gone in (None, 1.0):  # before its last call ended
+        reloads = Reloads()
+        reloads.ended(call(load=1.0))
+        reloads.ended(call(at=3, load=1.0, model="other:1b"))
+        assert reloads.ended(call(load=1.5, at=10, gone=gone)) == Reload("unknown", 1.5)
+
+
+def test_after_a_restart_of_ollama_nothing_is_in_memory() -> None:
+    reloads = Reloads()
+    reloads.ended(call({"num_ctx": 2048}, load=1.0))
+    reloads.restarted()
+    found = reloads.ended(call({"num_ctx": 1024}, load=1.5, at=10))
+    assert found == Reload("ollama_restarted", 1.5)
 
 
 def test_a_model_that_nobody_used_for_its_time() -> None:
@@ -221,7 +237,14 @@ def test_a_call_that_tells_no_load_may_have_changed_what_is_loaded() -> None:
     assert reloads.ended(call(None, load=None, at=5, served=True, client="v1.py")) is None
     found = reloads.ended(call({"num_ctx": 2048}, load=1.5, at=10))
     assert found is not None
-    assert (found.cause, found.by, found.changed) == ("options", "v1.py", {"num_ctx": (4096, 2048)})
+    assert (found.cause, found.by, found.changed) == ("options", "v1.py", {"num_ctx": (None, 2048)})
+
+
+def test_contexts_that_nobody_asked_for_are_told_as_they_are() -> None:
+    reloads = Reloads()
+    reloads.ended(call(load=1.0, context=4096))
+    found = reloads.ended(call(load=1.5, at=10, context=8192))
+    assert found is not None and found.changed == {"num_ctx": (4096, 8192)}
 
 
 def test_it_remembers_no_more_models_than_it_may() -> None:

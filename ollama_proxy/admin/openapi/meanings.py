@@ -76,8 +76,8 @@ same_client: The id of the one before of the same client, whatever the filters a
 """,
     "WaitedFor": """
 client: Whose calls were in service meanwhile.
-kind: waited in the queue, until a reload, until there was room in memory, or for a runner_busy
-  reading though a slot was free.
+kind: waited in the queue, until a reload, until there was room in memory, for another load, or
+  for a runner_busy reading though a slot was free.
 seconds: For so long.
 """,
     "Phase": """
@@ -150,14 +150,16 @@ ended: What ended the answer, context or ceiling; null where neither did.
 context: Tokens of the context.
 """,
     "Reload": """
-cause: One of options, unloaded, runner_died, load_aborted, expired, evicted, unknown.
+cause: One of options, unloaded, runner_died, load_aborted, load_stopped,
+  ollama_restarted, expired, evicted, unknown.
 seconds: Seconds that the load took.
 changed: The options that differ, each with its old and its new value; null is Ollama's default.
 by: The client, or for evicted the model, that caused it; null where it is not known.
 """,
     "LoadWait": """
 seconds: Seconds of Ollama's load_duration that were no loading; they are part of queue.
-reason: reload, until the model as it was loaded was out of use; room, until others made room.
+reason: reload, until the model as it was loaded was out of use; room, until others made room;
+  load, until another load was done.
 models: The models whose calls were waited for.
 """,
     "PromptStart": """

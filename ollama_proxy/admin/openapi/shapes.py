@@ -50,7 +50,9 @@ Insights = partly(
     overrun=shape("Overrun", shifts=int, ended=str | None, context=int),
     reload=shape("Reload", cause=str, seconds=float, changed=dict[str, list[Any]], by=str | None),
     prompt_start=shape("PromptStart", at=int, tokens=int, seconds=float | None),
-    load_wait=shape("LoadWait", seconds=float, reason=Literal["reload", "room"], models=list[str]),
+    load_wait=shape(
+        "LoadWait", seconds=float, reason=Literal["reload", "room", "load"], models=list[str]
+    ),
     prompt_cache=shape("PromptCache", prompt_cache.Cached),
     waste=shape("Waste", waste.Waste),
     slow=shape("Slow", slow.Slow, because=Many[shape("Because", slow.Because)]),
@@ -106,7 +108,7 @@ OneCall = shape(
         shape(
             "WaitedFor",
             client=str | None,
-            kind=Literal["waited", "reload", "room", "runner_busy"],
+            kind=Literal["waited", "reload", "room", "load", "runner_busy"],
             seconds=float | None,
         )
     ],
