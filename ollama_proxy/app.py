@@ -13,6 +13,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -36,18 +37,22 @@ from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
-from ollama_proxy.config import Config, effective
+from ollama_proxy.config import Config, ConfigError, effective
 from ollama_proxy.disclosing import by_running
 from ollama_proxy.exchange import Reason
 from ollama_proxy.foretelling import Foretelling, in_service
 from ollama_proxy.forwarder import Forwarder
 from ollama_proxy.gauging import Gauging
+from ollama_proxy.handover.custody import Custody
+from ollama_proxy.handover.link import Refused, Reloaded
+from ollama_proxy.handover.taking import Taking
 from ollama_proxy.insights.judging import Judging
 from ollama_proxy.insights.predictions import Predictions
 from ollama_proxy.insights.slow import Usual
 from ollama_proxy.limits import Limits
-from ollama_proxy.listening import BACKLOG, StartError, bind, is_loopback
+from ollama_proxy.listening import BACKLOG, StartError, is_loopback
 from ollama_proxy.live import SETTLE_AT, Live
+from ollama_proxy.logs import log_to
 from ollama_proxy.marking import Marking
 from ollama_proxy.marks import Marks
 from ollama_proxy.names import Naming
@@ -56,6 +61,7 @@ from ollama_proxy.observers.policy import Policy
 from ollama_proxy.parts import Parts
 from ollama_proxy.pool import Pool
 from ollama_proxy.records import Filter, UpstreamHealth
+from ollama_proxy.reload import changes
 from ollama_proxy.sensors.connections import to_port
 from ollama_proxy.sensors.models import ModelSensor
 from ollama_proxy.sensors.rendering import rendered
@@ -68,7 +74,9 @@ from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.reader import StorageStatus, StoreReader
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
+from ollama_proxy.succession import Succession
 from ollama_proxy.target import Target
+from ollama_proxy.works import DOWN_SECONDS, Works, kept
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +88,22 @@ CALLERS_SECONDS = 1.0
 class App:
     """The program: `start`, and later `stop`, both once, on one event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        before: Taking | None = None,
+        read_settings: Callable[[], Config] | None = None,
+    ) -> None:
+        """`before`: the process to take over from. `read_settings` may raise ConfigError."""
         self.config = config
+        self._read_settings = read_settings or (lambda: self.config)
+        self._succession = Succession(config.data_dir, before, self.reload)
         self.port = 0
         self.admin_address: Address | None = None
         self.on_loopback = True
         self.stopping = False
         self._started = AsyncExitStack()
+        self._doors = AsyncExitStack()  # the admin's
 
     @property
     def health(self) -> UpstreamHealth:
@@ -108,14 +125,15 @@ class App:
             raise
 
     async def _start(self) -> None:
-        listener = bind(self.config.listen, "--listen")
+        listener = self._succession.bind("listen", self.config.listen, "--listen")
         self._started.callback(listener.close)
         self.port = listener.getsockname()[1]
         # By what was bound: a name may stand for any address.
         self.on_loopback = is_loopback(listener.getsockname()[0])
         admin_listener = self._bind_admin()
+        running = await self._succession.before()
         self._start_looking()
-        self._start_recording()
+        self._start_recording(running)
         self._start_watching()
         admin = await self._start_admin(admin_listener)
         await self._start_forwarding(listener, admin)
@@ -126,7 +144,7 @@ class App:
         if wanted is None:
             return None
         try:
-            listener = bind(wanted, "--admin-listen")
+            listener = self._succession.bind("admin_listen", wanted, "--admin-listen")
         except StartError as error:
             if self.config.admin_listen_given:
                 raise
@@ -178,37 +196,34 @@ class App:
             live.settle()
         return live.models
 
-    def _start_recording(self) -> None:
-        retention = self.config.retention
+    def _start_recording(self, running: Collection[str]) -> None:
         self._store = SqliteStore(self.config.data_dir / DATABASE)
-        self._store.open()
+        self._store.open(running)
         self._started.callback(self._store.close)
         # One thread: reads share a connection, and must not wait with the look-ups of host names.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._started.callback(self._reader.shutdown, wait=False, cancel_futures=True)
         self._statistics = self._store.statistics()
         past = self._store.marks(Filter(limit=MAX_LIMIT))
-        self._marking = Marking(Marks(self._store.known(), past), self._store.mark)
+        self._custody = Custody(self._store, self._succession.unstored_ids)
+        self._marking = Marking(Marks(self._store.known(), past), self._custody.mark)
         self._started.push_async_callback(self._marking.stop)
-        self._writer = Writer(
-            self._store,
-            max_age_days=retention.days or None,
-            max_bytes=retention.megabytes * 1_000_000 or None,
-            max_rows=retention.rows or None,
-        )
+        self._writer = Writer(self._custody, *kept(self.config.retention))
         self._writer.start()
         self._captures = Captures()
+        insights = self.config.insights
+        self._usual = Usual(insights.slow_times, insights.slow_seconds)
         self._judging = Judging(
             running=lambda: in_service(self._live),
             note=self._writer.note,
             look=lambda: self._sensor.poke(),
             slots=lambda model: self._live.slots(model),
-            usual=Usual(self.config.insights.slow_times, self.config.insights.slow_seconds),
+            usual=self._usual,
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
         self._predictions = Predictions(lambda call: self._foretelling.of(call))
         self._live = Live(
-            recent=retention.recent,
+            recent=self.config.retention.recent,
             sinks=[
                 self._predictions,
                 Recorder(self._writer, self._statistics, self._captures),
@@ -223,7 +238,7 @@ class App:
         self._gauging = Gauging(
             running=lambda: self._live.running,
             queued=lambda: self._live.queued,
-            write=self._store.gauge,
+            write=self._custody.gauge,
         )
         self._started.push_async_callback(self._gauging.stop)
         self._foretelling = Foretelling(self._judging, self._live, lambda: self._sensor.loaded)
@@ -240,7 +255,7 @@ class App:
             str(self.config.upstream),
             instance=self._instance,
             interval=self.config.models_interval,
-            interval_down=min(2.0, self.config.models_interval),
+            interval_down=min(DOWN_SECONDS, self.config.models_interval),
             on_look=self._looked,
             busy=lambda: self._live.moving_models,
         )
@@ -259,6 +274,7 @@ class App:
     async def _start_admin(self, listener: socket.socket | None) -> web.Server:
         """The admin below its path, for the proxy's port, and at the root of its own."""
         config = self.config
+        self._started.push_async_callback(self._doors.aclose)
         self._api = api = Api(
             live=self._live,
             statistics=self._statistics,
@@ -285,7 +301,7 @@ class App:
             site,
             pages,
             Requests(api, site),
-            Views(api, site, effective(config)),
+            Views(api, site, lambda: effective(self.config)),
             Insights(api.history, pages.words, time.time),
             Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
@@ -310,24 +326,17 @@ class App:
     async def _runner(self, app: web.Application) -> web.AppRunner:
         runner = runner_for(app)
         await runner.setup()
-        self._started.push_async_callback(runner.cleanup)
+        self._doors.push_async_callback(runner.cleanup)
         return runner
 
     async def _start_forwarding(self, listener: socket.socket, admin: web.Server) -> None:
-        config = self.config
-        upstream, times = config.upstream, config.timeouts
+        config, upstream = self.config, self.config.upstream
         self._forwarder = Forwarder(
             Parts(
                 target=Target.of(upstream, self.on_loopback, is_loopback(upstream.host)),
                 pool=self._pool,
                 live=self._live,
-                limits=Limits(
-                    connect=times.connect,
-                    first_byte=times.first_byte,
-                    idle=times.idle,
-                    total=times.total,
-                    upload=times.upload,
-                ),
+                limits=Limits.of(config.timeouts),
                 policy=Policy.of(config.privacy),
                 naming=Naming(header=config.clients.header, keys=config.clients.keys),
                 captures=self._captures,
@@ -343,26 +352,77 @@ class App:
         self._server = await asyncio.get_running_loop().create_server(
             self._forwarder, sock=listener, backlog=BACKLOG
         )
+        self._works = Works(
+            captures=self._captures,
+            custody=self._custody,
+            forwarder=self._forwarder,
+            gauging=self._gauging,
+            history=self._api.history,
+            live=self._live,
+            marking=self._marking,
+            pool=self._pool,
+            sensor=self._sensor,
+            server=self._server,
+            usual=self._usual,
+            writer=self._writer,
+        )
+        self._succession.works = self._works
+
+    async def take_over(self) -> None:
+        """From the process before, if there is one; and let the next one take over."""
+        await self._succession.take_over()
+
+    # -- settings ---------------------------------------------------------------------------
+
+    def reload(self) -> Reloaded | Refused:
+        """Read the settings again, and use those that can change while this runs."""
+        try:
+            found = changes(self.config, self._read_settings())
+            logs = found.config.log
+            log_to(logs.file, logs.format, logs.level)
+        except (ConfigError, OSError) as error:
+            log.error("the settings stay as they were: %s", error)
+            return Refused(str(error))
+        self.config = found.config
+        self._works.use(found.config)
+        log.info("settings read again: %s", found.told)
+        return Reloaded(found.now, found.later)
 
     # -- stop -------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Let running calls end, within `timeouts.drain`, then end everything and write it down."""
         self.stopping = True
-        self._server.close()
-        self._forwarder.close()
-        if not await self._forwarder.drained(self.config.timeouts.drain):
+        await self._succession.stop()
+        if self.left.is_set():
+            await self._close_doors()
+        else:
+            self._server.close()
+            self._forwarder.close()
+        if not await self._succession.drained(self.config.timeouts.drain):
             await self.interrupt("the time to end by themselves was over")
+        self._server.close()
+        await self._close_doors()
+        await self._started.aclose()
+        await self._succession.end()
+
+    async def _close_doors(self) -> None:
         self._api.events.close()
         self._api.exports.close()
-        await self._started.aclose()
+        await self._doors.aclose()
 
     async def interrupt(self, why: str) -> None:
         """End running calls now; they are recorded as interrupted."""
         count = self._forwarder.interrupt(Reason.SHUTDOWN)
         if count:
             log.warning("ended %d running %s: %s", count, "call" if count == 1 else "calls", why)
-        await self._forwarder.drained(2.0)
+        self._succession.hurry()
+        await self._succession.drained(2.0)
+
+    @property
+    def left(self) -> asyncio.Event:
+        """Set when another process has taken over: then it is time to stop."""
+        return self._succession.left
 
     @property
     def pool(self) -> Pool:

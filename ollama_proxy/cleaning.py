@@ -12,11 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.logs import KEPT
 from ollama_proxy.running import FILE
 from ollama_proxy.storage.folder import DATABASE, kept_free
 
-OUTLIVED = (FILE, "running.new", "start.out")
+OUTLIVED = (FILE, "running.new", "start.out", CONTROL)
 STARTING_SECONDS = 60.0
 """A file this young may belong to a `start` that has not made its process yet."""
 

@@ -33,6 +33,9 @@ Closing at once would reset the connection and throw that answer away (RFC 9112 
 server, and so Ollama's, waits as long (net/http, rstAvoidanceDelay).
 """
 
+LEAVE_SECONDS = 0.01
+"""How often is looked whether an answer's end has left."""
+
 End = tuple[str, int]
 """Host and port, of an IPv6 address with two numbers more."""
 
@@ -74,6 +77,10 @@ class Server(Protocol):
 
     closing: bool
 
+    @property
+    def leaving(self) -> bool:
+        """Whether connections go on in another process."""
+
     def opened(self, client: Downstream) -> None: ...
 
     def closed(self, client: Downstream) -> None: ...
@@ -88,6 +95,9 @@ class Server(Protocol):
 
     def refuse(self, client: Downstream, error: RequestError) -> None:
         """Answer a request that is none."""
+
+    def hand_on(self, client: Downstream, waiting: bytes) -> None:
+        """Give this connection to another process, with what was read of its next request."""
 
 
 class Downstream(asyncio.Protocol):
@@ -115,12 +125,17 @@ class Downstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, server: Server, waiting: bytes = b""
+    ) -> None:
+        """`waiting`: what another process read from it."""
         self._loop = loop
         self._server = server
         self._call: Call | None = None
         self._body: Scanner | None = None  # of the running call's request, while it is not whole
-        self._waiting = bytearray()  # an unfinished head, or what came behind the running call's
+        self._waiting = bytearray(
+            waiting
+        )  # an unfinished head, or what came behind the running call's
         self._searched = 0
         self._held = False
         self._reading = True
@@ -233,6 +248,8 @@ class Downstream(asyncio.Protocol):
         """Begin the next call, if one waits and its head is whole, and the client takes answers."""
         if self._call is not None or self._ending or self.slow or not self._waiting:
             return
+        if self._held:
+            return  # for another process
         waiting = self._waiting
         if waiting.find(b"\r\n\r\n", max(0, self._searched - 3)) < 0 and waiting[0] > 32:
             self._check_beginning()
@@ -305,9 +322,29 @@ class Downstream(asyncio.Protocol):
             self._end(lingering=(unfinished or unread) and linger)
             return
         self._held = False
+        if self._server.leaving:
+            self.leave()
+            return
         if self._waiting:
             self._loop.call_soon(self._next)
         self._read_as_wanted()
+
+    def leave(self) -> None:
+        """Go on in another process, unless a call runs: then after it. What was written goes out
+        first."""
+        if self._call is not None or self._ending or self.transport.is_closing():
+            return
+        self.hold(True)
+        if self.transport.get_write_buffer_size():
+            self._loop.call_later(LEAVE_SECONDS, self.leave)
+            return
+        self._ending = True
+        self._server.hand_on(self, bytes(self._waiting))
+        self.transport.abort()  # this copy of it: no sign of that reaches the client
+
+    def go_on(self) -> None:
+        """Begin with what another process read."""
+        self._next()
 
     def reset(self) -> None:
         """Close so that the client sees a reset: the only sign of a break in a body that ends by

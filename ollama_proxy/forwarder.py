@@ -8,7 +8,9 @@ client asks next arrives here again. Not here: the way of a call (`call.py`).
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +32,7 @@ DEPARTED_SECONDS = 0.5
 IDLE_SECONDS = 3600.0
 """How long a client's connection stays open without a call."""
 
+HandOn = Callable[[socket.socket, bytes], None]
 Greet = Callable[[Any, Any], Look | None]
 
 
@@ -52,9 +55,7 @@ class Forwarder:
         admin_path: str = "/admin",
         greet: Greet = nobody,
     ) -> None:
-        self._parts = parts
-        self._heads = Heads(parts.target, parts.policy.cut | {DEADLINE})
-        self.read_head = self._heads.read
+        self.use(parts)
         self._admin = admin
         self._admin_path = admin_path.encode()
         self._greet = greet
@@ -63,11 +64,22 @@ class Forwarder:
         self._running: set[ForwardedCall] = set()
         self._drained = asyncio.Event()
         self.closing = False
+        self._hand_on: HandOn | None = None
         self._departed = Ticker(DEPARTED_SECONDS, self._end_departed)
         self._old = Ticker(IDLE_SECONDS / 60, self._close_old)
 
     def __call__(self) -> Downstream:
         return Downstream(self._loop, self)
+
+    def use(self, parts: Parts) -> None:
+        """For calls that begin from now on."""
+        self._parts = parts
+        self._heads = Heads(parts.target, parts.policy.cut | {DEADLINE})
+        self.read_head = self._heads.read
+
+    @property
+    def parts(self) -> Parts:
+        return self._parts
 
     @property
     def running(self) -> int:
@@ -80,6 +92,8 @@ class Forwarder:
         self._old.wake()
         if self.closing:
             client.finish()
+        elif self.leaving:
+            self._loop.call_soon(client.leave)
 
     def closed(self, client: Downstream) -> None:
         self._connections.discard(client)
@@ -123,7 +137,7 @@ class Forwarder:
         self._look_if_drained()
 
     def _look_if_drained(self) -> None:
-        if self.closing and not self._running and not self._connections:
+        if (self.closing or self.leaving) and not self._running and not self._connections:
             self._drained.set()
 
     # -- a stop -----------------------------------------------------------------------------
@@ -136,6 +150,35 @@ class Forwarder:
             if not client.busy:
                 client.finish()
         self._look_if_drained()
+
+    # -- from one process to the next -------------------------------------------------------
+
+    @property
+    def leaving(self) -> bool:
+        return self._hand_on is not None
+
+    def leave(self, hand_on: HandOn) -> None:
+        """Hand on each connection on which no call runs, now or later; each may be new, too."""
+        self._hand_on = hand_on
+        self._old.stop()
+        for client in list(self._connections):
+            client.leave()
+        self._look_if_drained()
+
+    def hand_on(self, client: Downstream, waiting: bytes) -> None:
+        connection: socket.socket | None = client.transport.get_extra_info("socket")
+        if connection is not None and self._hand_on is not None:
+            self._hand_on(socket.socket(fileno=os.dup(connection.fileno())), waiting)
+
+    async def welcome(self, connection: socket.socket, waiting: bytes) -> None:
+        """A client's connection that another process had, and what was read from it there."""
+        connection.setblocking(False)
+        _, client = await self._loop.connect_accepted_socket(
+            lambda: Downstream(self._loop, self, waiting), connection
+        )
+        client.go_on()
+
+    # -- a stop, again ----------------------------------------------------------------------
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing runs and all answers have left; False if that takes longer."""

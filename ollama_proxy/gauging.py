@@ -86,6 +86,8 @@ class Gauging:
 
     async def _save(self, minutes: list[int]) -> None:
         saving = [(minute, self._minutes.pop(minute)) for minute in minutes]
+        if not saving:
+            return
         try:
             await asyncio.to_thread(self._write, saving)
         except Exception as error:  # noqa: BLE001 - guard: background loop

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from ollama_proxy.config import Timeouts
 from ollama_proxy.exchange import Reason
 from ollama_proxy.upstream import Upstream
 
@@ -25,6 +26,11 @@ class Limits:
     idle: float = 0.0
     total: float = 0.0
     upload: float = 300.0
+
+    @classmethod
+    def of(cls, timeouts: Timeouts) -> Limits:
+        """From the configuration."""
+        return cls(**{one.name: getattr(timeouts, one.name) for one in fields(cls)})
 
     @property
     def any_after_sending(self) -> bool:

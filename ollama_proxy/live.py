@@ -143,8 +143,22 @@ class Live:
         calls: list[Call] = []
         for _ in range(min(most, len(self._ended))):
             calls += self._recorded(*self._ended.popleft())
-        if not calls:
-            return
+        if calls:
+            self._tell_ends(calls)
+
+    def adopt(self, calls: Sequence[Call]) -> None:
+        """Calls that ended in another process, in its place; they were judged there."""
+        for call in calls:
+            self._remember(call)
+        if calls:
+            self._tell_ends(calls)
+            self._ticker.wake()
+
+    def keep(self, recent: int) -> None:
+        """From now on so many of the calls that ended are kept here."""
+        self._limit = recent
+
+    def _tell_ends(self, calls: Sequence[Call]) -> None:
         failed = sum(call.state in _FAILED for call in calls)
         self._endings.add(len(calls), failed)
         for sink in self._finished:
@@ -266,6 +280,11 @@ class Live:
         """Of the running calls; see `moving_models`."""
         self._understand()
         return [call.exchange for call in self._running.values()]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of calls that run, or whose record is yet to be made; may be asked in any thread."""
+        return [*self._running, *(exchange.id for exchange, _ in self._ended.copy())]
 
     @property
     def unrecorded(self) -> list[Exchange]:

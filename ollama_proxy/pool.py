@@ -21,7 +21,7 @@ class Pool:
         self, host: str, port: int, *, tls: ssl.SSLContext | None = None, idle_limit: float = 30.0
     ) -> None:
         self._host, self._port, self._tls = host, port, tls
-        self._idle_limit = idle_limit
+        self.idle_limit = idle_limit
         self._idle: list[Upstream] = []
         self._open: set[Upstream] = set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -49,7 +49,7 @@ class Pool:
         now = time.monotonic()
         while self._idle:
             upstream = self._idle.pop()
-            if upstream.is_fresh(now, self._idle_limit):
+            if upstream.is_fresh(now, self.idle_limit):
                 return upstream
             upstream.abort()
         return None
@@ -71,7 +71,7 @@ class Pool:
 
     def give_back(self, upstream: Upstream) -> None:
         """A call is over: keep the connection if it can carry another one, else close it."""
-        if not upstream.release() or len(self._idle) >= IDLE_CONNECTIONS or self._idle_limit <= 0:
+        if not upstream.release() or len(self._idle) >= IDLE_CONNECTIONS or self.idle_limit <= 0:
             upstream.abort()
             return
         upstream.idle_since = time.monotonic()
@@ -89,12 +89,12 @@ class Pool:
         self._idle.clear()
 
     def _later(self) -> None:
-        delay = max(self._idle_limit / 2, 0.05)
+        delay = max(self.idle_limit / 2, 0.05)
         self._sweep = asyncio.get_running_loop().call_later(delay, self._close_old)
 
     def _close_old(self) -> None:
         now = time.monotonic()
-        old = [one for one in self._idle if now - one.idle_since > self._idle_limit or one.lost]
+        old = [one for one in self._idle if now - one.idle_since > self.idle_limit or one.lost]
         self._idle = [one for one in self._idle if one not in old]
         for upstream in old:
             upstream.abort()

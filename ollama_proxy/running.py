@@ -33,11 +33,23 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 def tell(folder: Path, run: Run) -> None:
     """Write down what runs here now. Raises OSError."""
-    file = folder / FILE
-    new = file.with_suffix(".new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+    prepare(folder, run)
+    publish(folder)
+
+
+def prepare(folder: Path, run: Run) -> None:
+    """Write it down, but nobody is to read it yet. Raises OSError, as where the disk is full."""
+    with open(os.open(_new(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         out.write(msgspec.json.encode(run) + b"\n")
-    new.replace(file)
+
+
+def publish(folder: Path) -> None:
+    """What was prepared holds from now on. Raises OSError."""
+    _new(folder).replace(folder / FILE)
+
+
+def _new(folder: Path) -> Path:
+    return (folder / FILE).with_suffix(".new")
 
 
 def ended(folder: Path, pid: int) -> None:

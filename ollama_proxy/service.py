@@ -27,6 +27,7 @@ Description=ollama-proxy: passes calls on to Ollama, and records them
 [Service]
 Type=notify
 ExecStart={program}
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=2
 # Wrong settings: trying again is no help.

@@ -103,7 +103,7 @@ async def test_a_slow_reader_of_one_answer_gets_the_next_one_too(tmp_path: Path)
 class Quick:
     """A server whose every call is over at once."""
 
-    closing = False
+    closing = leaving = False
 
     def __init__(self) -> None:
         self.begun = 0
@@ -125,6 +125,8 @@ class Quick:
         return self
 
     def refuse(self, client: Downstream, error: RequestError) -> None: ...
+
+    def hand_on(self, client: Downstream, waiting: bytes) -> None: ...
 
     def begin(self, piece: Piece) -> None:
         assert self.client is not None

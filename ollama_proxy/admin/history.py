@@ -72,7 +72,7 @@ class History:
         now: Callable[[], float],
         hidden: tuple[str, ...] = (),
     ) -> None:
-        self._hidden = hidden
+        self.hidden = hidden
         self.error: str | None = None
         self.error_since: str | None = None
         self._live, self._reader, self._now = live, reader, now
@@ -153,7 +153,7 @@ class History:
     async def findings(self, wanted: Filter) -> list[Finding]:
         """What was found of stored calls, what cost most first. Raises Unreadable."""
         if wanted.kind is None:
-            wanted = msgspec.structs.replace(wanted, hidden=self._hidden)
+            wanted = msgspec.structs.replace(wanted, hidden=self.hidden)
         return await self._read(self._reader.findings(wanted))
 
     async def finding(self, id: str) -> Finding | None:

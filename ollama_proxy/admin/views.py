@@ -41,9 +41,11 @@ class ViewState(Protocol):
 
 
 class Views:
-    """`settings` are those in force, in their order."""
+    """`settings` tells those in force, in their order."""
 
-    def __init__(self, state: ViewState, site: Site, settings: Sequence[Effective] = ()) -> None:
+    def __init__(
+        self, state: ViewState, site: Site, settings: Callable[[], Sequence[Effective]] = tuple
+    ) -> None:
         self._state, self._site, self._settings = state, site, settings
 
     def add_routes(self, app: web.Application) -> None:
@@ -110,7 +112,7 @@ class Views:
 
     async def _effective(self, request: web.Request) -> web.Response:
         def values(w: Words) -> dict[str, Any]:
-            rows = [(one, _value(w, one), _source(w, one.source)) for one in self._settings]
+            rows = [(one, _value(w, one), _source(w, one.source)) for one in self._settings()]
             return {"settings": rows}
 
         return await self._answer(request, "settings", values)

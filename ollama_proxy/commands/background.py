@@ -6,6 +6,7 @@ Not here: what it does there (`serving.py`), how one that runs is found (`runnin
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,14 @@ import click
 from ollama_proxy.commands.options import as_flags, given, settings
 from ollama_proxy.commands.saying import counted, refuse
 from ollama_proxy.config import Config, load
+from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
-from ollama_proxy.running import Found, found
+from ollama_proxy.running import Found, Run, found
 from ollama_proxy.storage.base import StoreError
 
 LOG = "ollama-proxy.log"
+WORD = "start.out"
+"""What it says before it logs: where it is, or why it is nowhere."""
 START_SECONDS = 30.0
 """Within which a proxy answers: reading the statistics of a large database takes some of it."""
 WRITE_SECONDS = 15.0
@@ -71,21 +75,52 @@ def stop(now: bool, **flags: Any) -> int:
 @click.argument("port", required=False, type=click.IntRange(1, 65535))
 @settings()
 def restart(port: int | None, **flags: Any) -> int:
-    """End the proxy in the background and run it anew: with the flags that it was started with and
-    those that are given now, and the environment and the config file as they are now. Where those
-    are wrong, the old one goes on."""
+    """Run the proxy anew in the background: with the flags that it was started with and those that
+    are given now, and the environment and the config file as they are now. The new one takes over
+    while the old one runs, so that no call is refused; running calls end in the old one. Where the
+    new one cannot start, the old one goes on."""
     said = _said(port, flags)
     config = load(said, os.environ)
     try:
         there = found(config.data_dir)
     except StoreError as error:
         return refuse(str(error), 1)
-    if there is not None and there.run is not None:
-        said = there.run.flags | said
-        config = load(said, os.environ)
-    if there is not None and (code := _stopped(there, config, now=False)):
+    if there is None:
+        return _started(config, said)
+    if there.run is None:
+        return refuse(f"{_described(there)}: try again", 1)
+    said = there.run.flags | said
+    config = load(said, os.environ)
+    if (config.data_dir / CONTROL).exists():
+        return _handed_over(there, there.run, config, said)
+    print("the proxy that runs cannot hand over: calls are refused until the new one is there")
+    return _stopped(there, config, now=False) or _started(config, said)
+
+
+def _handed_over(there: Found, run: Run, config: Config, said: dict[str, str]) -> int:
+    calls = _running_calls(there, config)
+    if code := _started(config, said, take_over=True):
+        still = found(config.data_dir)
+        if still is not None and still.pid == there.pid:
+            print(f"process {there.pid} goes on as it was, at {run.url}", file=sys.stderr)
         return code
-    return _started(config, said)
+    now = found(config.data_dir)
+    ends = "has ended"
+    if _is_alive(there.pid):
+        ends = f"ends once its calls have, within {config.timeouts.drain:g} s"
+        ends += f": {counted(calls, 'call ran', 'calls ran')} there" if calls else ""
+    print(f"It took over from process {there.pid}, which {ends}")
+    if now is not None and now.run is not None and now.run.url != run.url:
+        print(f"{run.url} is given up: calls are taken there until that process has ended")
+    return 0
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _said(port: int | None, flags: dict[str, Any]) -> dict[str, str]:
@@ -102,16 +137,16 @@ def _said(port: int | None, flags: dict[str, Any]) -> dict[str, str]:
     return said
 
 
-def _started(config: Config, said: dict[str, str]) -> int:
+def _started(config: Config, said: dict[str, str], take_over: bool = False) -> int:
     folder = config.data_dir.absolute()
     log = config.log.file or folder / LOG
     said = {"data_dir": str(folder), **said, "log.file": str(log)}
     program = [sys.executable, "-m", "ollama_proxy", "serve", *as_flags(said)]
-    # What it says before it logs: where it is, or why it is nowhere.
-    word = folder / "start.out"
+    program += ["--take-over"] if take_over else []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        out = os.open(word, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        (folder / WORD).unlink(missing_ok=True)  # the one that runs may still write to it
+        word = os.open(folder / WORD, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         return refuse(
             f"cannot write {folder}: {error.strerror}: give the user who runs the proxy access to "
@@ -122,23 +157,45 @@ def _started(config: Config, said: dict[str, str]) -> int:
         process = subprocess.Popen(
             program,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
+            stdout=word,
+            stderr=word,
             start_new_session=True,
             cwd="/",
         )
+        return _told(process, word, folder, log)
     finally:
-        os.close(out)
-    answers = _until(lambda: process.poll() is not None or _answers(folder, process.pid))
-    if process.poll() is not None:
-        sys.stderr.write(word.read_text() or f"ollama-proxy: it ended at once: {log} says why\n")
+        os.close(word)
+
+
+def _told(process: subprocess.Popen[bytes], word: int, folder: Path, log: Path) -> int:
+    """Wait until a new process serves, and tell what it says."""
+
+    def said() -> str:
+        return os.pread(word, 1 << 16, 0).decode()  # its place to write is ours, too
+
+    def serves() -> bool:
+        # That it says so is enough: the next one may have taken over from it by now.
+        return "export OLLAMA_HOST=" in said() or _answers(folder, process.pid)
+
+    there = _until(lambda: serves() or process.poll() is not None)
+    if not serves() and process.poll() is not None:
+        sys.stderr.write(said() or f"ollama-proxy: it ended at once: {_why(folder, log)}\n")
         return process.returncode or 1
-    if not answers:
+    if not there:
         process.terminate()
+        if not _until(lambda: process.poll() is not None, HURRY_SECONDS):
+            process.kill()
         return refuse(f"no answer within {START_SECONDS:.0f} s, ended it again: see {log}", 1)
-    print(word.read_text().rstrip("\n"))
+    print(said().rstrip("\n"))
     print(f"\nIt runs in the background as process {process.pid}; its log is {log}")
     return 0
+
+
+def _why(folder: Path, log: Path) -> str:
+    """Of a process that could not say it."""
+    if not shutil.disk_usage(folder).free:
+        return f"the disk of {folder} is full: free some space"
+    return f"{log} says why"
 
 
 def _answers(folder: Path, pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""`config show` and `config check`: what is in force, and whether it is right.
+"""`config show`, `check` and `reload`: what is in force, whether it is right, what is new of it.
 
 Not here: what a setting means (`config.py` above this).
 """
@@ -13,11 +13,12 @@ import click
 import msgspec
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.commands.saying import counted
+from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
 from ollama_proxy.config import effective, load, misspelt
+from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
 
 
-@click.group(short_help="Show the settings, or check them.")
+@click.group(short_help="Show the settings, check them, or have them read again.")
 def config() -> None:
     """The settings: flags, then the environment, then the file, then the defaults."""
 
@@ -48,4 +49,33 @@ def check(**flags: Any) -> int:
         print(f"warning: {line}")
     changed = sum(one.source != "default" for one in found)
     print(f"right: {counted(changed, 'setting', 'settings')} of {len(found)} not by default")
+    return 0
+
+
+@config.command(short_help="Have the proxy that runs read them again.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@settings(only=("data_dir",))
+def reload(as_json: bool, **flags: Any) -> int:
+    """Have the proxy that runs read its config file again, beside the flags and the environment
+    that it was started with. What cannot change while it runs is named; where something is wrong,
+    all stays as it was. SIGHUP does the same to one without a terminal."""
+    folder = load(given(flags), os.environ).data_dir
+    try:
+        link = connect(folder)
+    except OSError:
+        return refuse(f"no proxy runs in {folder}: ollama-proxy start runs one", 1)
+    try:
+        found = link.ask(Reload(), Reloaded)
+    except Refusal as refusal:
+        return refuse(f"{refusal}: the settings stay as they were", USAGE_ERROR)
+    except OSError:
+        return refuse("the proxy ended meanwhile: ollama-proxy status tells more", 1)
+    finally:
+        link.close()
+    if as_json:
+        print(json.dumps({"now": found.now, "needs_restart": found.later}))
+        return 0
+    print("\n".join(f"{name}: changed" for name in found.now) or "nothing changed")
+    for name in found.later:
+        print(f"{name}: needs a restart (ollama-proxy restart)")
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
 from ollama_proxy.config import Config, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
 from ollama_proxy.garbage import Garbage
+from ollama_proxy.handover.taking import Taking
 from ollama_proxy.ids import iso
 from ollama_proxy.listening import StartError, allow_many_files
 from ollama_proxy.logs import log_to, where
@@ -39,11 +41,13 @@ log = logging.getLogger(__name__)
 
 
 @click.command(short_help="Forward and record every call.")
+@click.option("--take-over", is_flag=True, hidden=True)
 @settings()
-def serve(**flags: Any) -> int:
+def serve(take_over: bool, **flags: Any) -> int:
     """Forward every call to Ollama, and record it. Settings also come from the environment
     (OLLAMA_PROXY_...) and from a TOML file; flags win."""
-    config = load(given(flags), os.environ)
+    said = given(flags)
+    config = load(said, os.environ)
     try:
         log_to(config.log.file, config.log.format, config.log.level)
     except OSError as error:
@@ -53,7 +57,14 @@ def serve(**flags: Any) -> int:
         )
     for line in misspelt(os.environ):
         log.warning("%s", line)
-    return _run(_served(config, flags=given(flags)))
+    return _run(
+        _served(
+            config,
+            flags=said,
+            take_over=take_over,
+            read_settings=lambda: load(said, os.environ),
+        )
+    )
 
 
 @click.command(short_help="Show it all without an Ollama.")
@@ -96,19 +107,24 @@ async def _served(
     config: Config,
     beside: Callable[[str], AbstractContextManager[None]] | None = None,
     flags: Mapping[str, str] | None = None,
+    take_over: bool = False,
+    read_settings: Callable[[], Config] | None = None,
 ) -> int:
     """Serve until a signal says to stop; a second one ends running calls at once.
 
-    `beside` is entered with the proxy's URL once it serves, and left before it stops.
+    `beside` is entered with the proxy's URL once it serves, and left before it stops. `take_over`:
+    from the proxy that runs in the data folder. `read_settings`: what SIGHUP does without a
+    terminal; else that stops, too.
     """
     allow_many_files()
-    app = App(config)
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_tell_fault)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     try:
+        before = Taking.begin(config.data_dir) if take_over else None
+        app = App(config, before, read_settings)
         await app.start()
     except (StartError, StoreError) as error:
         return refuse(str(error), 1)
@@ -128,24 +144,55 @@ async def _served(
             "proxy; expected the address of Ollama itself",
             USAGE_ERROR,
         )
+    run = _run_of(app, config, dict(flags or {}))
+    try:
+        running_here.prepare(config.data_dir, run)
+    except OSError as error:
+        if take_over:  # from one that has its file
+            await app.stop()
+            why = f"{error.strerror}: free some space, or give this user access to it"
+            return refuse(f"cannot write {config.data_dir}: {why}", 1)
+    await app.take_over()
+    if read_settings is not None and not _has_terminal():
+        loop.add_signal_handler(signal.SIGHUP, app.reload)
     notifier = Notifier(os.environ)
-    with _told(app, config, dict(flags or {})), notifier.ready():
-        print(_welcome(app, config, health), flush=True)
+    with _published(config, run), notifier.ready():
+        _say(_welcome(app, config, health))
         with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
-            await stop.wait()
+            ends = [asyncio.create_task(one.wait()) for one in (stop, app.left)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                end.cancel()
+            stop.set()
         notifier.stopping()
         await _stopped(app, hurry)
     return 0
 
 
-@contextlib.contextmanager
-def _told(app: App, config: Config, flags: dict[str, str]) -> Iterator[None]:
-    """Leaves word in the data folder of what runs here; a full disk must not stand in the way."""
+def _say(text: str) -> None:
+    """In the background this goes to a file, whose disk may be full: it serves all the same."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+
+
+def _has_terminal() -> bool:
+    """Whether SIGHUP means that a terminal was closed (tty(4))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def _run_of(app: App, config: Config, flags: dict[str, str]) -> running_here.Run:
     own = f"http://{_own_address(app, config)}"
     admin = f"{own}{config.admin_path}"
     if app.admin_address is not None:
         admin = f"http://{app.admin_address.reachable}"
-    run = running_here.Run(
+    return running_here.Run(
         pid=os.getpid(),
         url=own,
         admin=admin,
@@ -154,8 +201,13 @@ def _told(app: App, config: Config, flags: dict[str, str]) -> Iterator[None]:
         log=None if config.log.file is None else str(config.log.file.absolute()),
         flags=flags,
     )
+
+
+@contextlib.contextmanager
+def _published(config: Config, run: running_here.Run) -> Iterator[None]:
+    """Leaves word in the data folder of what runs here; a full disk must not stand in the way."""
     with contextlib.suppress(OSError):
-        running_here.tell(config.data_dir, run)
+        running_here.publish(config.data_dir)
     try:
         yield
     finally:
@@ -166,11 +218,14 @@ def _told(app: App, config: Config, flags: dict[str, str]) -> Iterator[None]:
 async def _stopped(app: App, hurry: asyncio.Event) -> None:
     if app.running and app.config.timeouts.drain:
         calls = counted(app.running, "running call", "running calls")
-        print(
-            f"stopping: {calls} may end first (once more to end them now)",
-            file=sys.stderr,
-            flush=True,
-        )
+        if app.left.is_set():
+            log.info("another process has taken over: %s may end here first", calls)
+        else:
+            print(
+                f"stopping: {calls} may end first (once more to end them now)",
+                file=sys.stderr,
+                flush=True,
+            )
     stopping = asyncio.create_task(app.stop())
     hurrying = asyncio.create_task(hurry.wait())
     await asyncio.wait((stopping, hurrying), return_when=asyncio.FIRST_COMPLETED)

@@ -120,7 +120,7 @@ class Usual:
     `seconds` more."""
 
     def __init__(self, times: float = TIMES, seconds: float = SECONDS) -> None:
-        self._times, self._seconds = times, seconds
+        self.times, self.seconds = times, seconds
         self._kinds: dict[tuple[str, int], _Kind] = {}
 
     def ended(self, model: str, call: Call, *, gpu: float | None, slots: int) -> Slow | None:
@@ -139,7 +139,7 @@ class Usual:
         found = None
         if usual is not None:
             above = took.duration - usual.duration
-            if above >= self._seconds and took.duration >= self._times * usual.duration:
+            if above >= self.seconds and took.duration >= self.times * usual.duration:
                 because = [
                     one for one in _because(took, usual, slots) if one.seconds >= SHARE * above
                 ]

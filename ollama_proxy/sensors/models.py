@@ -70,7 +70,7 @@ class ModelSensor:
         self.health, self.loaded = UpstreamHealth(), Loaded()
         self._upstream = upstream.rstrip("/")
         self._instance = instance
-        self._interval, self._interval_down = interval, interval_down
+        self.interval, self.interval_down = interval, interval_down
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._max_bytes = max_bytes
         self._now = now
@@ -124,9 +124,9 @@ class ModelSensor:
         while True:
             if (await self.look()).up:
                 failed = 0
-                await self._pause(self._interval, PUT_OFF)
+                await self._pause(self.interval, PUT_OFF)
             else:
-                await self._pause(pause_down(failed, self._interval_down, self._interval), 0)
+                await self._pause(pause_down(failed, self.interval_down, self.interval), 0)
                 failed += 1
 
     async def _pause(self, seconds: float, put_off: int) -> None:

@@ -7,7 +7,7 @@ in `MIGRATIONS` (a test compares the two).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -169,8 +169,10 @@ class Store(Protocol):
     not help, another row may still be written.
     """
 
-    def open(self) -> None:
-        """Get ready: migrate, and turn calls found running into `interrupted`, reason `crash`."""
+    def open(self, running: Collection[str] = ()) -> None:
+        """Get ready: migrate, and turn calls found running into `interrupted`, reason `crash`; but
+        not those of the ids `running`, which are in other hands. Once closed it may be opened anew.
+        """
 
     def write(
         self,

@@ -151,8 +151,7 @@ def _take(lock: int, database: Path) -> None:
         time.sleep(0.02)
     # Who holds it is only for the message above: a full disk must not stand in the way.
     with contextlib.suppress(OSError):
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        os.truncate(lock, os.pwrite(lock, f"{os.getpid()}\n".encode(), 0))
 
 
 def _told_holder(lock: int) -> int:

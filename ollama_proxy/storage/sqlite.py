@@ -13,7 +13,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -99,7 +99,12 @@ class SqliteStore:
         self._reading = threading.Lock()
         self._counted_from = ""  # see `series.counted_from`
 
-    def open(self) -> None:
+    @property
+    def is_open(self) -> bool:
+        """Whether this process holds it, to write."""
+        return self._claimed is not None
+
+    def open(self, running: Collection[str] = ()) -> None:
         self._claimed = folder.claim(self.path)
         try:
             with explained(self.path):
@@ -107,7 +112,7 @@ class SqliteStore:
                 prepare(self._writer, self.path)
                 migrate(self._writer, self.path, self._migrations)
                 self._counted_from = series.counted_from(self._writer)
-                self._recover()
+                self._recover(running)
                 self._reader = connect(self.path, "ro", self._busy_seconds)
             self._files = folder.identities(self.path)
         except BaseException:
@@ -298,12 +303,16 @@ class SqliteStore:
             _add_totals(connection, self.path, batch)
             series.add(connection, tallies, self._clock())
 
-    def _recover(self) -> None:
-        """What a crash left running: its end is not known, so neither is its duration."""
+    def _recover(self, running: Collection[str]) -> None:
+        """What a crash left running: its end is not known, so neither is its duration. `running`
+        was not."""
         with self._write() as connection:
             found = connection.execute(_RUNNING).fetchall()
+        left = map(from_row, found)
         ended = {"state": State.INTERRUPTED.value, "reason": Reason.CRASH.value, "duration": None}
-        self._store([msgspec.structs.replace(from_row(row), **ended) for row in found])
+        self._store(
+            [msgspec.structs.replace(call, **ended) for call in left if call.id not in running]
+        )
 
     def _forget(self, rows: int, condition: str = "", *values: str) -> int:
         sql = f"DELETE FROM calls WHERE id IN ({_OLDEST}) {condition}"

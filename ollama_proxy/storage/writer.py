@@ -17,7 +17,7 @@ from ollama_proxy.exchange import Call, State, text_size
 from ollama_proxy.ids import iso
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import Store, StoreError
+from ollama_proxy.storage.base import StoreError
 
 CAPACITY = 20_000
 # Of prompts and responses: 64 to 256 MB, by the script they are in; captures come out of it too.
@@ -44,6 +44,21 @@ class Captured(Protocol):
     def capture(self) -> Capture | None: ...
 
 
+class Keeping(Protocol):
+    """What a writer needs of a `Store`; see there."""
+
+    def write(
+        self,
+        calls: Sequence[Call],
+        captures: Sequence[Capture] = (),
+        noted: Sequence[Noted] = (),
+    ) -> None: ...
+
+    def prune(
+        self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None = None
+    ) -> bool: ...
+
+
 class Writer:
     """Writes calls to an open store. `start`, then `put` at any time, then `stop`, once.
 
@@ -54,11 +69,11 @@ class Writer:
 
     def __init__(
         self,
-        store: Store,
-        *,
+        store: Keeping,
         max_age_days: float | None = None,
         max_bytes: int | None = None,
         max_rows: int | None = None,
+        *,
         capacity: int = CAPACITY,
         characters: int = CHARACTERS,
         interval: float = INTERVAL,
@@ -138,6 +153,20 @@ class Writer:
     def pending(self) -> int:
         """How many calls wait to be written."""
         return len(self._running) + len(self._finished)
+
+    @property
+    def unwritten(self) -> list[Call]:
+        """Calls that have ended and wait to be written."""
+        with self._changed:
+            return list(self._finished.values())
+
+    def keep(self, max_age_days: float | None, max_bytes: int | None, max_rows: int | None) -> None:
+        """From now on calls are kept as long as that; what is too much is forgotten soon."""
+        with self._changed:
+            self._retention = (max_age_days, max_bytes, max_rows)
+            self._prune_at = self._clock()
+            self._asked += 1
+            self._changed.notify_all()
 
     def _put_running(self, call: Call) -> None:
         if call.id not in self._finished and self._fits(call):

@@ -280,7 +280,7 @@ class Fake:
         app = web.Application()
         secure(app, None if gate is None else gate.asked)
         pages = Pages(self, Site(guarded=gate is not None))
-        views = Views(self, pages.site, effective(load({}, {})))
+        views = Views(self, pages.site, lambda: effective(load({}, {})))
         for part in (pages.site, pages, Requests(self, pages.site), views):
             part.add_routes(app)
         if gate is not None:

@@ -1,0 +1,169 @@
+"""What of the running program goes to the next process, and comes from the one before.
+
+It joins `handover/` to the parts that are concerned. Not here: what the two processes say, and
+when; building the parts (`app.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ollama_proxy.exchange import Call, State
+from ollama_proxy.handover.giving import Giving
+from ollama_proxy.handover.link import Client, Done, Link, Refusal, Refused, Reloaded
+from ollama_proxy.handover.taking import Taking
+from ollama_proxy.listening import StartError, bind
+from ollama_proxy.observers.capturing import Draft
+from ollama_proxy.records import Noted
+from ollama_proxy.replay import Capture
+from ollama_proxy.settings import Address
+from ollama_proxy.works import Works
+
+FLUSH_SECONDS = 5.0
+
+
+class Succession:
+    """`bind` and `before` while a program starts, `take_over` once it serves, `stop` and `end`.
+
+    `left` is set when another process has taken over: it is time to end.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        before: Taking | None,
+        reload: Callable[[], Reloaded | Refused],
+    ) -> None:
+        self.listening: dict[str, tuple[str, socket.socket]] = {}
+        self.left = asyncio.Event()
+        self.reload = reload
+        self._folder, self._before = folder, before
+        self._giving: Giving | None = None
+        self._link: Link | None = None
+        self._hands = ThreadPoolExecutor(1, thread_name_prefix="handover")
+        self.works: Works  # once they run
+
+    # -- what comes from the process before -------------------------------------------------
+
+    def bind(self, name: str, address: Address, flag: str) -> socket.socket:
+        """The listening socket of this setting, perhaps that of the process before. Raises
+        StartError."""
+        before = self._before
+        found = None if before is None else before.listener(name, address)
+        try:
+            found = found or bind(address, flag)
+        except StartError as error:
+            raise (before.explained(name, address, error) if before else error) from None
+        self.listening[name] = str(address), found
+        return found
+
+    async def before(self) -> list[str]:
+        """The database may be opened; calls of these ids are in the hands of the process before.
+        Raises StartError."""
+        return [] if self._before is None else [call.id for call in await self._before.give()]
+
+    async def take_over(self) -> None:
+        """From now on this process is the one that runs in its folder, until the next one."""
+        if self._before is not None:
+            await self._before.taken(self)
+        self._giving = Giving(self._folder, self)
+        self._giving.start()
+
+    def adopt(
+        self, calls: Sequence[Call], captures: Sequence[Capture], noted: Sequence[Noted]
+    ) -> None:
+        works = self.works
+        for draft in (Draft(capture, ()) for capture in captures):
+            if works.captures.reserve(draft.size):
+                works.captures.keep(draft)
+        for call in calls:
+            if call.state == State.RUNNING:
+                works.writer.put(call)
+        works.live.adopt([call for call in calls if call.state != State.RUNNING])
+        for one in noted:
+            works.writer.note(one)
+
+    async def welcome(self, client: socket.socket, waiting: bytes) -> None:
+        with contextlib.suppress(OSError):  # it has left meanwhile
+            await self.works.forwarder.welcome(client, waiting)
+
+    # -- what goes to the next one ----------------------------------------------------------
+
+    @property
+    def unstored(self) -> list[Call]:
+        """Calls of this process, and of the one before, that are not stored as ended."""
+        live, writer = self.works.live, self.works.writer
+        before = [] if self._before is None else self._before.left
+        return [*before, *live.active(), *writer.unwritten]
+
+    def unstored_ids(self) -> set[str]:
+        """The same by their ids, and in any thread."""
+        before = [] if self._before is None else self._before.left
+        ended = self.works.writer.unwritten
+        return {*self.works.live.ids, *(call.id for call in (*before, *ended))}
+
+    async def give(self) -> list[Call]:
+        works = self.works
+        await works.gauging.stop()
+        await works.marking.stop()
+        works.live.settle()
+        await asyncio.to_thread(works.writer.flush, FLUSH_SECONDS)
+        await asyncio.to_thread(works.custody.give)
+        works.live.settle()
+        return self.unstored
+
+    async def take_back(self) -> None:
+        await asyncio.to_thread(self.works.custody.take_back)
+
+    def leave(self, link: Link, taken: Sequence[str]) -> None:
+        self._link = link
+        self.works.custody.taken(link)
+        if "listen" in taken:
+            self.works.server.close()
+        self.works.forwarder.leave(self._hand_on)
+        self.left.set()
+
+    def _hand_on(self, client: socket.socket, waiting: bytes) -> None:
+        self._hands.submit(self._send, client, waiting)
+
+    def _send(self, client: socket.socket, waiting: bytes) -> None:
+        assert self._link is not None
+        with client, contextlib.suppress(OSError, Refusal):
+            self._link.ask(Client(waiting), Done, [client.fileno()])
+
+    # -- the end ----------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """No other process takes over any more; one that is about to does."""
+        if self._giving is not None:
+            await self._giving.stop()
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until the calls of this process, and of the one before, have ended."""
+        until = asyncio.get_running_loop().time() + seconds
+        if not await self.works.forwarder.drained(seconds):
+            return False
+        if self._before is None or self._giving is None:
+            return True
+        try:
+            async with asyncio.timeout_at(until):
+                await self._before.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def hurry(self) -> None:
+        """Have the calls of the process before end now."""
+        if self._before is not None:
+            self._before.hurry()
+
+    async def end(self) -> None:
+        """All has been written: nothing more is said to the next process."""
+        await asyncio.to_thread(self._hands.shutdown)
+        if self._link is not None:
+            self._link.close()

@@ -1,0 +1,128 @@
+"""Settings that are read again: which change at once, which need a restart; and what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ollama_proxy.config import load
+from ollama_proxy.reload import NEEDS_RESTART, changes
+from ollama_proxy.settings import SETTINGS
+from tests.harness import PATIENCE, ScriptedUpstream
+from tests.processes import Program, run, serving
+from tests.test_handover import Ollama, call
+
+OTHERS = {
+    "listen": "127.0.0.1:1",
+    "upstream": "http://127.0.0.1:2",
+    "admin_listen": "off",
+    "models_interval": "5",
+    "admin.token": "x" * 20,
+    "privacy.redact": '["x"]',
+    "privacy.rules": '[{"model": "m", "mode": "none"}]',
+    "clients.keys": json.dumps({"name": "0" * 64}),
+    "insights.hidden": '["left"]',
+    "log.level": "debug",
+    "log.format": "json",
+    "privacy.mode": "none",
+    "privacy.responses": "none",
+}
+SWITCHED = {"true": "false", "false": "true"}
+
+
+def other(name: str, default: object) -> str:
+    """A value that is not the default one."""
+    if isinstance(default, bool):
+        return str(not default).lower()
+    if isinstance(default, int | float):
+        return str(default + 3)
+    return OTHERS.get(name, "/other" if isinstance(default, str) and "header" not in name else "")
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=[one.name for one in SETTINGS])
+def test_each_setting_changes_now_or_is_said_to_need_a_restart(setting: object) -> None:
+    one = next(known for known in SETTINGS if known is setting)
+    value = "X-Other" if one.name.endswith("header") else other(one.name, one.default)
+    old, new = load({}, {}), load({}, {one.environment: value})
+    found = changes(old, new)
+    later = one.name in NEEDS_RESTART
+    assert (found.now, found.later) == (([], [one.name]) if later else ([one.name], []))
+    assert found.config == (old if later else new)
+
+
+class Proxy:
+    """A proxy with a config file, without a terminal."""
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self.program, self.folder = program, folder
+        self.file = folder / "proxy.toml"
+
+    async def reload(self, text: str, *arguments: str) -> tuple[int, str, str]:
+        self.file.write_text(text)
+        return await run("config", "reload", "--data-dir", str(self.folder / "data"), *arguments)
+
+    async def kept_prompt(self, prompt: str) -> str | None:
+        """Of a call that is made now."""
+        client = await self.program.client()
+        await call(client, prompt)
+        await client.close()
+        kept: str | None = (await self.program.get("requests"))[0]["prompt"]
+        return kept
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
+    (tmp_path / "proxy.toml").write_text("")
+    flags = ("--config", str(tmp_path / "proxy.toml"))
+    async with (
+        ScriptedUpstream(Ollama()) as upstream,
+        serving(tmp_path / "data", upstream.url, *flags) as program,
+    ):
+        yield Proxy(program, tmp_path)
+
+
+async def test_what_can_change_does_and_the_rest_is_named(proxy: Proxy) -> None:
+    assert await proxy.kept_prompt("one") == "one"
+    text = 'admin_path = "/other"\n[privacy]\nmode = "none"\n'
+    assert await proxy.reload(text) == (
+        0,
+        "privacy.mode: changed\nadmin_path: needs a restart (ollama-proxy restart)\n",
+        "",
+    )
+    assert await proxy.kept_prompt("two") is None
+    code, out, _ = await proxy.reload("", "--json")
+    assert (code, json.loads(out)) == (0, {"now": ["privacy.mode"], "needs_restart": []})
+    assert await proxy.kept_prompt("three") == "three"
+
+
+async def test_a_wrong_file_changes_nothing_and_is_said(proxy: Proxy) -> None:
+    code, out, err = await proxy.reload('[privacy]\nmode = "none"\n[timeouts]\nidle = "soon"\n')
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "timeouts.idle" in err and "the settings stay as they were" in err
+    assert await proxy.kept_prompt("one") == "one"
+    stderr = proxy.program.process.stderr
+    assert stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"the settings stay as they were: timeouts.idle" not in await stderr.readline():
+            pass
+
+
+async def test_sighup_does_the_same_where_there_is_no_terminal(proxy: Proxy) -> None:
+    proxy.file.write_text('[privacy]\nmode = "none"\n')
+    proxy.program.process.send_signal(signal.SIGHUP)
+    stderr = proxy.program.process.stderr
+    assert stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"settings read again: privacy.mode changed" not in await stderr.readline():
+            pass
+    assert await proxy.kept_prompt("one") is None
+
+
+async def test_where_no_proxy_runs_that_is_said(tmp_path: Path) -> None:
+    code, out, err = await run("config", "reload", "--data-dir", str(tmp_path))
+    assert (code, out) == (1, "") and "no proxy runs in" in err and err.count("\n") == 1
