@@ -19,9 +19,10 @@ from ollama_proxy.answers import Refusal, refusal_answer
 from ollama_proxy.downstream import Downstream, Piece
 from ollama_proxy.exchange import Exchange, Look, Reason, State
 from ollama_proxy.framing import FramingError
-from ollama_proxy.headers import DEADLINE, client_name, deadline
+from ollama_proxy.headers import DEADLINE, deadline
 from ollama_proxy.limits import Watchdog
 from ollama_proxy.logs import where
+from ollama_proxy.names import by_agent
 from ollama_proxy.observers import dialect_of, error_body
 from ollama_proxy.observers.heads import kept
 from ollama_proxy.parts import Parts
@@ -87,7 +88,7 @@ class ForwardedCall:
         self.exchange = Exchange.begin(
             head.method,
             head.path,
-            named or client_name(head.agent, address),
+            named or by_agent(head.agent, address),
             named=named is not None,
         )
         self.exchange.look = look

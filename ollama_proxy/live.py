@@ -12,17 +12,18 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ollama_proxy.bus import EventBus, Subscription, progress, unspoken
 from ollama_proxy.endings import Endings
-from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key, text_size
+from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
 from ollama_proxy.listeners import Judge, Meter, Running, Sink
 from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded, Phases
 from ollama_proxy.prefill import Prefills
+from ollama_proxy.ring import Ring
 from ollama_proxy.stats import COLD_SECONDS
 from ollama_proxy.ticker import Ticker
 
@@ -62,7 +63,7 @@ class Live:
         self._endings = Endings(clock)
         self.last_started: float | None = None  # seconds since 1970
         self.last_busy: float | None = None  # by `clock`: when a call last began or ended
-        self._limit, self._text_limit, self._clock = recent, recent_text, clock
+        self._clock = clock
         self._running: dict[str, Running] = {}
         self._untold: dict[str, Running] = {}
         self._announced: set[str] = set()
@@ -70,12 +71,12 @@ class Live:
         self._put_off = 0
         self._unannounced: list[Call] = []
         self._phases, self._loaded = Phases(judge), loaded
+        self.runner = model_key if judge is None else judge.runner
         self._prefills = Prefills()
         self._meter = meter
         self._judge = judge
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
-        self._recent: OrderedDict[str, Call] = OrderedDict()
-        self._recent_text = 0
+        self._recent = Ring(recent, recent_text)
         self._started = [sink for sink in sinks if type(sink).started is not Sink.started]
         self._finished = list(sinks)
         self._logged: set[str] = set()
@@ -149,7 +150,7 @@ class Live:
     def adopt(self, calls: Sequence[Call]) -> None:
         """Calls that ended in another process, in its place; they were judged there."""
         for call in calls:
-            self._remember(call)
+            self._recent.add(call)
         if calls:
             self._tell_ends(calls)
             self._ticker.wake()
@@ -186,7 +187,7 @@ class Live:
             return []
         if exchange.runs_model and self._judge is not None:
             call = self._judged(self._judge, call, exchange)
-        self._remember(call)
+        self._recent.add(call)
         return [call]
 
     def _tell(self, finished: Callable[[Call], None], calls: Sequence[Call]) -> None:
@@ -311,12 +312,13 @@ class Live:
     def recent_calls(self, limit: int | None = None) -> list[Call]:
         """Calls that ended lately, the one that ended last first."""
         self.settle()
-        return list(itertools.islice(reversed(self._recent.values()), limit))
+        return self._recent.latest(limit)
 
     def oldest(self) -> str | None:
         """The least id of the running calls and of those that ended lately."""
         self.settle()
-        return min(itertools.chain(self._running, self._recent), default=None)
+        ids = [*self._running, self._recent.oldest]
+        return min((id for id in ids if id is not None), default=None)
 
     def subscribe(self) -> Subscription:
         """Listen to the bus; progress is told while somebody does. Raises TooManySubscribers."""
@@ -395,13 +397,6 @@ class Live:
         if now - self._looked.get(id, float("-inf")) >= _FRESH:
             self._looked[id] = now
             self._guarded(call.refresh)
-
-    def _remember(self, call: Call) -> None:
-        recent = self._recent
-        recent[call.id] = call
-        self._recent_text += text_size(call)
-        while len(recent) > self._limit or self._recent_text > self._text_limit:
-            self._recent_text -= text_size(recent.popitem(last=False)[1])
 
     def _guarded(self, told: Callable[..., None], *arguments: Any) -> None:
         """No listener's error reaches the call. Each one's first is logged, all are counted."""

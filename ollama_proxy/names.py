@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import msgspec
+
+from ollama_proxy.headers import client_name
+from ollama_proxy.observers.secrets import SHIPPED
 
 APP = b"/app/"
 """`OLLAMA_HOST=http://127.0.0.1:11435/app/NAME`: Ollama has no such route, so nothing is hidden."""
@@ -38,6 +42,14 @@ class Naming(msgspec.Struct, frozen=True):
                 key = header(b"x-api-key")
             return self.keys.get(hashlib.sha256(key.strip().encode("utf-8", "replace")).hexdigest())
         return None
+
+
+@lru_cache(maxsize=256)
+def by_agent(agent: str, address: str) -> str:
+    """The name that a user agent gives, or the address where what looks like a key, a mail address
+    or a card's number stands in that."""
+    hides = any(finder.search(agent) for finder in SHIPPED.values())
+    return client_name("" if hides else agent, address)
 
 
 def split_app(target: bytes) -> tuple[str | None, bytes]:

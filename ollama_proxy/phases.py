@@ -158,28 +158,36 @@ class Phases:
         found = {}
         for model, own in calls.items():
             held = model in in_use
+            kept_out = not held and any(self._memory.no_room(model, other) for other in in_use)
+            others: dict[bytes, bool] = {}  # of thousands most ask for the same
             for exchange in own:
                 if exchange.first_byte is not None:
                     continue
-                if held and self._memory.other_options(exchange, served[model]):
-                    found[exchange.id] = "loading"
-                elif not held and any(self._memory.no_room(model, other) for other in in_use):
+                if kept_out:
                     found[exchange.id] = "waiting_to_load"
+                elif held:
+                    asked = exchange.path.encode() + msgspec.json.encode(exchange.observation.asked)
+                    if asked not in others:
+                        others[asked] = self._memory.other_options(exchange, served[model])
+                    if others[asked]:
+                        found[exchange.id] = "loading"
             if held and any(one.id not in found for one in own):
                 found |= {one.id: "waiting_to_load" for one in own if one.id in found}
         return found
 
     def queued(self, running: Iterable[Exchange], loaded: Loaded) -> int:
-        """How many of them are queued, as `of` would tell; of thousands in a tenth of its time."""
+        """How many of them wait, queued or to load, as `of` would tell; of thousands sooner."""
+        running = list(running)
+        loaded = self._by_runner(loaded)
+        to_load = self._to_load(running, loaded)
         keys: dict[str, str] = {}
         calls: dict[str, list[Exchange]] = {}
         for exchange in running:
-            if exchange.runs_model:
+            if exchange.runs_model and exchange.id not in to_load:
                 name = exchange.observation.model or ""
                 key = keys.get(name) or keys.setdefault(name, self._key(name))
                 calls.setdefault(key, []).append(exchange)
-        count = 0
-        loaded = self._by_runner(loaded)
+        count = sum(name == "waiting_to_load" for name in to_load.values())
         for model, own in calls.items():
             behind = own[self.slots.of(model) :]
             served = self._served | (self._answering(own) if behind else {})

@@ -7,7 +7,7 @@ Not here: which phase a call is in, and since when (`phases.py`); who waited, on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -30,7 +30,9 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 def long_waits(
-    running: Iterable[Exchange], phases: Mapping[str, Mapping[str, Any]]
+    running: Iterable[Exchange],
+    phases: Mapping[str, Mapping[str, Any]],
+    runner: Callable[[str], str] = model_key,
 ) -> Waiting | None:
     """None unless the call that waits longest does so for `LONG_SECONDS`.
 
@@ -39,7 +41,8 @@ def long_waits(
     anew for it, or to make room). So what is told is as sure as these phases, an estimate. Behind
     whom: the client with the most calls in service at the model of the call that waits longest, or
     where nobody is, at others; of several the one that came first. `phases` as `Live.phases` has
-    them; `running` in the order in which they began.
+    them; `running` in the order in which they began; `runner` is one name for all models that run
+    as one.
     """
     running = list(running)
     since = {
@@ -50,12 +53,12 @@ def long_waits(
     longest = max(since, key=lambda id: since[id], default=None)
     if longest is None or since[longest] < LONG_SECONDS:
         return None
-    model = next(_model(one) for one in running if one.id == longest)
+    model = next(_model(one, runner) for one in running if one.id == longest)
     served = [one for one in running if one.id not in since and one.runs_model]
-    there = [one for one in served if _model(one) == model] or served
+    there = [one for one in served if _model(one, runner) == model] or served
     behind = Counter(one.client_name for one in there).most_common(1)
     return Waiting(len(since), since[longest], behind[0][0] if behind else None)
 
 
-def _model(exchange: Exchange) -> str:
-    return model_key(exchange.observation.model or "")
+def _model(exchange: Exchange, runner: Callable[[str], str]) -> str:
+    return runner(exchange.observation.model or "")

@@ -106,3 +106,26 @@ async def test_of_calls_that_run_no_model_those_of_a_refusal_are_kept(tmp_path: 
         "request": [["Host", "localhost"]],
         "response": [["Content-Length", "0"]],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("User-Agent", " " * 195 + "mario.rossi@example.com"),
+        ("User-Agent", " " * 197 + "4111111111111111"),
+        ("Date", "AKIAIOSFODNN7EXAMPLE"),
+        ("Age", "4111111111111111"),
+        ("Host", "admin:hunter2@localhost"),
+    ],
+)
+async def test_no_part_of_a_secret_is_kept_wherever_it_stands(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    others = [("Host", "localhost")] if name != "Host" else []
+    headers = await kept(tmp_path, [*others, (name, value)])
+    assert [name, None] in headers["request"]
+
+
+async def test_a_long_name_is_looked_through_before_it_is_cut(tmp_path: Path) -> None:
+    headers = await kept(tmp_path, [("Host", "localhost"), ("x" * 46 + KEY, "1")])
+    assert ["[redacted]", None] in headers["request"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ollama_proxy.names import Naming, split_app
+from ollama_proxy.names import Naming, by_agent, split_app
 
 KEYED = Naming(header="X-Client", keys={hashlib.sha256(b"sk-1").hexdigest(): "signals"})
 
@@ -72,3 +72,16 @@ def test_a_header_or_a_key_names_it(headers: dict[str, str], name: str | None) -
 
 def test_without_rules_no_header_is_believed() -> None:
     assert Naming().name_of(getter({"X-Client": "a", "Authorization": "Bearer sk-1"})) is None
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("python-requests/2.32", "python-requests/2.32"),
+        ("sk-proj-UAKEY0123456789abcdefgh x", "127.0.0.1"),
+        ("bot password=hunter2hunter2", "127.0.0.1"),
+        ("mario.rossi@example.com", "127.0.0.1"),
+    ],
+)
+def test_a_user_agent_that_may_hold_a_secret_names_nobody(agent: str, name: str) -> None:
+    assert by_agent(agent, "127.0.0.1") == name

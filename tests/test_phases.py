@@ -70,7 +70,10 @@ class Known:
 
 
 def told(*calls: Exchange, loaded: Loaded = SEEN) -> list[str]:
-    return [phase.name for phase in Phases(Known()).of(calls, loaded, 60.0).values()]
+    found = [phase.name for phase in Phases(Known()).of(calls, loaded, 60.0).values()]
+    waiting = found.count("queued") + found.count("waiting_to_load")
+    assert Phases(Known()).queued(calls, loaded) == waiting
+    return found
 
 
 def test_who_asks_for_other_options_waits_while_the_model_is_in_use_and_is_overtaken() -> None:

@@ -264,7 +264,7 @@ class Api:
         live, running = self._live, self._live.exchanges
         if all(one.first_byte is not None or one.duration < LONG_SECONDS for one in running):
             return None  # the phases of thousands take long
-        found = long_waits(running, live.phases(look=False))
+        found = long_waits(running, live.phases(look=False), live.runner)
         return None if found is None else msgspec.structs.asdict(found)
 
     def _word(self, health: UpstreamHealth) -> str:

@@ -49,6 +49,7 @@ from ollama_proxy.insights.waste import Wastes
 from ollama_proxy.records import ModelInfo, Noted
 
 MAX_MODELS = 500
+NOT_TOLD = "\u2026"
 MOST_LOOKS = 20
 """For each model: one that goes by two names may be listed by the other one only."""
 
@@ -379,6 +380,14 @@ def _failure(call: Call) -> str | None:
     return "stopped" if call.reason == Reason.OPERATOR else "left"
 
 
+def _plain(value: object) -> object:
+    """An option's value as it may be told: a client may have put anything there, also a card's
+    number."""
+    if value is None or isinstance(value, bool):
+        return value
+    return value if isinstance(value, int | float) and abs(value) < 1e9 else NOT_TOLD
+
+
 def _told(found: Reload) -> dict[str, Any]:
-    changed = {name: list(pair) for name, pair in found.changed.items()}
+    changed = {name: list(map(_plain, pair)) for name, pair in found.changed.items()}
     return {"cause": found.cause, "seconds": found.seconds, "changed": changed, "by": found.by}

@@ -17,8 +17,10 @@ MOST = 40
 LONGEST_NAME, LONGEST_VALUE = 64, 200
 
 _WORDS = re.compile(rb"[\w!*+./;=, \"-]*")
-_COUNTS = re.compile(rb"[0-9]{1,18}(?:\.[0-9]{1,6})?")
-_DATE = re.compile(rb"[A-Za-z0-9,: ]{1,40}")
+_COUNTS = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,6})?")
+"""Shorter than the number of a card."""
+_DATE = re.compile(rb"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
+_HOST = re.compile(rb"[\w.:\[\]-]*")
 _PRINTED = re.compile(rb"[ -~]*")
 _NUMBERS = {
     b"age": _COUNTS,
@@ -40,7 +42,7 @@ _HARMLESS = {
     b"content-encoding": _WORDS,
     b"content-type": _WORDS,
     b"expect": _WORDS,
-    b"host": _PRINTED,
+    b"host": _HOST,
     b"keep-alive": _WORDS,
     b"te": _WORDS,
     b"transfer-encoding": _WORDS,
@@ -63,10 +65,12 @@ def kept(head: bytes, privacy: Privacy) -> list[list[str | None]] | None:
         if form is None:
             pairs.append([told, None])
         elif counts:
-            value = value.strip(b" \t")
-            pairs.append([told, value.decode("ascii") if form.fullmatch(value) else None])
+            text = value.decode("ascii") if form.fullmatch(value := value.strip(b" \t")) else None
+            if text is not None and privacy.redact and not holds_none(text, privacy.redact):
+                text = None
+            pairs.append([told, text])
         else:
-            pairs.append([told, _valued(form, value[: LONGEST_VALUE + 9], finders)])
+            pairs.append([told, _valued(form, value.strip(b" \t")[: LONGEST_VALUE + 1], finders)])
     return pairs
 
 
@@ -76,16 +80,15 @@ Form = re.Pattern[bytes]
 @lru_cache(maxsize=512)
 def _named(name: bytes, finders: tuple[Finder, ...]) -> tuple[str, Form | None, bool]:
     """The name as it is told, the form of a value that is kept, and whether that holds no text."""
-    short = name[:LONGEST_NAME].decode("latin-1")
-    if not holds_none(short, finders):
+    long = name[: 8 * LONGEST_NAME].decode("latin-1")
+    if not holds_none(long, finders):
         return MARK, None, False
     key = name.lower()
-    return short, _NUMBERS.get(key) or _HARMLESS.get(key), key in _NUMBERS
+    return long[:LONGEST_NAME], _NUMBERS.get(key) or _HARMLESS.get(key), key in _NUMBERS
 
 
 @lru_cache(maxsize=512)
 def _valued(form: Form, value: bytes, finders: tuple[Finder, ...]) -> str | None:
-    value = value.strip(b" \t")
     if len(value) > LONGEST_VALUE or not form.fullmatch(value):
         return None
     text = value.decode("ascii")

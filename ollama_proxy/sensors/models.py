@@ -124,6 +124,7 @@ class ModelSensor:
         while True:
             if (await self.look()).up:
                 failed = 0
+                await self.learn()
                 await self._pause(self.interval, PUT_OFF)
             else:
                 await self._pause(pause_down(failed, self.interval_down, self.interval), 0)
@@ -180,20 +181,26 @@ class ModelSensor:
         except (aiohttp.ClientError, OSError, ValueError) as failure:
             return self.health.models, _cause(failure)
         models = _merged(tags, loaded)
-        await self._learn_weights(models)
         for model in models:
             model.weights = self._weights.of(model.digest)
         return models, None
 
-    async def _learn_weights(self, models: list[ModelInfo]) -> None:
-        for digest, name in self._weights.wanted(models).items():
+    async def learn(self) -> None:
+        """Ask which models are made of one file, for the next look; not within one, as it may take
+        long. Each is asked once, but after an error of Ollama's own. Never raises."""
+        for digest, name in self._weights.wanted(self.health.models).items():
             try:
                 shown = await self._asked("POST", "/api/show", {"model": name})
-            except Misunderstood:
+            except Misunderstood as misunderstood:
+                if misunderstood.status >= 500:
+                    return
                 shown = None
+            except TimeoutError:
+                shown = None  # it would be the same next time
             except (aiohttp.ClientError, OSError, ValueError):
                 return
             self._weights.learn(digest, shown)
+            self.poke()
 
     async def _list(self, path: str) -> list[dict[str, Any]]:
         models = _fields(await self._get(path)).get("models", ())

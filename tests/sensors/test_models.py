@@ -580,20 +580,27 @@ def shares(ollama: Ollama, shown: Callable[[str], Any]) -> None:
     ollama.answers["/api/show"] = show
 
 
+async def learnt(sensor: ModelSensor) -> UpstreamHealth:
+    """A look after it was asked which models share their file; that takes none of the first."""
+    await sensor.look()
+    await sensor.learn()
+    return await sensor.look()
+
+
 async def test_models_of_one_file_are_in_memory_together() -> None:
     def shown(name: str) -> Any:
         return {"modelfile": f"# FROM x\nFROM /models/blobs/sha256-{FILES[name]}\nPARAMETER a 1\n"}
 
     async with watched() as (ollama, sensor):
         shares(ollama, shown)
-        health = await sensor.look()
+        health = await learnt(sensor)
         assert {one.name: one.runner for one in health.models} == {
             "base:latest": "1" * 64,
             "variant:latest": "1" * 64,
             "far:latest": "far",  # none is as large: it was not asked for
         }
         assert sensor.loaded.holds("variant:latest") and not sensor.loaded.holds("far:latest")
-        await sensor.look()
+        await learnt(sensor)
         shows = [one for one in ollama.requests if one.path == "/api/show"]
         assert len(shows) == 2  # once for each
         assert all(PROBE_HEADER in one.headers for one in shows)
@@ -603,9 +610,9 @@ async def test_models_of_one_file_are_in_memory_together() -> None:
 async def test_a_model_whose_file_is_not_told_counts_for_itself(told: Any) -> None:
     async with watched() as (ollama, sensor):
         shares(ollama, lambda name: told)
-        health = await sensor.look()
+        health = await learnt(sensor)
         assert [one.runner for one in health.models] == ["base", "variant", "far"]
-        await sensor.look()
+        await learnt(sensor)
         assert [request.path for request in ollama.requests].count("/api/show") == 2
 
 
@@ -620,6 +627,21 @@ async def test_few_are_asked_for_at_once() -> None:
             ]
         }
         for looks in (1, 2, 3):
-            await sensor.look()
+            await learnt(sensor)
             asked = [request.path for request in ollama.requests].count("/api/show")
             assert asked == min(looks, 2) * AT_ONCE
+
+
+@pytest.mark.parametrize(("status", "asked"), [(404, 2), (500, 2)])
+async def test_only_an_error_of_ollamas_own_is_asked_again(status: int, asked: int) -> None:
+    """Two models to ask for; a 500 ends it, and is asked anew the next time."""
+    async with watched() as (ollama, sensor):
+
+        async def refused(request: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(status=status, body=b"{}")
+
+        shares(ollama, lambda name: {})
+        ollama.answers["/api/show"] = refused
+        await learnt(sensor)
+        await learnt(sensor)
+        assert [request.path for request in ollama.requests].count("/api/show") == asked
