@@ -52,11 +52,19 @@ class ModelChanges(Sink):
     def finished(self, call: Call) -> None:
         self._waiting.pop(call.id, None)
         ran = call.model is not None and ran_model(call.path)
-        makes_room = ran and any(map(self._unseen, self._waiting.values()))
+        makes_room = ran and self._one_waits()
         loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
         changed = call.path in self.paths or call.done_reason in self.reasons
         if changed or loaded or makes_room:
             self.look()
+
+    def _one_waits(self) -> bool:
+        """Whether a call still waits for a model that was not seen in memory."""
+        for id, call in list(self._waiting.items()):
+            if self._unseen(call):
+                return True
+            del self._waiting[id]
+        return False
 
     def _unseen(self, call: Call) -> bool:
         """Whether the call runs a model that no look has seen in memory."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ollama_proxy.observers.text import TOLD
 from tests.harness import Connection, between, chunk, head_bytes
 
 WORDS = "word " * 200
@@ -66,3 +67,11 @@ async def test_a_key_of_which_half_has_come_is_not_told(tmp_path: Path) -> None:
 async def test_without_a_redaction_all_that_has_come(tmp_path: Path) -> None:
     off = {f"privacy_redact_{kind}": "false" for kind in ("keys", "mails", "cards")}
     assert await told(tmp_path, "so ", "far", privacy_mode="full", **off) == "so far"
+
+
+async def test_of_a_long_answer_its_beginning(tmp_path: Path) -> None:
+    """To look through a megabyte each second would hold up all other calls."""
+    pieces = ["".join(f"{n} " for n in range(start, start + 2000)) for start in (0, 2000, 4000)]
+    said = await told(tmp_path, *pieces, privacy_mode="full")
+    assert said is not None and "".join(pieces).startswith(said)
+    assert TOLD - 1000 < len(said) <= TOLD

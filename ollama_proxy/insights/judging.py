@@ -126,7 +126,9 @@ class Judging:
             queue = (call.queue or 0.0) + seconds
             call = msgspec.structs.replace(call, load=call.load - seconds, queue=queue)
         loaded = None if call.load is None else call.load >= self._reloads.shortest(runner)
-        held = self._in_force.ended(runner, facts.options, loaded=loaded)
+        answered = call.state == State.COMPLETED  # else nothing is known of what it left behind
+        options = facts.options if answered else None
+        held = self._in_force.ended(runner, options, loaded=loaded if answered else None)
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
         caused = (found["reload"] or {}).get("cause") == "options"
@@ -137,7 +139,7 @@ class Judging:
         context = (found.get("prompt_cut") or {}).get("context")
         if context is not None and self._contexts.is_sure(facts.model, facts.asked):
             held = {"num_ctx": context, **held}
-        in_force = held if call.state == State.COMPLETED else None
+        in_force = held if answered else None
         return msgspec.structs.replace(call, insights=_known(found), in_force=in_force or None)
 
     def other_options(self, call: Exchange, served: Exchange | None) -> bool:

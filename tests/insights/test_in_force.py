@@ -63,7 +63,13 @@ def test_what_a_model_was_loaded_with_stays_until_it_is_loaded_again(judging: Ju
 
 
 @pytest.mark.parametrize(
-    "between", [{"path": "/v1/chat/completions", "load": None}, {"state": "cancelled"}]
+    "between",
+    [
+        {"path": "/v1/chat/completions", "load": None},
+        {"state": "cancelled"},
+        {"state": "cancelled", "options": {"num_gpu": 5, "keep_alive": "1h"}},
+        {"state": "failed", "options": {"num_gpu": 7}},
+    ],
 )
 def test_what_may_have_loaded_it_again_leaves_nothing_known(
     judging: Judging, between: dict[str, Any]
