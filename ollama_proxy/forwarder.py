@@ -93,7 +93,8 @@ class Forwarder:
         if self.closing:
             client.finish()
         elif self.leaving:
-            self._loop.call_soon(client.leave)
+            self._drained.clear()
+            client.leave()  # before anything is read: no call may begin here any more
 
     def closed(self, client: Downstream) -> None:
         self._connections.discard(client)

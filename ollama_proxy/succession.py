@@ -145,17 +145,16 @@ class Succession:
 
     async def drained(self, seconds: float) -> bool:
         """Wait until the calls of this process, and of the one before, have ended."""
-        until = asyncio.get_running_loop().time() + seconds
-        if not await self.works.forwarder.drained(seconds):
-            return False
-        if self._before is None or self._giving is None:
-            return True
-        try:
-            async with asyncio.timeout_at(until):
-                await self._before.ended.wait()
-        except TimeoutError:
-            return False
-        return True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._before is not None and self._giving is not None:
+            # First: until its end it hands on clients.
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._before.ended.wait()
+            except TimeoutError:
+                return False
+        return await self.works.forwarder.drained(until - loop.time())
 
     def hurry(self) -> None:
         """Have the calls of the process before end now."""
