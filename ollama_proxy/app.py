@@ -22,6 +22,9 @@ import msgspec
 from aiohttp import web
 
 from ollama_proxy import __version__
+from ollama_proxy.admin.alert_page import AlertPage
+from ollama_proxy.admin.alert_words import told
+from ollama_proxy.admin.alerts import Alerts
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
@@ -35,6 +38,12 @@ from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
+from ollama_proxy.alerts.config import or_log, with_shipped
+from ollama_proxy.alerts.delivering import Delivery
+from ollama_proxy.alerts.facts import Window
+from ollama_proxy.alerts.gathering import Ending, Gathering
+from ollama_proxy.alerts.notifiers import kind_of, notifier
+from ollama_proxy.alerts.watching import Standing, Watching
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config, ConfigError, effective
@@ -221,6 +230,9 @@ class App:
             usual=self._usual,
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
+        rules = with_shipped(self.config.alerts.rules)
+        windows = [rule.within for rule in rules.values() if rule.on and rule.within]
+        self._window = Window(max(windows, default=0.0))
         self._predictions = Predictions(lambda call: self._foretelling.of(call))
         self._live = Live(
             recent=self.config.retention.recent,
@@ -229,6 +241,7 @@ class App:
                 Recorder(self._writer, self._statistics, self._captures),
                 ModelChanges(lambda: self._sensor.poke(), lambda: self._sensor.loaded),
                 self._around,
+                *([Ending(self._window)] if windows else ()),
             ],
             loaded=lambda: self._sensor.loaded,
             meter=self._sampler,
@@ -296,6 +309,7 @@ class App:
         )
         site = Site(guarded=config.admin.token is not None)
         pages = Pages(api, site)
+        alerts = Alerts(self._start_alerts(site), api.history, site.words, time.time)
         parts: list[Part] = [
             api,
             site,
@@ -303,6 +317,8 @@ class App:
             Requests(api, site),
             Views(api, site, lambda: effective(self.config)),
             Insights(api.history, pages.words, time.time),
+            alerts,
+            AlertPage(alerts, api, site),
             Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
@@ -318,6 +334,33 @@ class App:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
+
+    def _start_alerts(self, site: Site) -> Watching:
+        """What watches the rules; it asks all that was started before."""
+        alerts = self.config.alerts
+        gathering = Gathering(
+            window=self._window,
+            live=lambda: self._live,
+            health=lambda: self._sensor.health,
+            dropped=lambda: self._writer.dropped,
+            around=lambda: self._around.bypass,
+            folder=self.config.data_dir,
+        )
+        watching = Watching(
+            rules=with_shipped(alerts.rules),
+            every=alerts.every,
+            deliveries=[
+                Delivery(name, kind_of(one), notifier(one))
+                for name, one in or_log(alerts.notifiers).items()
+            ],
+            gather=gathering.gather,
+            kept=self._store,
+            say=lambda flip, test: told(flip, site.words["en"], test),
+            standing=Standing(*self._store.standing()),
+        )
+        watching.start()
+        self._started.push_async_callback(watching.stop)
+        return watching
 
     async def _rendered(self, path: str, body: dict[str, Any]) -> str:
         """Raises RenderingError."""
