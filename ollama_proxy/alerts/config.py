@@ -122,9 +122,9 @@ def _tables(value: object) -> dict[str, dict[str, Any]]:
         raise ValueError
     for name, told in value.items():
         if _NAME.fullmatch(name) is None:
-            raise _wrong("a name has up to 64 letters, digits, - and _")
+            raise ValueError from ValueError("a name has up to 64 letters, digits, - and _")
         if not isinstance(told, dict):
-            raise _wrong(f"{name}: a table is expected")
+            raise ValueError from ValueError(f"{name}: a table is expected")
     return value
 
 
@@ -132,22 +132,24 @@ def _rule(name: str, told: dict[str, Any]) -> Rule:
     kind = told.get("when", name)
     if kind not in KINDS:
         known = ", ".join(KINDS)
-        raise _wrong(f"{name}: when says what is watched, one of {known}")
+        raise ValueError from ValueError(f"{name}: when says what is watched, one of {known}")
     for key in told:
         if key not in takes(kind):
-            raise _wrong(f"{name}: {kind} takes {', '.join(takes(kind))}")
+            raise ValueError from ValueError(f"{name}: {kind} takes {', '.join(takes(kind))}")
     rule = _made(name, {**told, "when": kind})
     numbers = (rule.above, rule.clear, rule.within, rule.calls, rule.for_, rule.cooldown)
     if any(number is not None and not 0 <= number < 2**53 for number in numbers):
-        raise _wrong(f"{name}: a number is 0 or more")
+        raise ValueError from ValueError(f"{name}: a number is 0 or more")
     if rule.within is not None and not 1 <= rule.within <= LONGEST_WINDOW:
-        raise _wrong(f"{name}: within is 1 to {LONGEST_WINDOW:.0f} seconds")
+        raise ValueError from ValueError(f"{name}: within is 1 to {LONGEST_WINDOW:.0f} seconds")
     if rule.every is not None and not 0.1 <= rule.every <= LONGEST_WINDOW:
-        raise _wrong(f"{name}: every is 0.1 to {LONGEST_WINDOW:.0f} seconds")
+        raise ValueError from ValueError(f"{name}: every is 0.1 to {LONGEST_WINDOW:.0f} seconds")
     if rule.above is not None and rule.clear is not None and rule.clear > rule.above:
-        raise _wrong(f"{name}: clear is where it is good again, so not more than above")
+        raise ValueError from ValueError(
+            f"{name}: clear is where it is good again, so not more than above"
+        )
     if kind == "model_unavailable" and rule.on and not rule.model:
-        raise _wrong(f"{name}: model says which model Ollama must have")
+        raise ValueError from ValueError(f"{name}: model says which model Ollama must have")
     return rule
 
 
@@ -157,7 +159,7 @@ def _made(name: str, told: dict[str, Any]) -> Rule:
     try:
         return msgspec.convert(whole, Rule)
     except msgspec.ValidationError as error:
-        raise _wrong(f"{name}: {error}") from None
+        raise ValueError from ValueError(f"{name}: {error}")
 
 
 def _notifier(name: str, told: dict[str, Any]) -> Notifier:
@@ -166,11 +168,11 @@ def _notifier(name: str, told: dict[str, Any]) -> Notifier:
     except msgspec.ValidationError as error:
         # Of a tag that is none msgspec repeats the value.
         if "kind" in str(error) and told.get("kind") not in KIND_NAMES:
-            raise _wrong(f"{name}: kind is one of {', '.join(KIND_NAMES)}") from None
-        raise _wrong(f"{name}: {error}") from None
+            raise ValueError from ValueError(f"{name}: kind is one of {', '.join(KIND_NAMES)}")
+        raise ValueError from ValueError(f"{name}: {_without_values(error)}")
     wrong = _trouble(found)
     if wrong:
-        raise _wrong(f"{name}: {wrong}")
+        raise ValueError from ValueError(f"{name}: {wrong}")
     return found
 
 
@@ -213,10 +215,9 @@ def _is_mail(text: str) -> bool:
     return re.fullmatch(r"[!-?A-~]+@[!-?A-~]+", text) is not None
 
 
-def _wrong(why: str) -> ValueError:
-    error = ValueError()
-    error.__cause__ = ValueError(why)
-    return error
+def _without_values(error: Exception) -> str:
+    """msgspec repeats a word that is none of those it knows."""
+    return re.sub(r"'[^`]*'", "…", str(error))
 
 
 KIND_NAMES = ("log", "webhook", "command", "mail", "apprise")
