@@ -71,7 +71,7 @@ class Watching:
         self.every, self._gather, self._kept, self._say = every, gather, kept, say
         self._clock, self._now = clock, now
         self.silences = dict(standing.silences)
-        on = {name for name, rule in rules.items() if rule.on}
+        on = [name for name, rule in rules.items() if rule.on]
         latest = [flip for flip in standing.latest if flip.rule in on]
         self.flips.restore(latest, clock(), now())
         self._due = dict.fromkeys(on, float("-inf"))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 from click.exceptions import Exit
 
+from ollama_proxy.admin.alert_words import plain
 from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import refuse
 from ollama_proxy.config import Config, load
@@ -43,7 +44,7 @@ def alerts(context: click.Context, /, as_json: bool, **flags: Any) -> int:
         silent = f", silenced until {rule['silenced_until']}" if rule["silenced_until"] else ""
         print(f"{rule['name']:{width}}  {rule['state']}{since}{silent}")
         for one in rule["subjects"]:
-            print(f"{'':{width}}    {one_line(one['text']['en'])}")
+            print(f"{'':{width}}    {one_line(plain(one['text']['en']))}")
     off = [rule["name"] for rule in told["rules"] if not rule["on"]]
     if off:
         print(f"{'' if on else 'no rule is on; '}off: {', '.join(off)}")

@@ -11,6 +11,7 @@ from aiohttp import web
 from ollama_proxy.admin.alert_page import AlertPage, StatusState
 from ollama_proxy.admin.alert_words import told
 from ollama_proxy.admin.alerts import Alerts
+from ollama_proxy.admin.answers import json_errors
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.site import Site
 from ollama_proxy.alerts.config import Command, Log, rules, with_shipped
@@ -66,6 +67,7 @@ class FakeAlerts:
 
     def add_routes(self, app: web.Application, state: StatusState) -> None:
         alerts = Alerts(self.watching, self, self.site.words, time.time)
+        app.middlewares.append(json_errors)
         alerts.add_routes(app)
         AlertPage(alerts, state, self.site).add_routes(app)
 
