@@ -38,11 +38,11 @@ from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
-from ollama_proxy.alerts.config import or_log, with_shipped
+from ollama_proxy.alerts.config import kind_of, or_log, with_shipped
 from ollama_proxy.alerts.delivering import Delivery
 from ollama_proxy.alerts.facts import Window
 from ollama_proxy.alerts.gathering import Ending, Gathering
-from ollama_proxy.alerts.notifiers import kind_of, notifier
+from ollama_proxy.alerts.notifiers import notifier
 from ollama_proxy.alerts.watching import Standing, Watching
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for

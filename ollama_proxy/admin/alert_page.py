@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SHOWN = 100
 """Flips in the history."""
 ICONS = {"firing": "failing", "pending": "timeout", "ok": "completed", "off": "idle"}
+"""The states' signs, in the order in which rules are listed."""
 
 
 class AlertState(Protocol):
@@ -60,7 +61,8 @@ class AlertPage:
             past = None
 
         def values(w: Words) -> dict[str, Any]:
-            rows = [_rule(w, rule, now) for rule in view["rules"]]
+            rules = sorted(view["rules"], key=lambda rule: [*ICONS].index(rule["state"]))
+            rows = [_rule(w, rule, now) for rule in rules]
             return {
                 **self._site.frame(w, "alerts", "alerts.js", status, request.host, now),
                 "data": script_data(w, "alerts", status, now),

@@ -117,6 +117,11 @@ def or_log(given: Notifiers) -> Notifiers:
     return given or {"log": Log()}
 
 
+def kind_of(told: Notifier) -> str:
+    """As the settings name it."""
+    return str(told.__struct_config__.tag)
+
+
 def _tables(value: object) -> dict[str, dict[str, Any]]:
     if not isinstance(value, dict):
         raise ValueError

@@ -311,6 +311,7 @@ Privacy = shape(
     pages_ask_for_token=bool,
     programs_looked_up=bool,
     sources=dict[str, str],
+    alerts_to=list[str],
     always=str,
     never=str,
     folder=str,

@@ -27,8 +27,3 @@ def notifier(told: config.Notifier) -> Notifier:
             return ByApprise(told)
         case config.Log():
             return ByLog()
-
-
-def kind_of(told: config.Notifier) -> str:
-    """As the settings name it."""
-    return str(told.__struct_config__.tag)

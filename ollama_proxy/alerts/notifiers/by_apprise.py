@@ -1,7 +1,7 @@
 """Tells by the library apprise, the extra of that name: its services, by their URLs.
 
-It is imported at the first alert, in the thread that sends. Its own log is switched off, as URLs
-hold keys; so it is not known why a service refused. Not here: another try.
+It is imported at the first alert, in the thread that sends. Its log is switched off, as URLs hold
+keys; so it is not known why a service refused. Not here: another try.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import logging
 from ollama_proxy.alerts.config import Apprise
 from ollama_proxy.alerts.message import Message, NotifyError
 from ollama_proxy.alerts.notifiers.in_thread import InThread
+
+TALKATIVE = ("apprise", "requests", "urllib3")
+"""Libraries whose logs hold URLs, and so keys."""
 
 
 class ByApprise:
@@ -26,7 +29,8 @@ class ByApprise:
     async def close(self) -> None: ...
 
     def _send(self, message: Message) -> None:
-        logging.getLogger("apprise").disabled = True
+        for library in TALKATIVE:
+            logging.getLogger(library).setLevel(logging.CRITICAL + 1)
         try:
             import apprise
         except ImportError:

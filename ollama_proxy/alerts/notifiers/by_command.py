@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 
 from ollama_proxy.alerts.config import Command
 from ollama_proxy.alerts.message import Message, NotifyError
@@ -31,20 +32,24 @@ class ByCommand:
         run = [part.replace(TEXT, message.line) for part in self._command.run]
         environ = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT)}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *run,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-                env=environ,
-            )
+            # A file, not a pipe: a program may end without having read it.
+            with tempfile.TemporaryFile() as told:
+                told.write(message.as_json())
+                told.seek(0)
+                process = await asyncio.create_subprocess_exec(
+                    *run,
+                    stdin=told,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                    env=environ,
+                )
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else type(error).__name__
             raise NotifyError(f"cannot run its program: {why}: see run", again=False) from None
         try:
             async with asyncio.timeout(self._command.seconds):
-                await process.communicate(message.as_json())
+                await process.wait()
         except TimeoutError:
             raise NotifyError(
                 f"its program did not end within {self._command.seconds:g} s and was killed"
