@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -38,12 +39,9 @@ from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
-from ollama_proxy.alerts.config import kind_of, or_log, with_shipped
-from ollama_proxy.alerts.delivering import Delivery
-from ollama_proxy.alerts.facts import Window
+from ollama_proxy.alerts.built import watching, window
 from ollama_proxy.alerts.gathering import Ending, Gathering
-from ollama_proxy.alerts.notifiers import notifier
-from ollama_proxy.alerts.watching import Standing, Watching
+from ollama_proxy.alerts.watching import Watching
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config, ConfigError, effective
@@ -230,9 +228,7 @@ class App:
             usual=self._usual,
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
-        rules = with_shipped(self.config.alerts.rules)
-        windows = [rule.within for rule in rules.values() if rule.on and rule.within]
-        self._window = Window(max(windows, default=0.0))
+        self._window = window(self.config.alerts)
         self._predictions = Predictions(lambda call: self._foretelling.of(call))
         self._live = Live(
             recent=self.config.retention.recent,
@@ -241,7 +237,7 @@ class App:
                 Recorder(self._writer, self._statistics, self._captures),
                 ModelChanges(lambda: self._sensor.poke(), lambda: self._sensor.loaded),
                 self._around,
-                *([Ending(self._window)] if windows else ()),
+                *([Ending(self._window)] if self._window.seconds else ()),
             ],
             loaded=lambda: self._sensor.loaded,
             meter=self._sampler,
@@ -336,31 +332,16 @@ class App:
         return behind.server
 
     def _start_alerts(self, site: Site) -> Watching:
-        """What watches the rules; it asks all that was started before."""
-        alerts = self.config.alerts
         gathering = Gathering(
-            window=self._window,
-            live=lambda: self._live,
+            *(self._window, self._live, self._around.bypass, self.config.data_dir),
             health=lambda: self._sensor.health,
             dropped=lambda: self._writer.dropped,
-            around=lambda: self._around.bypass,
-            folder=self.config.data_dir,
         )
-        watching = Watching(
-            rules=with_shipped(alerts.rules),
-            every=alerts.every,
-            deliveries=[
-                Delivery(name, kind_of(one), notifier(one))
-                for name, one in or_log(alerts.notifiers).items()
-            ],
-            gather=gathering.gather,
-            kept=self._store,
-            say=lambda flip, test: told(flip, site.words["en"], test),
-            standing=Standing(*self._store.standing()),
-        )
-        watching.start()
-        self._started.push_async_callback(watching.stop)
-        return watching
+        say = partial(told, words=site.words["en"])
+        watched = watching(self.config.alerts, gathering.gather, self._store, say)
+        watched.start()
+        self._started.push_async_callback(watched.stop)
+        return watched
 
     async def _rendered(self, path: str, body: dict[str, Any]) -> str:
         """Raises RenderingError."""

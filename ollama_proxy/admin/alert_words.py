@@ -15,7 +15,7 @@ NAME, DETAIL = 100, 200
 """The most characters of a name, and of what else was told."""
 
 
-def told(flip: Flip, words: Words, test: bool = False) -> tuple[str, str]:
+def told(flip: Flip, test: bool, words: Words) -> tuple[str, str]:
     """Title and text, for a message: with plain spaces, as logs and terminals have them."""
     rule = visible(flip.rule)
     if test:

@@ -40,6 +40,7 @@ class Window:
     """What ended lately. Moments are seconds of one monotonic clock."""
 
     def __init__(self, longest: float) -> None:
+        self.seconds = longest
         self._step = max(0.1, longest / SLOTS)
         self._slots: deque[_Slot] = deque(maxlen=SLOTS + 2)
         self._dropped: int | None = None

@@ -44,11 +44,11 @@ class Gathering:
     """`folder` is where the database is, `dropped` the records that were lost since the start."""
 
     window: Window
-    live: Callable[[], Live]
+    live: Live
+    bypass: Bypass
+    folder: Path
     health: Callable[[], UpstreamHealth]
     dropped: Callable[[], int]
-    around: Callable[[], Bypass]
-    folder: Path
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     disk: InThread = field(default_factory=InThread)
@@ -58,7 +58,7 @@ class Gathering:
         """How things are now, as far as rules of these kinds need it."""
         if "disk_full" in kinds:
             await self._look_at_disk()
-        live = self.live()
+        live = self.live
         live.settle()
         moment = self.clock()
         self.window.dropped(self.dropped(), moment)
@@ -90,7 +90,7 @@ class Gathering:
         ]
 
     def _around(self) -> Iterable[tuple[str, float]]:
-        seen = self.around()
+        seen = self.bypass
         for name, one in seen.programs.items():
             if one.last_seen is not None:
                 yield name, self.now() - epoch(one.last_seen)

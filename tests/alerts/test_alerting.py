@@ -103,7 +103,7 @@ async def test_failed_calls_of_one_client(tmp_path: Path) -> None:
                 await call(proxy, agent="backtest.py")
             (message,) = await phone.until(1)
     assert of([message], "rule", "kind", "value", "limit") == [("mine", "failed_calls", 3.0, 2.0)]
-    assert message["text"] == "Calls that failed within 5 min 00 s: 3; the limit is 2."
+    assert message["text"] == "Calls that failed within 5 min: 3; the limit is 2."
 
 
 async def test_a_model_on_the_cpu_and_one_that_is_missing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -54,7 +55,7 @@ class FakeAlerts:
             ],
             gather=self._facts,
             kept=self,
-            say=lambda flip, test: told(flip, self.site.words["en"], test),
+            say=partial(told, words=self.site.words["en"]),
             standing=Standing(),
         )
 

@@ -44,6 +44,7 @@ Parameter = tuple[dict[str, Any], str]
 
 _TEXT = {"type": "string", "minLength": 1}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": PAGE}
+_SILENCE = {"type": "integer", "minimum": 0, "maximum": alerts.LONGEST_SILENCE}
 _ID = {"type": "string", "minLength": 26, "maxLength": 26}
 
 PARAMETERS: Mapping[str, Parameter] = {
@@ -357,15 +358,7 @@ ROUTES = (
         answers={JSON: shapes.AlertRule},
         takes=alerts.SILENCE,
         own={
-            "seconds": (
-                {
-                    "type": "integer",
-                    "minimum": 0,
-                    "maximum": alerts.LONGEST_SILENCE,
-                    "default": alerts.HOUR,
-                },
-                "For so long; 0 ends it.",
-            )
+            "seconds": (_SILENCE, "For so long, an hour if not given; 0 ends it."),
         },
         refuses={404: "There is no such rule."},
         example="?seconds=3600",
