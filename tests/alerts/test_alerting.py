@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,38 @@ async def test_a_notifier_that_hangs_or_fails_delays_nothing_and_is_seen(tmp_pat
             how = {one["name"]: one for one in (await proxy.get("alerts"))["notifiers"]}
     assert (how["phone"]["sent"], how["hung"]["waiting"], how["gone"]["waiting"]) == (1, 1, 1)
     assert how["gone"]["last_error"] == "its address does not answer: Connection refused"
+
+
+async def test_the_disk_of_the_database(tmp_path: Path) -> None:
+    rules = {"disk_full": {"above": 0}}  # no disk is as empty as that
+    async with ScriptedUpstream(Ollama()) as upstream, hooks() as phone:
+        told = settings(rules, {"p": {"kind": "webhook", "url": phone.url}})
+        async with running_proxy(upstream.url, tmp_path, **told):
+            (message,) = await phone.until(1)
+    usage = shutil.disk_usage(tmp_path)
+    percent = usage.used / (usage.used + usage.free) * 100
+    assert abs(message["value"] - percent) < 5
+    assert "The disk with the database is " in message["text"]
+
+
+async def test_a_silence_outlasts_a_restart(tmp_path: Path) -> None:
+    ollama = Ollama()
+    async with ScriptedUpstream(ollama) as upstream, hooks() as phone:
+        rules = {"ollama_down": {"for": 0}, "model_on_cpu": {}}
+        told = settings(rules, {"p": {"kind": "webhook", "url": phone.url}})
+        async with running_proxy(upstream.url, tmp_path, **told) as proxy:
+            client = await proxy.client()
+            path = "/admin/api/alerts/ollama_down/silence?seconds=600"
+            lines = [("Host", "localhost"), ("Content-Length", "0")]
+            await client.send(head_bytes(f"POST {path} HTTP/1.1", lines))
+            assert (await client.read_head()).startswith(b"HTTP/1.1 200")
+            await client.close()
+        ollama.down = True
+        async with running_proxy(upstream.url, tmp_path, **told) as proxy:
+            await until(lambda: proxy.app.health.up is False)
+            rules_told = (await proxy.get("alerts"))["rules"]
+            while rules_told[0]["state"] != "firing":
+                rules_told = (await proxy.get("alerts"))["rules"]
+    assert rules_told[0]["silenced_until"] is not None
+    assert rules_told[0]["subjects"][0]["told"] is False
+    assert phone.bodies == []
