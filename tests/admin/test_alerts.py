@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from ollama_proxy.admin.alert_words import told
+from tests.admin.support import WORDS
 from tests.browser.fake import Fake, serve
 from tests.browser.fake_alerts import flip
 
@@ -138,3 +140,11 @@ async def test_the_page_stands_without_its_history(
 ) -> None:
     fake.alerts.past = None
     assert "The history cannot be read now." in await page(client, url)
+
+
+def test_a_message_has_plain_spaces_and_no_line_end() -> None:
+    one = flip("slow", "mean_duration", subject=HOSTILE, value=75.5, limit=60.0, within=300.0)
+    title, text = told(one, False, WORDS["en"])
+    assert text.startswith("<img src=x>\\u202e\\u000d\\u000annn")
+    assert text.endswith(" on average within 5 min; the limit is 1 min.")
+    assert (title + text).isprintable()
