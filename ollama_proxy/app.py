@@ -340,7 +340,7 @@ class App:
         say = partial(told, words=site.words["en"])
         watched = watching(self.config.alerts, gathering.gather, self._store, say)
         watched.start()
-        self._started.push_async_callback(watched.stop)
+        self._doors.push_async_callback(watched.stop)
         return watched
 
     async def _rendered(self, path: str, body: dict[str, Any]) -> str:
