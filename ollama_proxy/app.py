@@ -16,12 +16,16 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from ollama_proxy import __version__
+from ollama_proxy.admin.alert_page import AlertPage
+from ollama_proxy.admin.alert_words import told
+from ollama_proxy.admin.alerts import Alerts
 from ollama_proxy.admin.api import Api, Facts
 from ollama_proxy.admin.differences import WhatIsDifferent
 from ollama_proxy.admin.estimates import Estimates
@@ -35,6 +39,9 @@ from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
+from ollama_proxy.alerts.built import watching, window
+from ollama_proxy.alerts.gathering import Ending, Gathering
+from ollama_proxy.alerts.watching import Watching
 from ollama_proxy.around import Around
 from ollama_proxy.callers import Callers, finder_for
 from ollama_proxy.config import Config, ConfigError, effective
@@ -221,6 +228,7 @@ class App:
             usual=self._usual,
         )
         self._started.push_async_callback(asyncio.to_thread, self._end_writing)
+        self._window = window(self.config.alerts)
         self._predictions = Predictions(lambda call: self._foretelling.of(call))
         self._live = Live(
             recent=self.config.retention.recent,
@@ -229,6 +237,7 @@ class App:
                 Recorder(self._writer, self._statistics, self._captures),
                 ModelChanges(lambda: self._sensor.poke(), lambda: self._sensor.loaded),
                 self._around,
+                *([Ending(self._window)] if self._window.seconds else ()),
             ],
             loaded=lambda: self._sensor.loaded,
             meter=self._sampler,
@@ -296,6 +305,7 @@ class App:
         )
         site = Site(guarded=config.admin.token is not None)
         pages = Pages(api, site)
+        alerts = Alerts(self._start_alerts(site), api.history, site.words, time.time)
         parts: list[Part] = [
             api,
             site,
@@ -303,6 +313,8 @@ class App:
             Requests(api, site),
             Views(api, site, lambda: effective(self.config)),
             Insights(api.history, pages.words, time.time),
+            alerts,
+            AlertPage(alerts, api, site),
             Series(api.history, lambda: self._gauging.unsaved, time.time),
             WhatIsDifferent(api.history, pages.words, time.time),
             Estimates(self._foretelling.now, self._predictions.view),
@@ -318,6 +330,18 @@ class App:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
+
+    def _start_alerts(self, site: Site) -> Watching:
+        gathering = Gathering(
+            *(self._window, self._live, self._around.bypass, self.config.data_dir),
+            health=lambda: self._sensor.health,
+            dropped=lambda: self._writer.dropped,
+        )
+        say = partial(told, words=site.words["en"])
+        watched = watching(self.config.alerts, gathering.gather, self._store, say)
+        watched.start()
+        self._doors.push_async_callback(watched.stop)
+        return watched
 
     async def _rendered(self, path: str, body: dict[str, Any]) -> str:
         """Raises RenderingError."""

@@ -29,6 +29,7 @@ COMMANDS = {
     "top": "top",
     "test": "testing",
     "cleanup": "cleanup",
+    "alerts": "alerts",
     "export": "export",
     "privacy": "privacy",
     "config": "config",

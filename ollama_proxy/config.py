@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from ollama_proxy.alerts.config import Notifier, Rule, or_log
 from ollama_proxy.settings import ENVIRONMENT, SETTINGS, Address, PrivacyRule, Setting, Upstream
 
 
@@ -89,6 +90,17 @@ class Retention(msgspec.Struct, frozen=True):
     recent: int
 
 
+class Alerts(msgspec.Struct, frozen=True):
+    """What is watched, `every` so many seconds, and who is told; both by name."""
+
+    every: float
+    rules: Mapping[str, Rule]
+    notifiers: Mapping[str, Notifier]
+
+    def __repr__(self) -> str:
+        return "Alerts(…)"
+
+
 class Logs(msgspec.Struct, frozen=True):
     """What is logged, how, and where to; `file` None: standard error."""
 
@@ -113,6 +125,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     clients: ClientRules
     insights: Insights
     retention: Retention
+    alerts: Alerts
     log: Logs
     sources: dict[str, str]
 
@@ -266,6 +279,7 @@ def _build(values: Mapping[str, Any], sources: dict[str, str]) -> Config:
         clients=ClientRules(**tables["clients"]),
         insights=Insights(**tables["insights"]),
         retention=Retention(**tables["retention"]),
+        alerts=Alerts(**tables["alerts"]),
         log=Logs(**tables["log"]),
         sources=sources,
     )
@@ -285,6 +299,14 @@ def _check_together(config: Config) -> None:
             f"{_told(config, 'admin_listen')} is the same as {_told(config, 'listen')}: expected "
             f"another port, or off; the pages are on the clients' port at {config.admin_path} too"
         )
+    for rule in config.alerts.rules.values():
+        for name in rule.notify or ():
+            if name not in or_log(config.alerts.notifiers):
+                known = ", ".join(or_log(config.alerts.notifiers))
+                raise ConfigError(
+                    f"alerts.rules ({config.sources['alerts.rules']}): {rule.name}: there is no "
+                    f"notifier {name!r}: expected one of {known}"
+                )
     upstream = Address(config.upstream.host, config.upstream.port)
     for name, own in (("listen", config.listen), ("admin_listen", admin)):
         if own is not None and same_listener(upstream, own):

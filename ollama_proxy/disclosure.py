@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ollama_proxy.alerts.config import kind_of, or_log
 from ollama_proxy.config import Config
 from ollama_proxy.records import Holdings
 from ollama_proxy.settings import Address
@@ -67,6 +68,7 @@ def disclosed(
             for name, source in config.sources.items()
             if name.startswith(("privacy.", "retention.")) or name == "data_dir"
         },
+        "alerts_to": _told_of_alerts(config),
         "always": ALWAYS,
         "never": NEVER,
         "folder": str(config.data_dir),
@@ -75,6 +77,14 @@ def disclosed(
         "retention": msgspec.to_builtins(config.retention),
         "connections": None if sockets is None else _sorted(config, sockets),
     }
+
+
+def _told_of_alerts(config: Config) -> list[str]:
+    """Who is told of alerts, where any rule is on: names and kinds."""
+    if not any(rule.on for rule in config.alerts.rules.values()):
+        return []
+    told = or_log(config.alerts.notifiers)
+    return [f"{name} ({kind_of(one)})" for name, one in told.items()]
 
 
 def _given(rule: msgspec.Struct) -> dict[str, str]:
@@ -177,6 +187,7 @@ _LIMITS = (("days", "days"), ("megabytes", "MB"), ("rows", "calls"))
 
 
 def _network(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "alerts to", ", ".join(facts["alerts_to"]) or "nobody: no rule is on"
     found = facts["connections"]
     if found is None:
         yield "", "nothing: no proxy runs"

@@ -7,6 +7,7 @@ for (`admin/query.py`), SQL.
 from __future__ import annotations
 
 import math
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from ollama_proxy.exchange import Call, model_key
@@ -73,6 +74,16 @@ def spelt(text: str) -> tuple[str, ...]:
     So `è` finds `È` too, where a comparison knows the case of A to Z alone, as SQLite's does.
     """
     return tuple({_folded(one): one for one in (text, text.lower(), text.upper())}.values())
+
+
+def alike(name: str, pattern: str) -> bool:
+    """Whether a name is as a rule has it: compared whole, in any case; `*` is anything."""
+    return fnmatchcase(name.lower(), pattern.lower())
+
+
+def model_alike(name: str, pattern: str) -> bool:
+    """The same of a model, whose name may leave out what Ollama fills in."""
+    return alike(name, pattern) or alike(model_key(name), model_key(pattern))
 
 
 def _is_named(model: str | None, wanted: str) -> bool:

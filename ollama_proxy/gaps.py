@@ -99,6 +99,11 @@ class Gaps:
         }
 
     @property
+    def last(self) -> float:
+        """The moment of the last piece."""
+        return self._last
+
+    @property
     def longest(self) -> float | None:
         """None where there was but one piece."""
         return self._longest if self._count else None

@@ -18,12 +18,16 @@ KEPT = 3
 _HUMAN = "%(asctime)s %(levelname)s %(message)s"
 
 
+def one_line(text: str) -> str:
+    """A text with all that is not printed escaped, line ends and direction marks included."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class OneLine(logging.Formatter):
     """A log event is one line, whatever a client or a model put into it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return one_line(super().format(record))
 
 
 class JsonLine(logging.Formatter):

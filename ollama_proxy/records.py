@@ -121,6 +121,27 @@ class Mark(msgspec.Struct, kw_only=True, frozen=True):
     new: str
 
 
+class Flip(msgspec.Struct, kw_only=True, frozen=True):
+    """An alert's state changed from `old` to `new`: ok, firing. `kind` is what its rule watches.
+
+    `subject`: the model, client or program that it is about, "" for all. `value` is what was
+    measured, `limit` what it may be (None: yes or no), in the kind's unit; `within` the window in
+    seconds; `detail` Ollama's error, or whose call it is. No text of a prompt.
+    """
+
+    id: str
+    at: str
+    rule: str
+    kind: str
+    subject: str
+    old: str
+    new: str
+    value: float
+    limit: float | None = None
+    within: float | None = None
+    detail: str | None = None
+
+
 class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
     """What one call adds to a finding of this kind: the tokens and seconds that it cost.
 

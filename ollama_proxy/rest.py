@@ -22,7 +22,13 @@ class Refused(Exception):
     """It answers, but not with what was asked for: the text says why, in half a sentence."""
 
 
-def ask(admin: str, path: str, token: str | None = None, body: dict[str, Any] | None = None) -> Any:
+def ask(
+    admin: str,
+    path: str,
+    token: str | None = None,
+    body: dict[str, Any] | None = None,
+    seconds: float = ASK_SECONDS,
+) -> Any:
     """The JSON that `api/{path}` is answered with; with a `body` it is a POST.
 
     Raises Refused, OSError where nobody answers, and ValueError for what is no JSON. The token is
@@ -33,7 +39,7 @@ def ask(admin: str, path: str, token: str | None = None, body: dict[str, Any] | 
     request = urllib.request.Request(f"{admin}/api/{path}", data)
     if data is not None:
         request.add_header("Content-Type", "application/json")
-    with answered(request, token) as answer, whole():
+    with answered(request, token, seconds) as answer, whole():
         return json.load(answer)
 
 

@@ -17,6 +17,8 @@ import msgspec
 import platformdirs
 
 from ollama_proxy import records
+from ollama_proxy.alerts import config as alerts
+from ollama_proxy.alerts import examples
 
 ENVIRONMENT = "OLLAMA_PROXY_"
 PRIVACY_MODES = ("none", "truncate", "hash", "full")
@@ -80,13 +82,14 @@ class Kind(msgspec.Struct, frozen=True):
 
 class Setting(msgspec.Struct, frozen=True):
     """One row of the table. `default` is what a TOML file would hold; what has no flag is better
-    not said on a command line, which other users see."""
+    not said on a command line, which other users see. `example`: TOML for the example file."""
 
     name: str
     kind: Kind
     default: Any
     help: str
     has_flag: bool = True
+    example: str = ""
 
     @property
     def environment(self) -> str:
@@ -323,6 +326,13 @@ FINDINGS = Kind(
     _findings,
     json.loads,
 )
+ALERTS = Kind("a table of rules by name, each a table", alerts.rules, json.loads)
+NOTIFIERS = Kind(
+    "a table of notifiers by name, each a table with its kind",
+    alerts.notifiers,
+    json.loads,
+    secret=True,
+)
 RECENT = Kind("a whole number from 1 to 100000", _number(int, 1, 100_000), int, unit="calls")
 
 SETTINGS: tuple[Setting, ...] = (
@@ -376,6 +386,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("retention.megabytes", MEGABYTES, 1024, "Size the database may reach. 0: no limit."),
     Setting("retention.rows", CALLS, 0, "Calls that are kept. 0: no limit."),
     Setting("retention.recent", RECENT, 1000, "Finished calls kept in memory."),
+    Setting("alerts.every", INTERVAL, 10, "Seconds between two looks at the alerts' rules."),
+    Setting("alerts.rules", ALERTS, {}, "What is watched, by name.", example=examples.RULES),
+    Setting("alerts.notifiers", NOTIFIERS, {}, "Who is told.", False, examples.NOTIFIERS),
     Setting("log.level", LEVEL, "info", "The least that is logged: debug, info, warning or error."),
     Setting("log.format", FORMAT, "human", "How: human, or json for a line of JSON an event."),
     Setting("log.file", FILE_OR_NONE, "", "Where to; if empty, to standard error."),

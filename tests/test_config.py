@@ -13,7 +13,7 @@ import pytest
 
 from ollama_proxy import config
 from ollama_proxy.config import Config, ConfigError, load
-from ollama_proxy.settings import SETTINGS, Address, Upstream
+from ollama_proxy.settings import SETTINGS, Address, Setting, Upstream
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
 
@@ -66,6 +66,7 @@ class TestDefaults:
     def test_every_setting_of_the_structure_is_in_the_table(self) -> None:
         fields = set(Config.__struct_fields__) - {
             *("sources", "admin", "timeouts", "privacy", "clients", "insights", "retention", "log"),
+            "alerts",
         }
         for section, kind in (
             ("admin", config.Admin),
@@ -74,6 +75,7 @@ class TestDefaults:
             ("clients", config.ClientRules),
             ("insights", config.Insights),
             ("retention", config.Retention),
+            ("alerts", config.Alerts),
             ("log", config.Logs),
         ):
             fields |= {f"{section}.{name}" for name in kind.__struct_fields__}
@@ -85,6 +87,8 @@ class TestDefaults:
     def test_example_file_changes_nothing_and_uncommented_is_the_defaults(self) -> None:
         text = EXAMPLE.read_text()
         assert from_file(text) == load({}, {})
+        for setting in SETTINGS:
+            text = text.replace(commented(setting.example), "")
         full = from_file(re.sub(r"(?m)^#(\w+ = )", r"\1", text))
         assert msgspec.structs.replace(full, sources={}) == msgspec.structs.replace(
             load({}, {}), sources={}
@@ -99,14 +103,22 @@ def example_text() -> str:
         "# ollama_proxy: every setting with its default. Remove the # before a line to change it.",
         "# The environment (OLLAMA_PROXY_LISTEN, OLLAMA_PROXY_TIMEOUTS_CONNECT, …) and flags win.",
     ]
-    section = ""
+    sections: dict[str, list[Setting]] = {}
     for setting in SETTINGS:
-        prefix, _, key = setting.name.rpartition(".")
-        if prefix != section:
-            section = prefix
-            lines += ["", f"[{section}]"]
-        lines += ["", f"# {setting.help}", f"#{key} = {json.dumps(setting.default)}"]
+        sections.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+    for section, settings in sections.items():
+        lines += ["", f"[{section}]"] if section else []
+        for one in settings:
+            key = one.name.rpartition(".")[2]
+            lines += ["", f"# {one.help}", f"#{key} = {json.dumps(one.default)}"]
+        # Tables end what belongs to the section itself.
+        lines += ["\n" + commented(one.example).rstrip() for one in settings if one.example]
     return "\n".join(lines) + "\n"
+
+
+def commented(example: str) -> str:
+    """As it stands in the file, where all is switched off."""
+    return re.sub(r"(?m)^(?=[^#\n])", "#", example)
 
 
 class TestWhatWins:
@@ -441,6 +453,7 @@ def test_the_example_is_toml() -> None:
         "clients": {},
         "insights": {},
         "retention": {},
+        "alerts": {},
         "log": {},
     }
 

@@ -27,6 +27,8 @@ OTHERS = {
     "privacy.rules": '[{"model": "m", "mode": "none"}]',
     "clients.keys": json.dumps({"name": "0" * 64}),
     "insights.hidden": '["left"]',
+    "alerts.rules": '{"ollama_down": {}}',
+    "alerts.notifiers": '{"x": {"kind": "log"}}',
     "log.level": "debug",
     "log.format": "json",
     "privacy.mode": "none",

@@ -20,7 +20,7 @@ from ollama_proxy.filters import matches, place
 from ollama_proxy.ids import ID_ALPHABET, iso
 from ollama_proxy.live import Live
 from ollama_proxy.logs import where
-from ollama_proxy.records import Filter, Finding, Mark, Occurrence
+from ollama_proxy.records import Filter, Finding, Flip, Mark, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import MAX_LIMIT, Found, StoreError, page
 
@@ -43,6 +43,8 @@ class Reader(Protocol):
     async def capture(self, id: str) -> Capture | None: ...
 
     async def marks(self, wanted: Filter) -> list[Mark]: ...
+
+    async def flips(self, wanted: Filter) -> list[Flip]: ...
 
     async def findings(self, wanted: Filter) -> list[Finding]: ...
 
@@ -149,6 +151,10 @@ class History:
     async def marks(self, wanted: Filter) -> list[Mark]:
         """What changed in Ollama, newest first. Raises Unreadable."""
         return await self._read(self._reader.marks(wanted))
+
+    async def flips(self, wanted: Filter) -> list[Flip]:
+        """Alerts' flips, newest first. Raises Unreadable."""
+        return await self._read(self._reader.flips(wanted))
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         """What was found of stored calls, what cost most first. Raises Unreadable."""

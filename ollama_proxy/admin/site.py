@@ -31,7 +31,7 @@ DASHBOARD = _PACKAGE / "dashboard"
 if not DASHBOARD.is_dir():
     DASHBOARD = _PACKAGE.parent / "dashboard"
 
-VIEWS = ("", "requests", "charts", "models", "clients", "settings")
+VIEWS = ("", "requests", "charts", "models", "clients", "alerts", "settings")
 """The addresses of the pages, as the navigation has them."""
 
 POLICY = {
@@ -43,7 +43,7 @@ POLICY = {
 }
 _OURS = (
     *(f"finding.{one}" for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls")),
-    *("finding.answers", "difference.", "setting", "filter."),
+    *("finding.answers", "difference.", "setting", "filter.", "alert."),
 )
 """Words that only the server writes."""
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}

@@ -8,12 +8,11 @@ fit allow. Not here: what a mode keeps (`privacy.py`), when a call asks again (`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 
 import msgspec
 
 from ollama_proxy.config import PrivacyRules
-from ollama_proxy.exchange import model_key
+from ollama_proxy.filters import alike, model_alike
 from ollama_proxy.headers import CUT
 from ollama_proxy.observers.privacy import Mode, Privacy
 from ollama_proxy.settings import PrivacyRule
@@ -109,20 +108,17 @@ def _with(usual: Privacy, mode: str | None, responses: str | None) -> Privacy:
 
 def _fits(rule: PrivacyRule, known: Known) -> bool | None:
     """Whether the rule is for this call; None: that is not known yet."""
-    if rule.route is not None and not _alike(known.route, rule.route):
+    if rule.route is not None and not alike(known.route, rule.route):
         return False
     unsure = False
-    for wanted, given in ((rule.model, known.model), (rule.client, known.client)):
+    for wanted, given, fits in (
+        (rule.model, known.model, model_alike),
+        (rule.client, known.client, alike),
+    ):
         if wanted is None:
             continue
         if given is None:
             unsure = True
-        elif not _alike(given, wanted) and not (
-            wanted is rule.model and _alike(model_key(given), model_key(wanted))
-        ):
+        elif not fits(given, wanted):
             return False
     return None if unsure else True
-
-
-def _alike(given: str, wanted: str) -> bool:
-    return fnmatchcase(given.lower(), wanted.lower())

@@ -15,7 +15,7 @@ import msgspec
 from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, text_size
 from ollama_proxy.filters import place, place_text
-from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted, Occurrence
+from ollama_proxy.records import Filter, Finding, Flip, Holdings, Mark, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tally
 from ollama_proxy.stats import Statistics
@@ -145,6 +145,13 @@ MIGRATIONS: Migrations = {
         " queue, time_to_first_token, output_tokens)",
     ],
     7: [f"ALTER TABLE calls ADD COLUMN {name} TEXT" for name in ("pace", "headers", "in_force")],
+    8: [
+        "CREATE TABLE flips (id TEXT PRIMARY KEY NOT NULL, at TEXT NOT NULL, rule TEXT NOT NULL,"
+        " kind TEXT NOT NULL, subject TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL,"
+        ' value REAL NOT NULL, "limit" REAL, within REAL, detail TEXT)',
+        "CREATE INDEX flips_by_subject ON flips (rule, subject, id)",
+        "CREATE TABLE silences (rule TEXT PRIMARY KEY NOT NULL, until REAL NOT NULL)",
+    ],
 }
 
 
@@ -211,6 +218,18 @@ class Store(Protocol):
 
     def marks(self, wanted: Filter) -> list[Mark]:
         """Changes in Ollama, newest first, by the filter's ids and its limit."""
+
+    def flip(self, flips: Sequence[Flip]) -> None:
+        """Keep alerts' flips."""
+
+    def flips(self, wanted: Filter) -> list[Flip]:
+        """Alerts' flips, newest first, by the filter's ids and its limit."""
+
+    def standing(self) -> tuple[list[Flip], dict[str, float]]:
+        """The last flip of each alert's subject, and until when rules are silenced."""
+
+    def silence(self, rule: str, until: float) -> None:
+        """Until then, in seconds since 1970; 0 ends it."""
 
     def findings(self, wanted: Filter) -> list[Finding]:
         """Those with calls in the span of the filter, of its client and model, if it names them;

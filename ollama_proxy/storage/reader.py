@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ollama_proxy.charts import Asked, columns
 from ollama_proxy.exchange import Call
-from ollama_proxy.records import Filter, Finding, Mark, Occurrence
+from ollama_proxy.records import Filter, Finding, Flip, Mark, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.storage.base import Found
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -46,6 +46,9 @@ class StoreReader:
 
     async def marks(self, wanted: Filter) -> list[Mark]:
         return await self._read(self.store.marks, wanted)
+
+    async def flips(self, wanted: Filter) -> list[Flip]:
+        return await self._read(self.store.flips, wanted)
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         return await self._read(self.store.findings, wanted)

@@ -22,11 +22,11 @@ from ollama_proxy.charts import Asked
 from ollama_proxy.exchange import Call, Reason, State
 from ollama_proxy.ids import iso
 from ollama_proxy.insights.occurring import occurrences
-from ollama_proxy.records import Filter, Finding, Holdings, Mark, Noted, Occurrence
+from ollama_proxy.records import Filter, Finding, Flip, Holdings, Mark, Noted, Occurrence
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tallies, Tally
-from ollama_proxy.stats import Statistics, Summary
-from ollama_proxy.storage import findings, folder, marks, series
+from ollama_proxy.stats import Statistics
+from ollama_proxy.storage import findings, flips, folder, marks, series, totals
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
@@ -155,7 +155,7 @@ class SqliteStore:
 
     def statistics(self) -> Statistics:
         with self._read() as connection:
-            return _load_totals(connection, self.path)
+            return totals.load(connection, self.path)
 
     def search(self, wanted: Filter) -> Found:
         with self._read() as connection:
@@ -201,6 +201,22 @@ class SqliteStore:
         with self._read() as connection:
             return marks.search(connection, wanted)
 
+    def flip(self, flipped: Sequence[Flip]) -> None:
+        with self._transaction() as connection:
+            flips.write(connection, flipped)
+
+    def flips(self, wanted: Filter) -> list[Flip]:
+        with self._read() as connection:
+            return flips.search(connection, wanted)
+
+    def standing(self) -> tuple[list[Flip], dict[str, float]]:
+        with self._read() as connection:
+            return flips.latest(connection), flips.silences(connection)
+
+    def silence(self, rule: str, until: float) -> None:
+        with self._transaction() as connection:
+            flips.silence(connection, rule, until)
+
     def findings(self, wanted: Filter) -> list[Finding]:
         with self._read() as connection:
             return findings.search(connection, wanted, self._clock())
@@ -237,6 +253,7 @@ class SqliteStore:
             removed = self._forget(PRUNE_ROWS, "AND started_at < ?", cutoff)
             with self._transaction() as connection:
                 marks.forget(connection, cutoff)
+                flips.forget(connection, cutoff)
         if not removed and max_rows is not None:
             removed = self._forget(self._rows_above(max_rows))
         if not removed and max_bytes is not None:
@@ -300,7 +317,7 @@ class SqliteStore:
             )
             for one in noted:
                 findings.note(connection, one)
-            _add_totals(connection, self.path, batch)
+            totals.add(connection, self.path, batch)
             series.add(connection, tallies, self._clock())
 
     def _recover(self, running: Collection[str]) -> None:
@@ -369,31 +386,3 @@ def _opened(connection: sqlite3.Connection | None, path: Path) -> sqlite3.Connec
     if connection is None:
         raise StoreError(f"{path} is not open: open the store first")
     return connection
-
-
-def _load_totals(connection: sqlite3.Connection, path: Path) -> Statistics:
-    totals = Statistics()
-    try:
-        for kind, name, data in connection.execute("SELECT kind, name, summary FROM totals"):
-            summary = Summary.from_bytes(data)
-            if kind == "all":
-                totals.all = summary
-            elif kind == "model":
-                totals.models[name] = summary
-            else:
-                totals.clients[name] = summary
-    except (msgspec.MsgspecError, TypeError) as error:
-        raise StoreError(f"{path} {BROKEN} (totals: {error})") from error
-    return totals
-
-
-def _add_totals(connection: sqlite3.Connection, path: Path, batch: Statistics) -> None:
-    """Loads all of them: a few in practice; at the limit, 500 of each kind, some 20 ms a batch."""
-    if not batch.all.requests:
-        return
-    totals = _load_totals(connection, path)
-    models, clients = totals.merge(batch)
-    rows = [("all", "", totals.all.to_bytes())]
-    rows += [("model", name, totals.models[name].to_bytes()) for name in sorted(models)]
-    rows += [("client", name, totals.clients[name].to_bytes()) for name in sorted(clients)]
-    connection.executemany("INSERT OR REPLACE INTO totals VALUES (?, ?, ?)", rows)

@@ -28,7 +28,7 @@ from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.listeners import Sink
 from ollama_proxy.live import Live
 from ollama_proxy.phases import Loaded
-from ollama_proxy.records import Filter, Finding, Mark, Occurrence, UpstreamHealth
+from ollama_proxy.records import Filter, Finding, Flip, Mark, Occurrence, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
 from ollama_proxy.storage.base import Found, StoreError, page
@@ -93,6 +93,10 @@ class Stored:
         await self._answer()
         changes = [one for one in self.changes if one.id < (wanted.before or "~")]
         return changes[: wanted.limit]
+
+    async def flips(self, wanted: Filter) -> list[Flip]:
+        await self._answer()
+        return []
 
     async def findings(self, wanted: Filter) -> list[Finding]:
         self.asked.append(wanted)

@@ -20,14 +20,14 @@ from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 from yarl import URL
 
-from ollama_proxy.admin.openapi import meanings, meanings_besides
+from ollama_proxy.admin.openapi import meanings, meanings_alerts, meanings_besides
 from ollama_proxy.admin.openapi.document import document, read
 from ollama_proxy.admin.site import VIEWS
 from ollama_proxy.app import App
 from ollama_proxy.config import load
 from ollama_proxy.insights.differences import differences
 from ollama_proxy.insights.judging import Judging
-from ollama_proxy.records import Mark, Noted, Occurrence
+from ollama_proxy.records import Flip, Mark, Noted, Occurrence
 from ollama_proxy.shares import Resources
 from ollama_proxy.simulator import Simulator, SimulatorOptions
 from tests.admin.support import EventReader, until
@@ -115,6 +115,8 @@ async def used(folder: Path) -> AsyncIterator[Running]:
         store = seen.app._store
         store.mark([Mark(id="0" * 26, at=calls[0]["started_at"], kind="version",
                          subject="ollama", old="0.1", new="0.2")])  # fmt: skip
+        store.flip([Flip(id="0" * 26, at=calls[0]["started_at"], rule="bypass", kind="bypass",
+                         subject="curl", old="ok", new="firing", value=1.0)])  # fmt: skip
         await until(lambda: store.call(calls[0]["id"]) is not None)
         found = Occurrence(kind="waited", other="x", seconds=2.0)
         store.write([], noted=[Noted(calls[0]["id"], "m", calls[0]["client"], [found])])
@@ -158,7 +160,8 @@ def test_every_field_and_parameter_has_its_sentence() -> None:
 
 def test_no_sentence_is_of_a_field_that_is_none() -> None:
     bases = {"Phase": "RunningCall", "Estimate": "Expected"}
-    for name, text in (meanings.CALLS | meanings_besides.BESIDES).items():
+    told = meanings.CALLS | meanings_besides.BESIDES | meanings_alerts.ALERTS
+    for name, text in told.items():
         fields = SCHEMAS[bases.get(name, name)]["properties"]
         assert read(text).keys() <= fields.keys(), name
 
@@ -181,7 +184,9 @@ async def test_each_parameter_is_described_and_each_that_is_described_is_taken(
     """Who asks with one that is not known is told those that are."""
     async with running(tmp_path) as seen:
         for (method, path), operation in OPERATIONS.items():
-            status, _, body = await seen.got(path.replace("{id}", "x") + "?nonsense=1", method)
+            status, _, body = await seen.got(
+                path.replace("{id}", "x").replace("{name}", "x") + "?nonsense=1", method
+            )
             if path == "/healthz":
                 assert status == 200
                 continue
@@ -207,7 +212,7 @@ async def test_each_answer_is_as_described(tmp_path: Path) -> None:
             contents = operation["responses"]["200"]["content"]
             if path == "/api/events":
                 continue  # never ends: see below
-            where = path.replace("{id}", id) + asked.get(path, "")
+            where = path.replace("{id}", id).replace("{name}", "bypass") + asked.get(path, "")
             status, content, body = await seen.got(where, method)
             if status != 200:
                 left.add((path, status))
@@ -326,7 +331,12 @@ async def test_the_page_tells_each_route_parameter_and_field(tmp_path: Path) -> 
             assert "<script" not in html
             assert "Parametri" in html
             for (_, path), operation in OPERATIONS.items():
-                example = operation["x-example"].replace("{id}", "$ID").replace("&", "&amp;")
+                example = (
+                    operation["x-example"]
+                    .replace("{id}", "$ID")
+                    .replace("{name}", "$NAME")
+                    .replace("&", "&amp;")
+                )
                 assert f"{mount}{example}&#34;" in html or f'{mount}{example}"' in html, path
                 assert f'id="{operation["operationId"]}"' in html
                 for parameter in operation["parameters"]:
@@ -370,7 +380,7 @@ async def test_no_page_of_another_origin_is_let_in(tmp_path: Path) -> None:
         for mount in seen.mounts:
             own = {"Origin": f"http://127.0.0.1:{mount.port}"}
             for method, path in OPERATIONS:
-                url = f"{mount}{path.replace('{id}', 'x')}"
+                url = f"{mount}{path.replace('{id}', 'x').replace('{name}', 'x')}"
                 asked = [("OPTIONS", elsewhere, 403), (method, elsewhere, 403), (method, own, 0)]
                 for how, headers, status in asked:
                     async with seen.client.request(how, url, headers=headers) as answer:

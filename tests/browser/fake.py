@@ -36,6 +36,7 @@ from ollama_proxy.records import Filter, Finding
 from ollama_proxy.series import HOUR, MINUTE, Gauges, Levels, Tally
 from ollama_proxy.stats import Statistics, Summary
 from ollama_proxy.storage.base import Found
+from tests.browser.fake_alerts import FakeAlerts
 
 Json = dict[str, Any]
 EMPTY = {"count": 0, "mean": None, "p50": None, "p90": None, "p95": None, "p99": None, "max": None}
@@ -117,6 +118,7 @@ class Fake:
         self.unstoppable: tuple[int, str] | None = None  # how a wish to stop a call is refused
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
+        self.alerts = FakeAlerts()
         self.changes: Json = {}
         self.streams: set[web.StreamResponse] = set()
         self.refused = False
@@ -283,6 +285,7 @@ class Fake:
         views = Views(self, pages.site, lambda: effective(load({}, {})))
         for part in (pages.site, pages, Requests(self, pages.site), views):
             part.add_routes(app)
+        self.alerts.add_routes(app, self)
         if gate is not None:
             Login(gate, pages.site).add_routes(app)
         Insights(self, pages.words, time.time).add_routes(app)

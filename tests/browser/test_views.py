@@ -1,4 +1,4 @@
-"""The pages of charts, models, clients and settings in Chromium."""
+"""The pages of charts, models, clients, alerts and settings in Chromium."""
 
 from __future__ import annotations
 
@@ -68,6 +68,24 @@ async def test_models_and_clients_lead_to_their_calls(page: Page, fake: Fake) ->
     await expect(row).to_contain_text("3\u00a0min\u00a032\u00a0s")
     await row.get_by_role("link").click()
     await expect(page.get_by_role("combobox", name="Client")).to_have_value("signals.py")
+
+
+async def test_an_alert_is_tested_and_silenced(page: Page, fake: Fake) -> None:
+    fake.alerts.fire("model_on_cpu", "qwen3:14b", 25.0)
+    await page.goto(f"{fake.url}alerts")
+    card = page.locator(".alert", has_text="model_on_cpu")
+    await expect(card).to_contain_text("Alert")
+    await expect(card).to_contain_text("of the model qwen3:14b is in the CPU's memory")
+    told = page.get_by_role("status")
+    await page.get_by_role("button", name="Send a test slow_backtest").click()
+    await expect(told).to_contain_text("broken: not sent: cannot run its program")
+    await page.get_by_role("button", name="Send a test log").click()
+    await expect(told).to_have_text("log: sent.")
+    await page.get_by_role("button", name="Silence for an hour model_on_cpu").click()
+    await expect(card).to_contain_text("Silenced until")
+    await page.get_by_role("button", name="End the silence model_on_cpu").click()
+    await expect(card).not_to_contain_text("Silenced until")
+    assert fake.alerts.kept == ["model_on_cpu", "model_on_cpu"]
 
 
 async def test_settings_tell_what_is_in_force_and_from_where(page: Page, fake: Fake) -> None:

@@ -1,6 +1,6 @@
 """Builds the OpenAPI 3.1 document of the REST answers from types, sentences and routes. Pure.
 
-Not here: those (`shapes.py`, `meanings.py`, `routes.py`), how it is served (`admin/reference.py`).
+Not here: those (`shapes.py`, `meanings*.py`, `routes.py`), how it is served (`admin/reference.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import msgspec
 from ollama_proxy.admin.calls import INCOMPLETE, SCANNED_TO
 from ollama_proxy.admin.openapi import shapes
 from ollama_proxy.admin.openapi.meanings import CALLS
+from ollama_proxy.admin.openapi.meanings_alerts import ALERTS
 from ollama_proxy.admin.openapi.meanings_besides import BESIDES
 from ollama_proxy.admin.openapi.routes import PARAMETERS, ROUTES, Route
 
@@ -33,6 +34,7 @@ GROUPS = {
     "calls": "Calls",
     "totals": "Totals, models, clients",
     "findings": "What was found, what changed, what to expect",
+    "alerts": "Alerts",
     "about": "About the proxy",
 }
 SAME = {
@@ -115,6 +117,14 @@ def _name(route: Route) -> str:
 
 
 def _parameters(route: Route) -> Iterator[dict[str, Any]]:
+    if "{name}" in route.path:
+        yield {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "description": "The name of one, as the list tells it.",
+            "schema": {"type": "string"},
+        }
     if "{id}" in route.path:
         yield {
             "name": "id",
@@ -185,7 +195,7 @@ def _schemas() -> dict[str, Any]:
     # Python's words for the ends of a text are none of JSON Schema's.
     text = msgspec.json.encode(made).replace(rb"\\A", b"^").replace(rb"\\Z", b"$")
     found: dict[str, Any] = msgspec.json.decode(text)
-    meanings = {name: read(text) for name, text in (CALLS | BESIDES).items()}
+    meanings = {name: read(text) for name, text in (CALLS | BESIDES | ALERTS).items()}
     for name, schema in found.items():
         # The sentences of the code are for those who change it.
         schema.pop("title", None)

@@ -284,6 +284,7 @@ header: The request's header that names a call's mode; null: there is none.
 pages_ask_for_token: Whether the pages and these answers ask for the token, admin.token.
 programs_looked_up: Whether the calling programs are looked for.
 sources: Where the value of each of these settings came from.
+alerts_to: Who is told of alerts: names and kinds of notifiers.
 always: What is always kept of a call.
 never: What is never kept.
 folder: The data folder.

@@ -11,7 +11,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from ollama_proxy.admin import calls, differences, estimates, insights, neighbours, series
+from ollama_proxy.admin import (
+    alerts,
+    calls,
+    differences,
+    estimates,
+    insights,
+    neighbours,
+    series,
+)
 from ollama_proxy.admin.openapi import shapes
 from ollama_proxy.admin.query import (
     FILTERS,
@@ -36,6 +44,7 @@ Parameter = tuple[dict[str, Any], str]
 
 _TEXT = {"type": "string", "minLength": 1}
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": PAGE}
+_SILENCE = {"type": "integer", "minimum": 0, "maximum": alerts.LONGEST_SILENCE}
 _ID = {"type": "string", "minLength": 26, "maxLength": 26}
 
 PARAMETERS: Mapping[str, Parameter] = {
@@ -317,6 +326,53 @@ ROUTES = (
         listed=True,
         onward="before",
         refuses=_UNREAD,
+    ),
+    Route(
+        path="/api/alerts",
+        group="alerts",
+        summary="The rules, those that are on first, with their states; and who is told",
+        answers={JSON: shapes.Alerts},
+    ),
+    Route(
+        path="/api/alerts/history",
+        group="alerts",
+        summary="What flipped, the newest first",
+        answers={JSON: shapes.Many[shapes.Flip]},
+        takes=alerts.HISTORY,
+        own={
+            "limit": (_LIMIT, "At most so many, the newest."),
+            "before": (_ID, "Older than the flip of this id."),
+            "since": (_TEXT, "Flipped since, told as for requests."),
+            "until": (_TEXT, "Flipped before that, told in the same ways."),
+        },
+        listed=True,
+        onward="before",
+        refuses=_UNREAD,
+        example="?since=7d",
+    ),
+    Route(
+        path="/api/alerts/{name}/silence",
+        group="alerts",
+        method="post",
+        summary="Send no message of a rule for a time; what was told as firing is told when over",
+        answers={JSON: shapes.AlertRule},
+        takes=alerts.SILENCE,
+        own={
+            "seconds": (_SILENCE, "For so long, an hour if not given; 0 ends it."),
+        },
+        refuses={404: "There is no such rule."},
+        example="?seconds=3600",
+    ),
+    Route(
+        path="/api/alerts/test",
+        group="alerts",
+        method="post",
+        summary="Send a test message; answers once each notifier took it or did not",
+        answers={JSON: shapes.Many[shapes.Tested]},
+        takes=alerts.TEST,
+        own={"name": (_TEXT, "By the notifiers of this rule, or by this notifier; else by all.")},
+        refuses={404: "There is no such rule or notifier."},
+        example="?name=log",
     ),
     Route(
         path="/api/privacy",

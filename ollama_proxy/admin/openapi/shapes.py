@@ -11,6 +11,8 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from ollama_proxy import config, exchange, records, series, settings, shares, waiting
+from ollama_proxy.alerts.delivering import Delivered
+from ollama_proxy.alerts.kinds import KINDS
 from ollama_proxy.callers import CallersStatus
 from ollama_proxy.disclosure import File
 from ollama_proxy.insights import differences, estimate, prompt_cache, slow, waste
@@ -222,6 +224,49 @@ Estimated = shape(
     came_true=shape("CameTrue", calls=int, within_p50=float | None, within_p95=float | None),
 )
 
+# -- alerts ------------------------------------------------------------------------------------
+
+_Kind = OneOf[tuple(KINDS)]
+_Said = shape("AlertText", en=str, it=str)
+Flip = shape(
+    "Flip",
+    records.Flip,
+    kind=_Kind,
+    **dict.fromkeys(("old", "new"), Literal["ok", "firing"]),
+    text=_Said,
+)
+AlertRule = shape(
+    "AlertRule",
+    name=str,
+    kind=_Kind,
+    on=bool,
+    state=Literal["off", "ok", "pending", "firing"],
+    **dict.fromkeys(("since", "checked_at", "silenced_until"), str | None),
+    **dict.fromkeys(("above", "clear", "within"), float | None),
+    calls=int | None,
+    **dict.fromkeys(("for", "every", "cooldown"), float),
+    each=Literal["model", "client"] | None,
+    **dict.fromkeys(("model", "client"), str | None),
+    notify=list[str],
+    subjects=Many[
+        shape(
+            "AlertSubject",
+            subject=str,
+            state=Literal["pending", "firing"],
+            since=str | None,
+            value=float,
+            told=bool,
+            text=_Said,
+        )
+    ],
+)
+Alerts = shape(
+    "Alerts",
+    rules=Many[AlertRule],
+    notifiers=Many[shape("Notifier", Delivered, name=str, kind=str, waiting=int)],
+)
+Tested = shape("Tested", notifier=str, sent=bool, error=str | None)
+
 # -- the machine, privacy, what goes round -----------------------------------------------------
 
 _reading = {name: kind for name, kind in get_type_hints(Reading).items() if name != "sample"}
@@ -266,6 +311,7 @@ Privacy = shape(
     pages_ask_for_token=bool,
     programs_looked_up=bool,
     sources=dict[str, str],
+    alerts_to=list[str],
     always=str,
     never=str,
     folder=str,
