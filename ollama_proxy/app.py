@@ -275,6 +275,7 @@ class App:
         self._around.looked(before, after)
         if before.up is False and after.up:
             self._judging.restarted()
+            self._live.endings.forget()
         if after.up and after.error is None:  # else what is loaded is not known
             self._judging.looked(after.models, self._sensor.loaded.at)
         self._marking.looked(after)

@@ -19,8 +19,8 @@ from ollama_proxy.settings import Address
 
 ALWAYS = (
     "time, route, model, options, state, durations, tokens, sizes; error texts, at most 500 "
-    "characters, without keys; but in the modes none and hash the names of headers, and the values "
-    "of those that hold no key, such as Content-Type and User-Agent"
+    "characters, without keys; and, except in the modes none and hash, the names of headers and "
+    "the values of those that hold no key, such as Content-Type and User-Agent"
 )
 NEVER = (
     "API keys, cookies and the values of other headers; what follows ? in an address; images; what "

@@ -26,6 +26,10 @@ class Endings:
         self._slots[-1][1] += ended
         self._slots[-1][2] += failed
 
+    def forget(self) -> None:
+        """What ended so far has an end of its own: Ollama was down, and is up again."""
+        self._slots.clear()
+
     def totals(self) -> tuple[int, int]:
         """(ended, failed)."""
         oldest = int(self._clock() / self.SLOT_SECONDS) - self.SLOTS

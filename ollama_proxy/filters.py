@@ -48,7 +48,7 @@ def place_of(text: str) -> tuple[float, str]:
     """What `place_text` made a text of. Raises ValueError for what is none."""
     number, _, id = text.partition("_")
     value = int(number) if number.isdecimal() and len(number) < 20 else float(number)
-    if not id or not math.isfinite(value):
+    if not id or not math.isfinite(value) or abs(value) >= 2**63:
         raise ValueError
     return value, id
 

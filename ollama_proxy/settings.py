@@ -389,7 +389,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("alerts.every", INTERVAL, 10, "Seconds between two looks at the alerts' rules."),
     Setting("alerts.rules", ALERTS, {}, "What is watched, by name.", example=examples.RULES),
     Setting("alerts.notifiers", NOTIFIERS, {}, "Who is told.", False, examples.NOTIFIERS),
-    Setting("log.level", LEVEL, "info", "The least that is logged: debug, info, warning or error."),
+    Setting(
+        "log.level",
+        LEVEL,
+        "info",
+        "The lowest level: debug, info, warning or error.",
+    ),
     Setting("log.format", FORMAT, "human", "How: human, or json for a line of JSON an event."),
     Setting("log.file", FILE_OR_NONE, "", "Where to; if empty, to standard error."),
 )

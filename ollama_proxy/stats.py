@@ -106,7 +106,7 @@ class Summary(msgspec.Struct):
     `duration.count`. `answered` are completed calls that ran a model and have a known duration.
     `first_used` is when the first call began, None also where it was counted before that was kept;
     `last_used` when the latest did. `cold_starts` are the calls whose load took 0.1 s or
-    more; what Ollama calls load is also the wait for another model to make room.
+    more, waits before it left out (`insights.load_wait`).
     """
 
     completed: int = 0

@@ -662,6 +662,14 @@ async def test_a_ticker_woken_twice_ticks_once() -> None:
 # -- counts and bounds ----------------------------------------------------------------------
 
 
+def test_what_failed_while_ollama_was_down_is_forgotten_once_it_is_up() -> None:
+    endings = Endings(lambda: 0.0)
+    endings.add(5, 5)
+    endings.forget()
+    endings.add(1, 0)
+    assert endings.totals() == (1, 0)
+
+
 def test_endings_are_those_of_the_last_five_minutes() -> None:
     clock = Clock()
     endings = Endings(clock)

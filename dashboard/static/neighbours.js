@@ -1,5 +1,5 @@
 // From the call in the sheet to the next newer or older one of the list it was opened from: by link, by
-// j and k as in the list, or by the arrows.
+// j and k, or by the arrows.
 
 import { attribute, json, show } from "./dom.js";
 import { here } from "./here.js";

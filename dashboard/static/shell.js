@@ -34,7 +34,7 @@ export class Shell {
     theme();
     copying();
     const detail = new Detail(this.store);
-    new Stop(this.store, (call) => call.id === detail.id && detail.show(call));
+    this.stop = new Stop(this.store, (call) => call.id === detail.id && detail.show(call));
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     say(document.getElementById("zone"), t("foot.zone", { zone }));
     setInterval(() => {
@@ -66,6 +66,7 @@ export class Shell {
 
   event(kind, value) {
     this.heard(kind, this.store.apply(kind, value), value);
+    if (kind === "finished") this.stop?.ended(value.id);
     this.status.tab();
     this.pause.count();
     this.painter.ask();

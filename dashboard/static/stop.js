@@ -50,6 +50,11 @@ export class Stop {
     }
   }
 
+  /** A call has ended by itself: of the one that is asked about there is nothing left to stop. */
+  ended(id) {
+    if (id === this.asked && !this.waits) this.failed({ status: 409 });
+  }
+
   failed(error) {
     const ended = error.status === 409;
     const trouble = ended ? t("stop.ended") : t("stop.failed", { reason: troubleOf(error) });

@@ -129,11 +129,13 @@ def _remedy(found: Finding, options: list[_Option], words: Words) -> str:
 
 def _one_for_both(found: Finding, option: _Option, words: Words) -> str:
     """Where to change an option so that both ask for the same: what Ollama chooses where one does
-    not name it, else the larger, which never cuts a prompt. Said the same of both ways."""
+    not name it, else the larger context, which never cuts a prompt; of others it is not said which
+    value is the better one. Said the same of both ways."""
     name, old, new = option
     client, other = (_client(one, words) for one in (found.client, found.other))
     left_out = NOT_NAMED in (old, new) and name != "num_ctx"
-    if not left_out and not all(_NUMBER.fullmatch(value) for value in (old, new)):
+    numbers = name == "num_ctx" and all(_NUMBER.fullmatch(value) for value in (old, new))
+    if not left_out and not numbers:
         return words.t("finding.option.same", name=name, client=client, other=other)
     keep = NOT_NAMED if left_out else max(old, new, key=int)
     drop = new if keep == old else old

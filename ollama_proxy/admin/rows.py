@@ -207,7 +207,8 @@ def client_row(
     """A client: how its calls went, and who waited for whom, in the last day."""
     name_ = client["name"]
     waits = sum(one.seconds or 0.0 for one in waited if one.client == name_)
-    made = sum(one.seconds or 0.0 for one in waited if one.other == name_)
+    others = [one for one in waited if one.client != name_]
+    made = sum(one.seconds or 0.0 for one in others if one.other == name_)
     return {
         "client": name(name_, 40),
         **_outcome(w, client, now),

@@ -112,7 +112,8 @@ class _Scan:
             first = heapq.nlargest(self._limit, first + self._first_between(last, before))
         for _, id in first:
             row = self._connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
-            yield from_row(row)
+            if row is not None:  # it was deleted meanwhile
+                yield from_row(row)
 
     def _portions(self) -> Iterator[tuple[str | None, str | None]]:
         """From which id to before which, as long as there is time."""

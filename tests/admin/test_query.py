@@ -178,3 +178,11 @@ def test_an_export_may_ask_for_more_at_once() -> None:
     assert parse_filter({"limit": "5000"}, NOON, most=9999).limit == 5000
     with pytest.raises(ParameterError, match="from 1 to 9999"):
         parse_filter({"limit": "10000"}, NOON, most=9999)
+
+
+@pytest.mark.parametrize("place", ["9" * 19, "-" + "9" * 19, "1e300", "nan", "inf", ""])
+def test_a_place_that_no_call_can_have_is_refused(place: str) -> None:
+    """SQLite holds no larger numbers: it would be taken for a store that cannot be read."""
+    id = first_id(NOON)
+    with pytest.raises(ParameterError, match="after"):
+        parse_filter({"sort": "queue", "after": f"{place}_{id}"}, NOON)

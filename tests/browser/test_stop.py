@@ -187,6 +187,10 @@ async def test_who_is_at_the_button_of_a_call_that_ends_stays_at_its_row(
     await page.locator("#now .pill").click()
     await stop_of(page, "backtest.py").click()
     await fake.finish(begun)
+    # There is nothing left to ask about: it says so, and offers no more than to close it.
+    asked = page.get_by_role("alertdialog")
+    await expect(asked.get_by_role("alert")).to_have_text("It has ended already.")
+    await expect(asked.get_by_role("button", name="Stop the call")).to_be_hidden()
     await page.keyboard.press("Escape")
     await expect(lane(page, "backtest.py").locator("a")).to_be_focused()
 
