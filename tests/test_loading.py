@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,35 @@ async def test_while_it_waits_it_is_not_said_to_be_served(tmp_path: Path) -> Non
     finally:
         await simulator.stop()
     assert swift["load"] < 0.3
+
+
+async def test_one_model_is_loaded_after_the_other(tmp_path: Path) -> None:
+    """There is room for both, and still the second load waits for the first."""
+    simulator = Simulator(replace(ROOM_FOR_ONE, max_loaded=3))
+    try:
+        async with running_proxy(await simulator.start(), tmp_path) as proxy:
+            first = asyncio.create_task(ask(proxy, "first.py", generate("big", SHORT)))
+            await phase_of(proxy, "first.py", "waiting", "loading")
+            answer = await ask(proxy, "late.py", generate("small", SHORT))
+            await first
+            call = await told(proxy, "late.py")
+    finally:
+        await simulator.stop()
+    waited = call["insights"]["load_wait"]
+    assert (waited["reason"], waited["models"]) == ("load", ["big:latest"])
+    assert call["load"] + waited["seconds"] == pytest.approx(answer["load_duration"] / 1e9)
+    assert 0.25 < call["load"] < 0.9
+    assert [(one["client"], one["kind"]) for one in call["waited_for"]] == [("first.py", "load")]
+
+
+async def test_who_waits_along_for_a_load_is_no_second_cold_start(tmp_path: Path) -> None:
+    simulator = Simulator(replace(ROOM_FOR_ONE, parallel=4))
+    try:
+        async with running_proxy(await simulator.start(), tmp_path) as proxy:
+            await asyncio.gather(*(ask(proxy, f"{n}.py", generate("big", SHORT)) for n in range(4)))
+            await proxy.calls(4)
+            totals = (await proxy.get("stats"))["all"]
+    finally:
+        await simulator.stop()
+    assert totals["cold_starts"] == 1
+    assert 0.25 < totals["load_seconds"] < 0.9
