@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from ollama_proxy.commands.options import as_flags, given, settings
 from ollama_proxy.commands.saying import counted, refuse
+from ollama_proxy.commands.there import running_in
 from ollama_proxy.config import Config, load
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
@@ -44,13 +46,12 @@ def start(port: int | None, **flags: Any) -> int:
     answers. It writes a log into the data folder."""
     said = _said(port, flags)
     config = load(said, os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is not None:
         print(f"it runs already: {_described(there)}")
-        return 0
+        if port is None or there.run is None or urlsplit(there.run.url).port == port:
+            return 0
+        return refuse(f"it does not listen at {port}: ollama-proxy restart {port} moves it", 1)
     return _started(config, said)
 
 
@@ -60,14 +61,14 @@ def start(port: int | None, **flags: Any) -> int:
 def stop(now: bool, **flags: Any) -> int:
     """End the proxy that runs in the data folder. Running calls may end first, for as long as
     timeouts.drain says."""
-    config = load(given(flags), os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    said = given(flags)
+    config = load(said, os.environ)
+    there = running_in(config.data_dir)
     if there is None:
         print(f"it does not run: nothing holds {config.data_dir}")
         return 0
+    if there.run is not None:
+        config = load(there.run.flags | said | {"data_dir": str(config.data_dir)}, os.environ)
     return _stopped(there, config, now)
 
 
@@ -81,10 +82,7 @@ def restart(port: int | None, **flags: Any) -> int:
     new one cannot start, the old one goes on."""
     said = _said(port, flags)
     config = load(said, os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is None:
         return _started(config, said)
     if there.run is None:
@@ -100,11 +98,11 @@ def restart(port: int | None, **flags: Any) -> int:
 def _handed_over(there: Found, run: Run, config: Config, said: dict[str, str]) -> int:
     calls = _running_calls(there, config)
     if code := _started(config, said, take_over=True):
-        still = found(config.data_dir)
+        still = running_in(config.data_dir)
         if still is not None and still.pid == there.pid:
             print(f"process {there.pid} goes on as it was, at {run.url}", file=sys.stderr)
         return code
-    now = found(config.data_dir)
+    now = running_in(config.data_dir)
     ends = "has ended"
     if _is_alive(there.pid):
         ends = f"ends once its calls have, within {config.timeouts.drain:g} s"
@@ -199,14 +197,17 @@ def _why(folder: Path, log: Path) -> str:
 
 
 def _answers(folder: Path, pid: int) -> bool:
-    there = found(folder)
+    try:
+        there = found(folder)
+    except StoreError:
+        return False  # while one takes over from another
     if there is None or there.run is None or there.pid != pid:
         return False
     try:
         ask(there.run.admin, "status")
     except Refused:
         return True  # it asks for a token
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
@@ -242,7 +243,10 @@ def _stopped(there: Found, config: Config, now: bool) -> int:
 
 
 def _holds(there: Found, config: Config) -> bool:
-    now = found(config.data_dir)
+    try:
+        now = found(config.data_dir)
+    except StoreError:
+        return _is_alive(there.pid)
     return now is not None and now.pid == there.pid
 
 

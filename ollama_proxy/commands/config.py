@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
+from ollama_proxy.commands.saying import USAGE_ERROR, refuse
 from ollama_proxy.config import effective, load, misspelt
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
 
@@ -48,7 +48,7 @@ def check(**flags: Any) -> int:
     for line in misspelt(os.environ):
         print(f"warning: {line}")
     changed = sum(one.source != "default" for one in found)
-    print(f"right: {counted(changed, 'setting', 'settings')} of {len(found)} not by default")
+    print(f"right: {changed} of {len(found)} settings changed from their defaults")
     return 0
 
 
