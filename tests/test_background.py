@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,71 @@ async def test_a_start_at_another_port_than_the_one_that_runs_is_refused(here: H
     await here.start()
     code, out, err = await here.run("start", "1024")
     assert code == 1 and "it runs already" in out and "restart 1024" in err
+
+
+async def test_a_restart_follows_the_config_and_keeps_the_host(here: Here, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("")
+    own = ["--config", str(config), "--listen", f"0.0.0.0:{here.port}", "--admin-listen", "off"]
+    assert (await here.run("start", *own, "--upstream", NOWHERE))[0] == 0
+    file = here.folder / FILE
+    told = json.loads(file.read_text())
+    assert "log.file" not in told["flags"]
+    told["flags"]["of.another\x1b"] = "1"
+    file.write_text(json.dumps(told))
+    config.write_text('log.file = "other.log"')
+    process = await start(["restart", str(here.port), "--data-dir", str(here.folder)], {}, tmp_path)
+    out, err = await process.communicate()
+    assert process.returncode == 0, err
+    assert err == b"left out: of.another\\x1b, which this version does not know\n"
+    told = json.loads(file.read_text())
+    assert told["flags"]["listen"] == f"0.0.0.0:{here.port}"
+    assert (
+        told["log"] == str(tmp_path / "other.log") and str(tmp_path / "other.log") in out.decode()
+    )
+
+
+async def test_two_starts_at_once_say_each_its_own(here: Here) -> None:
+    said = await asyncio.gather(here.start(), here.start())
+    (won, lost) = sorted(said)
+    if lost[0] == 0:  # it came late enough to see the other
+        won, lost = sorted(said, key=lambda one: "runs already" in one[1])
+        assert "runs already" in lost[1]
+    else:
+        assert lost[1] == "" and lost[2].count("\n") == 1
+    assert "export OLLAMA_HOST=" in won[1]
+    assert not list(here.folder.glob("start*"))
+
+
+async def test_what_is_no_log_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ollama-proxy.log")
+    code, out, err = await run("logs", "--data-dir", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1) and "no regular file" in err
+    code, _, err = await run("logs", "-n", "9" * 20, "--data-dir", str(tmp_path))
+    assert code == 2 and "1000000" in err
+
+
+async def test_a_terminal_is_given_no_escapes_of_a_log(tmp_path: Path) -> None:
+    (tmp_path / "ollama-proxy.log").write_text("one\x1b[31m\n")
+    ours, its = os.openpty()
+    command = [sys.executable, "-m", "ollama_proxy", "logs", "--data-dir", str(tmp_path)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=its)
+    assert await process.wait() == 0
+    assert os.read(ours, 100) == b"one\\x1b[31m\r\n"
+    os.close(ours)
+    os.close(its)
+
+
+async def test_a_port_is_said_in_plain_digits(here: Here) -> None:
+    code, _, err = await here.run("start", "٣")
+    assert code == 2 and "expected a number from 1 to 65535" in err
+
+
+async def test_one_whose_word_cannot_be_written_serves_and_logs_why(here: Here) -> None:
+    (here.folder / FILE).mkdir(parents=True)
+    code, out, _ = await here.start()
+    assert code == 0 and "export OLLAMA_HOST=" in out
+    assert "running.json: Is a directory" in (here.folder / "ollama-proxy.log").read_text()
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{}"])
