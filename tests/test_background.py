@@ -270,6 +270,16 @@ async def test_a_restart_follows_the_config_and_keeps_the_host(here: Here, tmp_p
     )
 
 
+async def test_settings_are_shown_as_the_one_that_runs_has_them(here: Here) -> None:
+    await here.start("--models-interval", "3")
+    pid = (await here.status())["pid"]
+    code, out, err = await here.run("config", "show")
+    assert code == 0 and f"127.0.0.1:{here.port}" in out
+    assert f"process {pid} runs here" in err
+    code, out, err = await here.run("privacy", "--json")
+    assert code == 0 and f"process {pid} runs here" in err
+
+
 async def test_two_starts_at_once_say_each_its_own(here: Here) -> None:
     said = await asyncio.gather(here.start(), here.start())
     (won, lost) = sorted(said)

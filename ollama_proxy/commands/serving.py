@@ -157,7 +157,7 @@ async def _served(
     if read_settings is not None and not _has_terminal():
         loop.add_signal_handler(signal.SIGHUP, app.reload)
     notifier = Notifier(os.environ)
-    with _published(config, run), notifier.ready():
+    with _published(app, config, run), notifier.ready():
         _say(_welcome(app, config, health))
         with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
             ends = [asyncio.create_task(one.wait()) for one in (stop, app.left)]
@@ -213,7 +213,7 @@ def _warn_untold(config: Config, error: OSError) -> None:
 
 
 @contextlib.contextmanager
-def _published(config: Config, run: running_here.Run) -> Iterator[None]:
+def _published(app: App, config: Config, run: running_here.Run) -> Iterator[None]:
     """Leaves word in the data folder of what runs here; a full disk must not stand in the way."""
     try:
         running_here.publish(config.data_dir)
@@ -224,8 +224,9 @@ def _published(config: Config, run: running_here.Run) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            running_here.ended(config.data_dir, run.pid)
+        if not app.left.is_set():  # else the file is the other process's, now or in a moment
+            with contextlib.suppress(OSError):
+                running_here.ended(config.data_dir, run.pid)
 
 
 async def _stopped(app: App, hurry: asyncio.Event) -> None:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from ollama_proxy.commands.options import parted
 from ollama_proxy.commands.saying import refuse
+from ollama_proxy.config import Config, load
 from ollama_proxy.running import Found, found
 from ollama_proxy.storage.base import StoreError
 
@@ -28,3 +33,16 @@ def running_in(folder: Path) -> Found | None:
         return found(folder)
     except StoreError as error:
         raise Untold(str(error)) from error
+
+
+def as_it_runs(said: dict[str, str]) -> Config:
+    """The settings with the flags of the proxy that runs in their data folder, which is said on
+    standard error; those of nobody where none does. Raises ConfigError."""
+    config = load(said, os.environ)
+    with contextlib.suppress(StoreError):
+        there = found(config.data_dir)
+        if there is not None and there.run is not None:
+            known, _ = parted(there.run.flags)
+            print(f"process {there.pid} runs here: with the flags it was given", file=sys.stderr)
+            return load(known | said | {"data_dir": str(config.data_dir)}, os.environ)
+    return config
