@@ -6,10 +6,12 @@ shell's completion need not wait for a server's libraries. Not here: the command
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -40,6 +42,10 @@ COMMANDS = {
 """Each command's module in `commands`, in the order in which help lists them."""
 
 
+READER_LEFT = 141
+"""The exit code then, as of a program that SIGPIPE ended."""
+
+
 class Commands(click.Group):
     """The commands, imported when they are asked for."""
 
@@ -53,10 +59,36 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def make_context(self, *named: Any, **more: Any) -> click.Context:
+        with _until_the_reader_leaves():  # it shows the help
+            return super().make_context(*named, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _until_the_reader_leaves():
+            return super().invoke(ctx)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands by their names alone: their help would import each of them."""
         names = [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@contextlib.contextmanager
+def _until_the_reader_leaves() -> Iterator[None]:
+    """The reader of our output may leave, as `| head` does: not an error of ours. Here, since click
+    makes one of it."""
+    try:
+        yield
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass  # a full disk, which who prints has said already
+    except BrokenPipeError:
+        # What is left of it goes nowhere, so that the end of the program does not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(READER_LEFT) from None
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -81,8 +113,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(str(error), USAGE_ERROR)
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
-        # The reader of our output left, as `| head` does: not an error of ours. What is left of it
-        # goes nowhere, so that the end of the program does not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141

@@ -6,6 +6,7 @@ Not here: what is logged.
 from __future__ import annotations
 
 import logging
+import os
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -59,9 +60,15 @@ def log_to(file: Path | None, form: str, level: str) -> None:
 
 class _Private(RotatingFileHandler):
     def _open(self):  # type: ignore[no-untyped-def]
-        stream = super()._open()
-        Path(self.baseFilename).chmod(0o600)
+        stream = open(  # noqa: SIM115 - the handler closes it
+            self.baseFilename, self.mode, encoding=self.encoding, opener=_private
+        )
+        os.fchmod(stream.fileno(), 0o600)  # one that was there already
         return stream
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def where(error: BaseException) -> str:

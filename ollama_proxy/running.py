@@ -66,7 +66,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def found(folder: Path) -> Found | None:
-    """The proxy that runs in this data folder. Raises StoreError where that cannot be asked."""
+    """The proxy that runs in this data folder. Raises StoreError as `holder`."""
     pid = holder(folder / DATABASE)
     if pid is None:
         return None

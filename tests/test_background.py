@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from ollama_proxy.running import FILE, Run, tell
+from ollama_proxy.settings import SETTINGS
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
 from tests.processes import run, serving, start
 
@@ -111,29 +115,42 @@ async def test_a_restart_keeps_the_flags_and_a_wrong_setting_keeps_the_old_one(h
     assert told["pid"] != pid and told["flags"]["models_interval"] == "3"
 
 
-async def test_a_running_call_may_end_first(here: Here) -> None:
-    """`stop` says that it waits for it, `stop --now` does not."""
+@contextlib.asynccontextmanager
+async def silent_ollama() -> AsyncIterator[tuple[ScriptedUpstream, asyncio.Event]]:
+    """Ollama, but a chat is never answered; and whether one was asked for."""
     asked = asyncio.Event()
 
     async def silent(upstream: Connection) -> None:
-        """Ollama, but a chat is never answered."""
         while b"/api/chat" not in await upstream.read_head():
             await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         asked.set()
         await upstream.closed()
 
     async with ScriptedUpstream(silent) as upstream:
-        await here.start("--upstream", upstream.url)
-        client = Connection(*await asyncio.open_connection("127.0.0.1", here.port))
-        headers = [("Host", f"127.0.0.1:{here.port}"), ("Content-Length", "2")]
-        await client.send(head_bytes("POST /api/chat HTTP/1.1", headers) + b"{}")
-        async with asyncio.timeout(PATIENCE):
-            await asked.wait()
+        yield upstream, asked
+
+
+async def chatting(here: Here, asked: asyncio.Event) -> Connection:
+    client = Connection(*await asyncio.open_connection("127.0.0.1", here.port))
+    headers = [("Host", f"127.0.0.1:{here.port}"), ("Content-Length", "2")]
+    await client.send(head_bytes("POST /api/chat HTTP/1.1", headers) + b"{}")
+    async with asyncio.timeout(PATIENCE):
+        await asked.wait()
+    return client
+
+
+@pytest.mark.parametrize("drain", ["30", "7"])
+async def test_a_running_call_may_end_first(here: Here, drain: str) -> None:
+    """For as long as the one that runs was told. `stop` says that it waits for it, `stop --now`
+    does not."""
+    async with silent_ollama() as (upstream, asked):
+        await here.start("--upstream", upstream.url, "--timeouts-drain", drain)
+        client = await chatting(here, asked)
         stopping = await start(["stop", "--data-dir", str(here.folder)], {})
         assert stopping.stdout is not None
         async with asyncio.timeout(PATIENCE):
             said = await stopping.stdout.readline()
-            assert said == b"1 call runs: waiting for 30 s at the most\n"
+            assert said == f"1 call runs: waiting for {drain} s at the most\n".encode()
             assert (await here.run("stop", "--now"))[0] == 0
             await stopping.communicate()
         await client.close()
@@ -194,7 +211,7 @@ async def test_settings_are_shown_and_checked(tmp_path: Path) -> None:
     assert (await run("config", "check", OLLAMA_PROXY_LISTN="1"))[:2] == (
         0,
         "warning: environment OLLAMA_PROXY_LISTN is no setting: did you mean OLLAMA_PROXY_LISTEN?\n"
-        "right: 0 settings of 37 not by default\n",
+        f"right: 0 of {len(SETTINGS)} settings changed from their defaults\n",
     )
     assert (await run("config", "check", "--listen", "x"))[0] == 2
 
@@ -204,3 +221,120 @@ async def test_help_tells_of_one_command() -> None:
     assert code == 0 and "--follow" in out
     code, _, err = await run("help", "nothing")
     assert code == 2 and "no command nothing" in err
+
+
+@pytest.mark.parametrize("told", ["", "99999999999999999999", "1", "0", "-1", "another"])
+async def test_no_process_is_ended_that_does_not_hold_the_folder(tmp_path: Path, told: str) -> None:
+    """Whatever the lock's file says: it may be a number that counts in a container."""
+    bystander = await asyncio.create_subprocess_exec("sleep", "60")
+    lock = tmp_path / "calls.sqlite3.lock"
+    lock.write_text(str(bystander.pid) if told == "another" else told)
+    try:
+        with lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            for command in ("stop", "restart", "start", "status"):
+                code, out, err = await run(command, "--data-dir", str(tmp_path))
+                assert (code, out, err.count("\n")) == (1, "", 1)
+                assert "cannot be told by which process" in err
+        assert bystander.returncode is None
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+
+async def test_a_start_at_another_port_than_the_one_that_runs_is_refused(here: Here) -> None:
+    await here.start()
+    code, out, err = await here.run("start", "1024")
+    assert code == 1 and "it runs already" in out and "restart 1024" in err
+
+
+async def test_a_restart_follows_the_config_and_keeps_the_host(here: Here, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("")
+    own = ["--config", str(config), "--listen", f"0.0.0.0:{here.port}", "--admin-listen", "off"]
+    assert (await here.run("start", *own, "--upstream", NOWHERE))[0] == 0
+    file = here.folder / FILE
+    told = json.loads(file.read_text())
+    assert "log.file" not in told["flags"]
+    told["flags"]["of.another\x1b"] = "1"
+    file.write_text(json.dumps(told))
+    config.write_text('log.file = "other.log"')
+    process = await start(["restart", str(here.port), "--data-dir", str(here.folder)], {}, tmp_path)
+    out, err = await process.communicate()
+    assert process.returncode == 0, err
+    assert err == b"left out: of.another\\x1b, which this version does not know\n"
+    told = json.loads(file.read_text())
+    assert told["flags"]["listen"] == f"0.0.0.0:{here.port}"
+    assert (
+        told["log"] == str(tmp_path / "other.log") and str(tmp_path / "other.log") in out.decode()
+    )
+
+
+async def test_settings_are_shown_as_the_one_that_runs_has_them(here: Here) -> None:
+    await here.start("--models-interval", "3")
+    pid = (await here.status())["pid"]
+    code, out, err = await here.run("config", "show")
+    assert code == 0 and f"127.0.0.1:{here.port}" in out
+    assert f"process {pid} runs here" in err
+    code, out, err = await here.run("privacy", "--json")
+    assert code == 0 and f"process {pid} runs here" in err
+
+
+async def test_two_starts_at_once_say_each_its_own(here: Here) -> None:
+    said = await asyncio.gather(here.start(), here.start())
+    (won, lost) = sorted(said)
+    if lost[0] == 0:  # it came late enough to see the other
+        won, lost = sorted(said, key=lambda one: "runs already" in one[1])
+        assert "runs already" in lost[1]
+    else:
+        assert lost[1] == "" and lost[2].count("\n") == 1
+    assert "export OLLAMA_HOST=" in won[1]
+    assert not list(here.folder.glob("start*"))
+
+
+async def test_what_is_no_log_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ollama-proxy.log")
+    code, out, err = await run("logs", "--data-dir", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1) and "no regular file" in err
+    code, _, err = await run("logs", "-n", "9" * 20, "--data-dir", str(tmp_path))
+    assert code == 2 and "1000000" in err
+
+
+async def test_a_terminal_is_given_no_escapes_of_a_log(tmp_path: Path) -> None:
+    (tmp_path / "ollama-proxy.log").write_text("one\x1b[31m\n")
+    ours, its = os.openpty()
+    command = [sys.executable, "-m", "ollama_proxy", "logs", "--data-dir", str(tmp_path)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=its)
+    assert await process.wait() == 0
+    assert os.read(ours, 100) == b"one\\x1b[31m\r\n"
+    os.close(ours)
+    os.close(its)
+
+
+async def test_a_port_is_said_in_plain_digits(here: Here) -> None:
+    code, _, err = await here.run("start", "٣")
+    assert code == 2 and "expected a number from 1 to 65535" in err
+
+
+async def test_one_whose_word_cannot_be_written_serves_and_logs_why(here: Here) -> None:
+    (here.folder / FILE).mkdir(parents=True)
+    code, out, _ = await here.start()
+    assert code == 0 and "export OLLAMA_HOST=" in out
+    assert "running.json: Is a directory" in (here.folder / "ollama-proxy.log").read_text()
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n{}"])
+async def test_another_program_at_the_port_is_said_in_a_line(here: Here, answer: bytes) -> None:
+    async def stranger(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.send(answer)
+
+    await here.start()
+    file = here.folder / FILE
+    async with ScriptedUpstream(stranger) as other:
+        for admin in (other.url, "http://a b", "nothing"):
+            told = json.loads(file.read_text()) | {"admin": admin, "url": "http://\x1b[31m"}
+            file.write_text(json.dumps(told))
+            code, out, err = await here.run("status")
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert "\x1b" not in err

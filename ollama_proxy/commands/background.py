@@ -10,24 +10,27 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
-from ollama_proxy.commands.options import as_flags, given, settings
-from ollama_proxy.commands.saying import counted, refuse
+from ollama_proxy.commands.options import Port, absolute, as_flags, given, parted, settings
+from ollama_proxy.commands.saying import counted, printable, refuse
+from ollama_proxy.commands.there import running_in
 from ollama_proxy.config import Config, load
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
+from ollama_proxy.settings import SETTINGS
 from ollama_proxy.storage.base import StoreError
 
 LOG = "ollama-proxy.log"
-WORD = "start.out"
-"""What it says before it logs: where it is, or why it is nowhere."""
+LOG_FILE = next(one.environment for one in SETTINGS if one.name == "log.file")
 START_SECONDS = 30.0
 """Within which a proxy answers: reading the statistics of a large database takes some of it."""
 WRITE_SECONDS = 15.0
@@ -37,20 +40,19 @@ PAUSE = 0.05
 
 
 @click.command(short_help="Run it in the background.")
-@click.argument("port", required=False, type=click.IntRange(1, 65535))
+@click.argument("port", required=False, type=Port())
 @settings()
 def start(port: int | None, **flags: Any) -> int:
     """Run the proxy in the background, at PORT if one is named, and tell where it is once it
     answers. It writes a log into the data folder."""
     said = _said(port, flags)
     config = load(said, os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is not None:
         print(f"it runs already: {_described(there)}")
-        return 0
+        if port is None or there.run is None or urlsplit(there.run.url).port == port:
+            return 0
+        return refuse(f"it does not listen at {port}: ollama-proxy restart {port} moves it", 1)
     return _started(config, said)
 
 
@@ -60,19 +62,21 @@ def start(port: int | None, **flags: Any) -> int:
 def stop(now: bool, **flags: Any) -> int:
     """End the proxy that runs in the data folder. Running calls may end first, for as long as
     timeouts.drain says."""
-    config = load(given(flags), os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    said = given(flags)
+    config = load(said, os.environ)
+    there = running_in(config.data_dir)
     if there is None:
         print(f"it does not run: nothing holds {config.data_dir}")
         return 0
+    if there.run is not None:
+        config = load(
+            parted(there.run.flags)[0] | said | {"data_dir": str(config.data_dir)}, os.environ
+        )
     return _stopped(there, config, now)
 
 
 @click.command(short_help="End it and run it anew.")
-@click.argument("port", required=False, type=click.IntRange(1, 65535))
+@click.argument("port", required=False, type=Port())
 @settings()
 def restart(port: int | None, **flags: Any) -> int:
     """Run the proxy anew in the background: with the flags that it was started with and those that
@@ -81,16 +85,16 @@ def restart(port: int | None, **flags: Any) -> int:
     new one cannot start, the old one goes on."""
     said = _said(port, flags)
     config = load(said, os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is None:
         return _started(config, said)
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
-    said = there.run.flags | said
+    known, unknown = parted(there.run.flags)
+    said = known | _said(port, flags, known)
     config = load(said, os.environ)
+    for name in unknown:
+        print(f"left out: {printable(name)}, which this version does not know", file=sys.stderr)
     if (config.data_dir / CONTROL).exists():
         return _handed_over(there, there.run, config, said)
     print("the proxy that runs cannot hand over: calls are refused until the new one is there")
@@ -100,11 +104,11 @@ def restart(port: int | None, **flags: Any) -> int:
 def _handed_over(there: Found, run: Run, config: Config, said: dict[str, str]) -> int:
     calls = _running_calls(there, config)
     if code := _started(config, said, take_over=True):
-        still = found(config.data_dir)
+        still = running_in(config.data_dir)
         if still is not None and still.pid == there.pid:
             print(f"process {there.pid} goes on as it was, at {run.url}", file=sys.stderr)
         return code
-    now = found(config.data_dir)
+    now = running_in(config.data_dir)
     ends = "has ended"
     if _is_alive(there.pid):
         ends = f"ends once its calls have, within {config.timeouts.drain:g} s"
@@ -123,37 +127,37 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _said(port: int | None, flags: dict[str, Any]) -> dict[str, str]:
-    """The settings of the command line, paths as they are seen from everywhere."""
-    said = given(flags)
-    for name in ("data_dir", "config", "log.file"):
-        if said.get(name):
-            said[name] = str(Path(said[name]).expanduser().absolute())
+def _said(
+    port: int | None, flags: dict[str, Any], before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The settings of the command line; of what was said `before`, a PORT keeps the host."""
+    said = absolute(given(flags))
     if port is not None:
         if "listen" in said:
             raise click.UsageError("PORT and --listen both say where to listen: name one")
-        host = load(said, os.environ).listen.host
+        host = load({**(before or {}), **said}, os.environ).listen.host
         said["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return said
 
 
 def _started(config: Config, said: dict[str, str], take_over: bool = False) -> int:
     folder = config.data_dir.absolute()
-    log = config.log.file or folder / LOG
-    said = {"data_dir": str(folder), **said, "log.file": str(log)}
+    log = (config.log.file or folder / LOG).absolute()
+    said = {"data_dir": str(folder), **said}
+    # As no flag: a restart keeps those, and is to follow the config file.
+    environ = os.environ if "log.file" in said else {**os.environ, LOG_FILE: str(log)}
     program = [sys.executable, "-m", "ollama_proxy", "serve", *as_flags(said)]
     program += ["--take-over"] if take_over else []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / WORD).unlink(missing_ok=True)  # the one that runs may still write to it
-        word = os.open(folder / WORD, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        word = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - of this start alone
     except OSError as error:
         return refuse(
             f"cannot write {folder}: {error.strerror}: give the user who runs the proxy access to "
             "this folder, or choose another with --data-dir",
             1,
         )
-    try:
+    with word:
         process = subprocess.Popen(
             program,
             stdin=subprocess.DEVNULL,
@@ -161,17 +165,18 @@ def _started(config: Config, said: dict[str, str], take_over: bool = False) -> i
             stderr=word,
             start_new_session=True,
             cwd="/",
+            env=environ,
         )
-        return _told(process, word, folder, log)
-    finally:
-        os.close(word)
+        return _told(process, word.fileno(), folder, log)
 
 
 def _told(process: subprocess.Popen[bytes], word: int, folder: Path, log: Path) -> int:
-    """Wait until a new process serves, and tell what it says."""
+    """Wait until a new process serves, and tell what it says: where it is, or why nowhere."""
 
     def said() -> str:
-        return os.pread(word, 1 << 16, 0).decode()  # its place to write is ours, too
+        return os.pread(word, 1 << 16, 0).decode(
+            errors="replace"
+        )  # its place to write is ours, too
 
     def serves() -> bool:
         # That it says so is enough: the next one may have taken over from it by now.
@@ -199,14 +204,17 @@ def _why(folder: Path, log: Path) -> str:
 
 
 def _answers(folder: Path, pid: int) -> bool:
-    there = found(folder)
+    try:
+        there = found(folder)
+    except StoreError:
+        return False  # while one takes over from another
     if there is None or there.run is None or there.pid != pid:
         return False
     try:
         ask(there.run.admin, "status")
     except Refused:
         return True  # it asks for a token
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
@@ -242,7 +250,10 @@ def _stopped(there: Found, config: Config, now: bool) -> int:
 
 
 def _holds(there: Found, config: Config) -> bool:
-    now = found(config.data_dir)
+    try:
+        now = found(config.data_dir)
+    except StoreError:
+        return _is_alive(there.pid)
     return now is not None and now.pid == there.pid
 
 

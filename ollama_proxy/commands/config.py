@@ -13,7 +13,8 @@ import click
 import msgspec
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
+from ollama_proxy.commands.saying import USAGE_ERROR, refuse
+from ollama_proxy.commands.there import as_it_runs
 from ollama_proxy.config import effective, load, misspelt
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
 
@@ -28,7 +29,7 @@ def config() -> None:
 @settings()
 def show(as_json: bool, **flags: Any) -> int:
     """Show each setting's value, and where it came from; keys and tokens are not shown."""
-    found = effective(load(given(flags), os.environ))
+    found = effective(as_it_runs(given(flags)))
     if as_json:
         print(json.dumps([msgspec.structs.asdict(one) for one in found], indent=2))
         return 0
@@ -48,7 +49,7 @@ def check(**flags: Any) -> int:
     for line in misspelt(os.environ):
         print(f"warning: {line}")
     changed = sum(one.source != "default" for one in found)
-    print(f"right: {counted(changed, 'setting', 'settings')} of {len(found)} not by default")
+    print(f"right: {changed} of {len(found)} settings changed from their defaults")
     return 0
 
 

@@ -55,9 +55,7 @@ def export(form: str, output: str | None, force: bool, **flags: Any) -> int:
     except StoreError as error:
         return refuse(str(error), 1)
     except BrokenPipeError:
-        # A reader that left, as `| head` does, has all that it wanted.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise  # the reader left
     except FileExistsError:
         return refuse(f"{output} exists: --force overwrites it", 1)
     except OSError as error:

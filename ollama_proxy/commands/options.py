@@ -6,6 +6,7 @@ Not here: what the settings are (`settings.py`), which value wins (`config.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -39,16 +40,12 @@ def settings(
     """Gives a command all settings as options, in `**flags`; see `given`."""
 
     def decorated(command: Command) -> Command:
-        options = [click.Option(["--config"], metavar="FILE", help="A TOML file of settings.")]
-        for setting in SETTINGS:
+        for setting in reversed(SETTINGS):  # the last one that decorates is shown first
             if not setting.has_flag:
-                options.append(_refused(setting))
+                command = _refused(setting)(command)
             elif setting.name not in leave_out and (not only or setting.name in only):
-                options.append(_option(setting))
-        # click's own decorators leave options here, the last one first.
-        known = getattr(command, "__click_params__", [])
-        command.__click_params__ = [*reversed(options), *known]  # type: ignore[attr-defined]
-        return command
+                command = _option(setting)(command)
+        return click.option("--config", metavar="FILE", help="A TOML file of settings.")(command)
 
     return decorated
 
@@ -59,22 +56,48 @@ def given(flags: Mapping[str, Any]) -> dict[str, str]:
     return {names[key]: str(value) for key, value in flags.items() if value is not None}
 
 
+def parted(flags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Of flags that another version was started with those that are known, and other names."""
+    names = {setting.name for setting in SETTINGS if setting.has_flag} | {"config"}
+    known = {name: value for name, value in flags.items() if name in names}
+    return known, [name for name in flags if name not in names]
+
+
 def as_flags(flags: Mapping[str, str]) -> list[str]:
     """The settings as a command line says them."""
     known = {setting.name: setting.flag for setting in SETTINGS} | {"config": "--config"}
     return [part for name, value in flags.items() for part in (known[name], value)]
 
 
-def _option(setting: Setting) -> click.Option:
+def absolute(said: Mapping[str, str]) -> dict[str, str]:
+    """The same with paths as they are seen from everywhere."""
+    paths = {name: said[name] for name in ("data_dir", "config", "log.file") if said.get(name)}
+    return {**said, **{name: str(Path(p).expanduser().absolute()) for name, p in paths.items()}}
+
+
+class Port(click.IntRange):
+    """A port's number, in digits that everybody reads the same."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 65535)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+            self.fail(f"{value!r} is no port: expected a number from 1 to 65535", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+def _option(setting: Setting) -> Callable[[Command], Command]:
     default = f" Default: {setting.default}." if setting.default not in ("", []) else ""
-    return click.Option(
-        [setting.flag, _parameter(setting.name)],
+    return click.option(
+        setting.flag,
+        _parameter(setting.name),
         metavar=_metavar(setting),
         help=setting.help + default,
     )
 
 
-def _refused(setting: Setting) -> click.Option:
+def _refused(setting: Setting) -> Callable[[Command], Command]:
     """A setting that is not to be said on a command line: its value is not repeated."""
 
     def refuse(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -84,7 +107,7 @@ def _refused(setting: Setting) -> click.Option:
                 "it in the config file"
             )
 
-    return click.Option([setting.flag], hidden=True, expose_value=False, callback=refuse)
+    return click.option(setting.flag, hidden=True, expose_value=False, callback=refuse)
 
 
 def _parameter(name: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.config import load
+from ollama_proxy.commands.there import as_it_runs
 from ollama_proxy.disclosing import asked_of_running, by_config
 from ollama_proxy.disclosure import told
 from ollama_proxy.storage.folder import DATABASE
@@ -21,7 +20,7 @@ from ollama_proxy.storage.folder import DATABASE
 def privacy(as_json: bool, **flags: Any) -> int:
     """Tell what is stored of calls, where and by which rule, and what is open to the network: as a
     running proxy says, or without one by this configuration."""
-    config = load(given(flags), os.environ)
+    config = as_it_runs(given(flags))
     said = asked_of_running(config)
     running, facts = said or (None, by_config(config, config.data_dir / DATABASE))
     print(json.dumps(facts, indent=2) if as_json else told(facts, running))

@@ -17,6 +17,11 @@ def refuse(message: str, code: int) -> int:
     return code
 
 
+def printable(text: str) -> str:
+    """What others wrote, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def counted(count: int, one: str, more: str) -> str:
     """A number and its noun."""
     return f"{count} {one if count == 1 else more}"

@@ -18,11 +18,10 @@ import click
 
 from ollama_proxy.commands.options import as_flags, given, settings
 from ollama_proxy.commands.saying import refuse
+from ollama_proxy.commands.there import running_in
 from ollama_proxy.config import CONFIG_ENVIRONMENT, Config, load
-from ollama_proxy.running import found
 from ollama_proxy.service import UNIT, Service, for_launchd, for_systemd
 from ollama_proxy.settings import SETTINGS
-from ollama_proxy.storage.base import StoreError
 
 PATHS = ("config", "data_dir", "log.file")
 MACOS = sys.platform == "darwin"
@@ -51,10 +50,7 @@ def install(dry_run: bool, **flags: Any) -> int:
         return 0
     if not _managed():
         return _without(said)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is not None and there.pid != _main_pid():
         return refuse(
             f"process {there.pid} runs in {config.data_dir} already: ollama-proxy stop ends it, "

@@ -23,7 +23,7 @@ import click
 from ollama_proxy import __version__
 from ollama_proxy import running as running_here
 from ollama_proxy.app import App
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import absolute, given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
 from ollama_proxy.config import Config, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 def serve(take_over: bool, **flags: Any) -> int:
     """Forward every call to Ollama, and record it. Settings also come from the environment
     (OLLAMA_PROXY_...) and from a TOML file; flags win."""
-    said = given(flags)
+    said = absolute(given(flags))
     config = load(said, os.environ)
     try:
         log_to(config.log.file, config.log.format, config.log.level)
@@ -68,7 +68,7 @@ def serve(take_over: bool, **flags: Any) -> int:
 
 
 @click.command(short_help="Show it all without an Ollama.")
-@settings(leave_out=("upstream", "data_dir"))
+@settings(leave_out=("upstream", "data_dir", "log.level", "log.format", "log.file"))
 def demo(**flags: Any) -> int:
     """Start the proxy in front of the built-in simulator, with sample programs calling it. The
     simulator's text is made up; nothing is kept after the end."""
@@ -152,11 +152,12 @@ async def _served(
             await app.stop()
             why = f"{error.strerror}: free some space, or give this user access to it"
             return refuse(f"cannot write {config.data_dir}: {why}", 1)
+        _warn_untold(config, error)
     await app.take_over()
     if read_settings is not None and not _has_terminal():
         loop.add_signal_handler(signal.SIGHUP, app.reload)
     notifier = Notifier(os.environ)
-    with _published(config, run), notifier.ready():
+    with _published(app, config, run), notifier.ready():
         _say(_welcome(app, config, health))
         with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
             ends = [asyncio.create_task(one.wait()) for one in (stop, app.left)]
@@ -203,16 +204,29 @@ def _run_of(app: App, config: Config, flags: dict[str, str]) -> running_here.Run
     )
 
 
+def _warn_untold(config: Config, error: OSError) -> None:
+    log.warning(
+        "cannot write %s: %s: commands such as status do not find the address of this proxy",
+        config.data_dir / running_here.FILE,
+        error.strerror,
+    )
+
+
 @contextlib.contextmanager
-def _published(config: Config, run: running_here.Run) -> Iterator[None]:
+def _published(app: App, config: Config, run: running_here.Run) -> Iterator[None]:
     """Leaves word in the data folder of what runs here; a full disk must not stand in the way."""
-    with contextlib.suppress(OSError):
+    try:
         running_here.publish(config.data_dir)
+    except FileNotFoundError:
+        pass  # that it could not be prepared is said
+    except OSError as error:
+        _warn_untold(config, error)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            running_here.ended(config.data_dir, run.pid)
+        if not app.left.is_set():  # else the file is the other process's, now or in a moment
+            with contextlib.suppress(OSError):
+                running_here.ended(config.data_dir, run.pid)
 
 
 async def _stopped(app: App, hurry: asyncio.Event) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.commands.saying import counted, refuse
+from ollama_proxy.commands.saying import counted, printable, refuse
+from ollama_proxy.commands.there import running_in
 from ollama_proxy.config import load
 from ollama_proxy.rest import Refused, ask
-from ollama_proxy.running import Run, found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.running import Run
 
 RUNNING, STOPPED, OLLAMA_DOWN = 0, 3, 4
 """Exit codes; 3 is that of `systemctl status`, too."""
@@ -27,10 +27,7 @@ def status(as_json: bool, **flags: Any) -> int:
 
     Exits with 0 where it runs, 3 where it does not, 4 where it runs but Ollama does not answer."""
     config = load(given(flags), os.environ)
-    try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        return refuse(str(error), 1)
+    there = running_in(config.data_dir)
     if there is None or there.run is None:
         if as_json:
             print(json.dumps({"running": there is not None, "pid": there and there.pid}))
@@ -41,32 +38,42 @@ def status(as_json: bool, **flags: Any) -> int:
         return STOPPED
     try:
         facts = ask(there.run.admin, "status", config.admin.token)
-    except (Refused, OSError, ValueError) as error:
-        return refuse(f"process {there.pid} runs at {there.run.url}, but {_why(error)}", 1)
+        told = _lines(there.run, facts)
+    except (Refused, OSError, ValueError, KeyError, TypeError) as error:
+        url = printable(there.run.url)
+        return refuse(f"process {there.pid} runs at {url}, but {_why(error)}", 1)
     if as_json:
         print(json.dumps({"running": True, "pid": there.pid, "log": there.run.log} | facts))
     else:
-        print("\n".join(_lines(there.run, facts)))
+        print("\n".join(printable(line) for line in told))
     return OLLAMA_DOWN if facts["upstream_up"] is False else RUNNING
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, Refused):
-        return f"it {error}"
+        return printable(f"it {error}")
+    if not isinstance(error, OSError):
+        return "what answers there is no proxy: ollama-proxy restart runs it anew"
     return "it does not answer: its log says why (ollama-proxy logs)"
 
 
 def _lines(run: Run, facts: dict[str, Any]) -> list[str]:
-    requests = facts["total_requests"]
+    requests, rate = facts["total_requests"], facts["success_rate"]
     lines = [
-        f"running   process {run.pid}, version {run.version}, since {run.started_at}",
+        f"{_state(facts):9} process {run.pid}, version {run.version}, since {run.started_at}",
         f"listens   {run.url}",
         f"pages     {run.admin}/",
         f"Ollama    {_ollama(facts)}",
         f"calls     {counted(facts['active_requests'], 'runs', 'run')} now, {requests} in all"
-        + (f", {facts['success_rate']:.1f} % went well" if requests else ""),
+        + (f", {rate:.1f} % went well" if rate is not None else ""),
     ]
     return [*lines, f"log       {run.log}"] if run.log else lines
+
+
+def _state(facts: dict[str, Any]) -> str:
+    """In a word, as the page says it."""
+    word = "waiting" if facts["status"] == "working" and facts["waiting"] else facts["status"]
+    return str({"working": "running", "down": "running"}.get(word, word))
 
 
 def _ollama(facts: dict[str, Any]) -> str:

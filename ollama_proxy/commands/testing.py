@@ -78,7 +78,7 @@ def _settings(config: Config) -> Iterator[Check]:
         yield warning("settings", line)
     values = effective(config)
     changed = sum(one.source != "default" for one in values)
-    yield ok("settings", f"right: {changed} of {len(values)} not by default")
+    yield ok("settings", f"right: {changed} of {len(values)} settings changed from their defaults")
 
 
 def _address(config: Config, there: Found | None) -> Address:

@@ -18,6 +18,8 @@ from ollama_proxy.storage.base import StoreError
 DATABASE = "calls.sqlite3"
 LOOKED_AT = 25
 """How often the lock is tried, 20 ms apart: somebody may only look whether it is held."""
+MOST_DIGITS = 9
+"""Of a process's number: POSIX systems count to some millions."""
 Identities = dict[Path, tuple[int, int]]
 """Device and inode of each file."""
 
@@ -61,10 +63,11 @@ def kept_free(database: Path) -> Iterator[None]:
 
 
 def holder(database: Path) -> int | None:
-    """The process that holds the folder; None if none does, 0 if it cannot be told which.
+    """The process that holds the folder; None if none does.
 
-    The lock is asked, not a number in a file: it ends with the process, however that ended. Raises
-    StoreError where it may not be asked.
+    The lock is asked, not a number in a file: it ends with the process, however that ended. The
+    number is believed of a process that has the lock open: it may be an older one, or count in a
+    container. Raises StoreError where the lock may not be asked, or cannot be told whose it is.
     """
     try:
         lock = os.open(_lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
@@ -73,12 +76,21 @@ def holder(database: Path) -> int | None:
     except OSError as error:
         raise unwritable(database, error) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return _told_holder(lock)
+        for _ in range(LOOKED_AT):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                if _has_open(pid := _told_holder(lock), lock):
+                    return pid
+            else:
+                return None
+            time.sleep(0.02)  # it may have taken the lock, and not said yet who it is
     finally:
         os.close(lock)
-    return None
+    raise StoreError(
+        f"{database.parent} is in use, but it cannot be told by which process, as with one of a "
+        "container: end it where it was started"
+    )
 
 
 def files(database: Path) -> list[Path]:
@@ -155,8 +167,22 @@ def _take(lock: int, database: Path) -> None:
 
 
 def _told_holder(lock: int) -> int:
+    """0 if it is not told."""
     told = os.pread(lock, 20, 0).strip()
-    return int(told) if told.isdigit() else 0
+    return int(told) if told.isdigit() and len(told) <= MOST_DIGITS else 0
+
+
+def _has_open(pid: int, lock: int) -> bool:
+    """Where a system does not tell, as macOS, a number is believed."""
+    if pid <= 0 or not Path("/proc/self/fd").exists():
+        return pid > 0
+    ours = os.fstat(lock)
+    with contextlib.suppress(OSError):  # it has ended, or is another user's
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(file.stat(), ours):
+                    return True
+    return False
 
 
 def _make_private(database: Path) -> None:
