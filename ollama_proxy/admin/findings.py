@@ -119,12 +119,9 @@ def _remedy(found: Finding, options: list[_Option], words: Words) -> str:
     if options:
         return " ".join(_one_for_both(found, one, words) for one in options)
     needed = None if found.needed is None else -(-found.needed // _STEP) * _STEP
-    key, context = "finding.remedy.context", found.detail
-    if context is None or not _NUMBER.fullmatch(context):
-        key, context = (key if needed else f"{key}.unknown"), ""
-    else:
-        key += ".from" if needed and needed > int(context) else ".more"
-    return words.t(key, client=_client(found.client, words), needed=str(needed), context=context)
+    told = needed and found.kind != "context_full"  # that stopped where it was full
+    key = "finding.remedy.context" if told else "finding.remedy.context.unknown"
+    return words.t(key, client=_client(found.client, words), needed=str(needed))
 
 
 def _one_for_both(found: Finding, option: _Option, words: Words) -> str:

@@ -25,7 +25,6 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
     if cut and cut["cut"]:
         yield Occurrence(
             kind="prompt_cut",
-            detail=_context(cut),
             tokens=cut["tokens_lost"],
             needed=(call.input_tokens or 0) + (cut["tokens_lost"] or 0) or None,
             estimated=cut["estimated"],
@@ -34,11 +33,9 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
         needed = (call.input_tokens or 0) + (call.output_tokens or 0)
         if over["shifts"]:
             lost = max(0, needed - over["context"])
-            yield Occurrence(
-                kind="context_overrun", detail=_context(over), tokens=lost, needed=needed
-            )
+            yield Occurrence(kind="context_overrun", tokens=lost, needed=needed)
         if over["ended"] == "context":
-            yield Occurrence(kind="context_full", detail=_context(over), needed=needed)
+            yield Occurrence(kind="context_full", needed=needed)
         elif over["ended"] == "ceiling":
             yield Occurrence(kind="ceiling", tokens=call.output_tokens, seconds=call.decode)
     if start := found.get("prompt_start"):
@@ -99,10 +96,6 @@ def changed_options(detail: str) -> list[tuple[str, str, str]] | None:
     found = [_CHANGED.fullmatch(part) for part in detail.removeprefix(f"{RELOAD} ").split(", ")]
     told = [(match[1], match[2], match[3]) for match in found if match]
     return told if len(told) == len(found) else None
-
-
-def _context(found: Mapping[str, Any]) -> str | None:
-    return None if found["context"] is None else str(found["context"])
 
 
 def _value(value: object) -> str:

@@ -106,7 +106,7 @@ def test_only_what_costs_something_is_an_occurrence() -> None:
     assert occurred(None) == occurred({}) == occurred({"prompt_cut": cut}) == []
     cut |= {"cut": True, "tokens_lost": 500, "estimated": True}
     assert occurred({"prompt_cut": cut}, input_tokens=1026) == [
-        Occurrence(kind="prompt_cut", detail="2048", tokens=500, needed=1526, estimated=True)
+        Occurrence(kind="prompt_cut", tokens=500, needed=1526, estimated=True)
     ]
     over = {"shifts": 2, "ended": "ceiling", "context": 256}
     found = occurred({"overrun": over}, input_tokens=30, output_tokens=2560, decode=9.0)

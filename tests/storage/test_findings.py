@@ -48,7 +48,7 @@ def test_a_finding_is_the_sum_of_its_calls(path: Path) -> None:
             model="llama3:8b",
             client="news.py",
             other=None,
-            detail="2048",
+            detail=None,
             opened_at=iso(NOON),
             last_at=iso(NOON + 50),
             over=False,
