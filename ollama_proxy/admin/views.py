@@ -144,7 +144,9 @@ def _value(w: Words, one: Effective) -> str:
     """As a person would write it, with its unit. A number keeps its point: it is written so in the
     config file, whatever the language."""
     if one.unit:
-        return w.t(f"settings.unit.{one.unit}", n=one.value.removesuffix(".0"))
+        number = one.value.removesuffix(".0")
+        form = "one" if number == "1" else "other"
+        return w.t(f"settings.unit.{one.unit}.{form}", n=number)
     if one.value in ("", "[]", "{}"):
         return w.t("settings.none")
     if one.value in ("true", "false"):

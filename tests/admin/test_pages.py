@@ -81,7 +81,8 @@ def test_each_setting_says_in_both_languages_what_it_is_for() -> None:
     assert {key: CATALOGUES["en"][key] for key in helps} == helps
     alike = [key for key in helps if CATALOGUES["it"][key] == CATALOGUES["en"][key]]
     assert alike == []
-    units = {f"settings.unit.{one.kind.unit}" for one in SETTINGS if one.kind.unit}
+    units = {f"settings.unit.{one.kind.unit}{form}"
+             for one in SETTINGS if one.kind.unit for form in FORMS}  # fmt: skip
     assert units == _family(CATALOGUES["en"], "settings.unit.")
 
 
