@@ -176,6 +176,9 @@ class ScriptedUpstream:
             await self._script(Connection(reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except RuntimeError as error:
+            if "the handler is closed" not in str(error):  # uvloop's word for a broken connection
+                self.errors.append(error)
         except Exception as error:  # noqa: BLE001 - shown when the test ends
             self.errors.append(error)
         finally:
