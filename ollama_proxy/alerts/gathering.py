@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ollama_proxy.alerts.facts import Facts, Running, Window
+from ollama_proxy.alerts.message import NotifyError
 from ollama_proxy.alerts.notifiers.in_thread import InThread
 from ollama_proxy.bypass import Bypass
 from ollama_proxy.exchange import Call, Exchange
@@ -110,7 +111,7 @@ class Gathering:
         try:
             async with asyncio.timeout(DISK_SECONDS):
                 await self.disk.run(look)
-        except Exception:  # noqa: BLE001 - guard: background loop
+        except (OSError, ZeroDivisionError, NotifyError):  # also one that does not answer in time
             self.percent = None
         else:
             self.percent = found[0]
