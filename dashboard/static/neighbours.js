@@ -8,7 +8,7 @@ const KEYS = { j: "older", k: "newer", ArrowRight: "older", ArrowLeft: "newer" }
 const LINKS = ["newer", "older", "same_client"];
 const FILTERS = ["text", "state", "model", "client", "since", "until", "slower_than", "route", "reason", "finding", "insight"];
 
-/** What the list asks for: only the page of calls has filters in its address. */
+/** What the list asks for, its order aside: only the page of calls has filters in its address. */
 function filters() {
   const asked = new URLSearchParams(location.search);
   const kept = location.pathname.endsWith("/requests") ? FILTERS.filter((name) => asked.get(name)) : [];

@@ -95,6 +95,11 @@ def test_what_to_set_the_context_to_is_said_as_far_as_it_is_known(
             "Ask for the same use_mmap in news.py and in night.py.",
         ),
         (
+            "num_thread 8 \u2192 4",  # the larger is no remedy of what is not a context
+            "news.py asks for num_thread 4 and night.py for num_thread 8",
+            "Ask for the same num_thread in news.py and in night.py.",
+        ),
+        (
             "num_ctx \u2013 \u2192 4096",
             "news.py asks for num_ctx 4096 and night.py for Ollama's own num_ctx",
             "Ask for the same num_ctx in news.py and in night.py.",
