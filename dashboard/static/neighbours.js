@@ -3,6 +3,7 @@
 
 import { attribute, json, show } from "./dom.js";
 import { here } from "./here.js";
+import { t } from "./i18n.js";
 
 const KEYS = { j: "older", k: "newer", ArrowRight: "older", ArrowLeft: "newer" };
 const LINKS = ["newer", "older", "same_client"];
@@ -34,6 +35,7 @@ export class Neighbours {
       attribute(this.links[key], "href", next === null ? null : here({ call: next }));
       attribute(this.links[key], "aria-disabled", next === null ? "true" : null);
     }
+    attribute(this.links.newer, "title", found.newer_unsought ? t("call.newer_unsought") : t("call.key", { k: "k" }));
     show(this.links.same_client, Boolean(found.same_client));
   }
 

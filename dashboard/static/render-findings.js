@@ -30,8 +30,8 @@ export class FindingsView {
       const found = await json(`api/insights?since=1d&limit=${ASKED}`);
       // Where there are more, waits may be among those that did not come.
       const full = found.length === ASKED;
-      const waits = full ? await json(`api/insights?since=1d&limit=${WAITS}&kind=waited`) : found;
-      const waited = waits.filter((one) => one.kind === "waited").slice(0, WAITS);
+      const waits = full ? await json(`api/insights?since=1d&limit=${ASKED}&kind=waited`) : found;
+      const waited = pairs(waits.filter((one) => one.kind === "waited")).slice(0, WAITS);
       Object.assign(this, { found, waited, unread: false, read: this.store.now() });
     } catch {
       this.unread = true; // what is known stays
@@ -82,6 +82,18 @@ export class FindingsView {
       model: name(one.model ?? ""),
       seconds: seconds(one.seconds),
       calls: number(one.count),
+      unit: n("waits.calls", one.count),
     });
   }
+}
+
+/** One for each client, for whom it waited and at which model; the longest first. */
+function pairs(waits) {
+  const found = new Map();
+  for (const one of waits) {
+    const key = JSON.stringify([one.client, one.other, one.model]);
+    const same = found.get(key);
+    found.set(key, same ? { ...same, seconds: same.seconds + one.seconds, count: same.count + one.count } : one);
+  }
+  return [...found.values()].sort((a, b) => b.seconds - a.seconds);
 }

@@ -1,13 +1,28 @@
 // A call in one sentence: where its time went, and for whom it waited most; and what ran beside it.
 
 import { phases } from "./calls.js";
-import { epoch, seconds, visible } from "./format.js";
+import { epoch, n, number, seconds, visible } from "./format.js";
 import { t } from "./i18n.js";
 
 const SHARE = 0.05; // of the whole: less is not worth a word
 
-/** Nothing of a call whose duration is not known. */
+/** Where the time went, and what Ollama cut of the prompt. */
 export function short(call) {
+  return [spent(call), cut(call)].filter(Boolean).join(" ");
+}
+
+function cut({ insights, state, input_tokens: kept }) {
+  const told = insights?.prompt_cut;
+  if (state === "running" || !told?.cut) return "";
+  if (told.tokens_lost === null) return t("short.cut");
+  const lost = number(told.tokens_lost);
+  const about = told.estimated ? t("short.cut.about", { n: lost }) : lost;
+  if (kept === null) return n("short.cut.lost", told.tokens_lost, { lost: about });
+  return t("short.cut.of", { lost: about, all: number(told.tokens_lost + kept) });
+}
+
+/** Nothing of a call whose duration is not known. */
+function spent(call) {
   if (call.duration === null || call.state === "running") return "";
   const parts = phases(call).filter(([, value]) => value >= SHARE * call.duration);
   const told = parts.map(([kind, value]) => part(kind, value, call));

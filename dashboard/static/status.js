@@ -6,6 +6,7 @@ import { ago, clock, epoch, n, name, number, seconds, since, visible } from "./f
 import { around, t } from "./i18n.js";
 
 const WINDOW = 300; // seconds: the status says "failing" of as many
+const UNREACHED = ["upstream_unreachable", "connect_timeout"]; // as endings.py has them
 
 /** Whether something answers that is not Ollama. */
 const stranger = (status) => status.upstream_up && status.upstream_version === null;
@@ -49,11 +50,10 @@ function caused(key, cause, values) {
   return { text, cause: visible(cause), end };
 }
 
-/** Why the listed calls failed that ended in the last minutes, with how many: the most frequent first. */
-function failures(recent, now) {
+/** Why the listed calls failed, with how many: the most frequent first. */
+function failures(failed) {
   const counts = new Map();
-  for (const call of recent) {
-    if (!BAD.includes(call.state) || call.duration === null || endOf(call) <= now - WINDOW) continue;
+  for (const call of failed) {
     const why = noteOf(call) || t("cause.unknown");
     counts.set(why, (counts.get(why) ?? 0) + 1);
   }
@@ -72,7 +72,11 @@ export function notices(status, recent, now) {
     const row = caused("notice.stranger", status.upstream_error, { address: visible(status.upstream) });
     said.push({ id: "stranger", ...row, advice: t("notice.stranger_check") });
   }
-  const reasons = status.status === "failing" ? failures(recent, now) : [];
+  const back = status.upstream_since ? epoch(status.upstream_since) : now;
+  const failed = recent.filter((call) => BAD.includes(call.state) && call.duration !== null && endOf(call) > now - WINDOW);
+  const over = status.upstream_up ? failed.filter((call) => UNREACHED.includes(call.reason) && endOf(call) <= back) : [];
+  if (over.length) said.push({ id: "was_down", text: n("notice.was_down", over.length, { time: clock(back) }) });
+  const reasons = status.status === "failing" ? failures(failed.filter((call) => !over.includes(call))) : [];
   if (reasons.length) {
     const all = reasons.reduce((sum, [, count]) => sum + count, 0);
     said.push({ id: "failing", text: n("notice.failing", all, { reason: reasons[0][0] }) });

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from ollama_proxy.admin.words import Said, Text, Words, name, visible
 from ollama_proxy.ids import epoch
 from ollama_proxy.insights.occurring import NOT_NAMED, RELOAD, changed_options
@@ -153,6 +155,18 @@ def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:
     }
 
 
+def pairs(waits: list[Finding]) -> list[Finding]:
+    """One for each client, for whom it waited and at which model; the longest first."""
+    found: dict[tuple[str | None, ...], Finding] = {}
+    for one in waits:
+        key = (one.client, one.other, one.model)
+        if (same := found.get(key)) is not None:
+            seconds, count = (same.seconds or 0.0) + (one.seconds or 0.0), same.count + one.count
+            one = replace(same, seconds=seconds, count=count)
+        found[key] = one
+    return sorted(found.values(), key=lambda one: -(one.seconds or 0.0))
+
+
 def wait_row(w: Words, found: Finding) -> dict[str, Text]:
     """Who waited for whom."""
     return {
@@ -162,6 +176,7 @@ def wait_row(w: Words, found: Finding) -> dict[str, Text]:
         "model": name(found.model or ""),
         "seconds": w.seconds(found.seconds),
         "calls": w.number(found.count),
+        "unit": w.n("waits.calls", found.count),
     }
 
 

@@ -104,14 +104,16 @@ class History:
     async def newer(self, id: str, wanted: Filter) -> str | None:
         """The id of the first call after this one that the filter describes. Raises Unreadable.
 
-        None also where the store would have to look for it for too long.
+        "" where the store would have to look for it for too long: which is next is not known.
         """
         since = max(wanted.since or "", id + ID_ALPHABET[0])  # this one is below, the next above
         wanted = msgspec.structs.replace(wanted, since=since)
         live = [*self._live.recent_calls(), *self._live.active()]
         ids = [call.id for call in live if matches(call, wanted)]
         if wanted.state != State.RUNNING:
-            ids += filter(None, [await self._read(self._reader.oldest(wanted))])
+            stored = await self._read(self._reader.oldest(wanted))
+            if stored is not None:
+                ids.append(stored)  # "" comes before all
         return min(ids, default=None)
 
     async def recent(self, limit: int) -> list[Call]:

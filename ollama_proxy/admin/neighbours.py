@@ -34,9 +34,11 @@ class Neighbours:
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
         own = None if call.client is None else Filter(client=call.client)
+        newer = await told(self._history.newer(id, wanted))
         return json_answer(
             {
-                "newer": await told(self._history.newer(id, wanted)),
+                "newer": newer or None,
+                "newer_unsought": newer == "",
                 "older": await self._older(id, wanted),
                 "same_client": None if own is None else await self._older(id, own),
             }

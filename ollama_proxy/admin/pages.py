@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.columns import USUAL
-from ollama_proxy.admin.findings import finding_row, wait_row
+from ollama_proxy.admin.findings import finding_row, pairs, wait_row
 from ollama_proxy.admin.rows import (
     call_row,
     counted_since,
@@ -135,7 +135,7 @@ class Pages:
             if len(found) < FINDINGS:
                 return found, found
             # Waits may be among those that did not come.
-            waited = Filter(since=day, limit=WAITS, kind="waited")
+            waited = Filter(since=day, limit=FINDINGS, kind="waited")
             return found, await self.state.findings(waited)
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             log.warning("findings could not be read: %s", where(error))
@@ -189,12 +189,13 @@ def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
 def _findings(w: Words, seen: Seen) -> dict[str, Any]:
     found = seen.findings or []
     rows = [finding_row(w, one, seen.now) for one in found]
+    waits = [one for one in seen.waits if one.kind == "waited"]
     return {
         "findings": rows[:SHOWN],
         "more_findings": rows[SHOWN:],
         "findings_unread": seen.findings is None,
         "many_findings": len(found) == FINDINGS,
-        "waits": [wait_row(w, one) for one in seen.waits if one.kind == "waited"][:WAITS],
+        "waits": [wait_row(w, one) for one in pairs(waits)[:WAITS]],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ollama_proxy.admin.rows import BAD, note_of
 from ollama_proxy.admin.words import NONE, Text, Words, name, visible
+from ollama_proxy.endings import UNREACHED
 from ollama_proxy.exchange import Call
 from ollama_proxy.ids import epoch
 
@@ -83,7 +84,15 @@ def notices(
         told = {"address": visible(status["upstream"])}
         row = _caused(w, "notice.stranger", status["upstream_error"], **told)
         said.append(row | {"id": "stranger", "advice": w.t("notice.stranger_check")})
-    if status["status"] == "failing" and (reasons := _failures(w, recent, now)):
+    back = epoch(status["upstream_since"]) if status["upstream_since"] else now
+    failed = [call for call in recent if call.state in BAD and call.duration is not None]
+    failed = [call for call in failed if _end(call) > now - WINDOW]
+    missed = [call for call in failed if call.reason in UNREACHED and _end(call) <= back]
+    if status["upstream_up"] and missed:
+        text = w.n("notice.was_down", len(missed), time=w.clock(back))
+        said.append({"id": "was_down", "text": text})
+        failed = [call for call in failed if call not in missed]
+    if status["status"] == "failing" and (reasons := _failures(w, failed)):
         text = w.n("notice.failing", reasons.total(), reason=reasons.most_common(1)[0][0])
         said.append({"id": "failing", "text": text})
     if status["storage_error"]:
@@ -95,14 +104,13 @@ def notices(
     return said
 
 
-def _failures(w: Words, recent: list[Call], now: float) -> Counter[str]:
-    """Why the listed calls failed that ended in the last minutes, and how many."""
-    ended = [call for call in recent if call.state in BAD and call.duration is not None]
-    return Counter(
-        note_of(w, call) or w.t("cause.unknown")
-        for call in ended
-        if epoch(call.started_at) + (call.duration or 0.0) > now - WINDOW
-    )
+def _failures(w: Words, failed: list[Call]) -> Counter[str]:
+    """Why the listed calls failed, and how many."""
+    return Counter(note_of(w, call) or w.t("cause.unknown") for call in failed)
+
+
+def _end(call: Call) -> float:
+    return epoch(call.started_at) + (call.duration or 0.0)
 
 
 def _caused(w: Words, key: str, cause: str | None, **values: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ def search(
 def oldest(
     connection: sqlite3.Connection, wanted: Filter, clock: Callable[[], float]
 ) -> str | None:
-    """The id of the oldest call that `wanted` describes; None also if that takes too long."""
+    """The id of the oldest call that `wanted` describes; "" if that takes too long."""
     ends = [end for end in (wanted.before, wanted.until) if end is not None]
     where, values = _joined(_range(wanted.since, min(ends, default=None)) + terms(wanted))
     until = clock() + INDEX_SECONDS
@@ -70,7 +70,7 @@ def oldest(
         found = connection.execute(f"{_FIRST} {where} ORDER BY id LIMIT 1", values).fetchone()
     except sqlite3.OperationalError:
         if clock() > until:
-            return None
+            return ""
         raise
     finally:
         connection.set_progress_handler(None, 0)

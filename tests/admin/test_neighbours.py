@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from tests.admin.support import World, got, served
+from ollama_proxy.records import Filter
+from tests.admin.support import Stored, World, got, served
 from tests.storage.calls import NOON, make_call
+
+
+class Hurried(Stored):
+    """A store that never has the time to look for the next call."""
+
+    async def oldest(self, wanted: Filter) -> str | None:
+        return ""
 
 
 async def test_the_next_ones_of_those_that_are_asked_for() -> None:
@@ -21,7 +29,8 @@ async def test_the_next_ones_of_those_that_are_asked_for() -> None:
 
         async def beside(id: str, query: str = "") -> list[str | None]:
             found = await got(client, f"/api/requests/{id}/neighbours{query}")
-            assert list(found) == ["newer", "older", "same_client"]
+            assert list(found) == ["newer", "newer_unsought", "older", "same_client"]
+            assert found.pop("newer_unsought") is False
             return list(found.values())
 
         assert await beside(first.id) == [second.id, None, None]
@@ -33,6 +42,16 @@ async def test_the_next_ones_of_those_that_are_asked_for() -> None:
         assert await beside(running, "?state=running") == [None, None, late]
         # One that is not itself asked for has neighbours, too.
         assert await beside(second.id, "?client=a") == [other.id, first.id, None]
+
+
+async def test_where_there_was_no_time_to_look_no_later_call_is_named() -> None:
+    world = World(stored=Hurried())
+    first = make_call(at=NOON)
+    world.stored.rows = [first]
+    world.ended(model="m")
+    async with served(world) as client:
+        found = await got(client, f"/api/requests/{first.id}/neighbours")
+    assert (found["newer"], found["newer_unsought"]) == (None, True)
 
 
 async def test_what_cannot_be_told() -> None:

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import watched
 from tests.browser.fake import Fake, call
-from tests.browser.scene import busy, noted
+from tests.browser.scene import CUT, busy, noted
 from tests.browser.test_page import HOSTILE, ROWS, SHOWN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -246,3 +246,23 @@ async def test_on_a_phone_nothing_is_hidden_and_no_lines_touch(
     )
     assert min(gaps) >= 8
     await page.close()
+
+
+async def test_a_cut_prompt_is_said_at_the_top(page: Page, fake: Fake) -> None:
+    cut = CUT | {"tokens_lost": 6982, "estimated": True}
+    fake.ended = [call(ago=5.0, duration=2.0, input_tokens=2050, insights={"prompt_cut": cut})]
+    await opened(page, fake, fake.ended[0].id)
+    await expect(page.locator("#call .short")).to_contain_text(
+        "Ollama cut the prompt: about 6,982 of 9,032 tokens lost."
+    )
+
+
+async def test_of_a_call_that_was_never_answered_ollama_reported_nothing(
+    page: Page, fake: Fake
+) -> None:
+    fake.ended = [call("cancelled", ago=5.0, duration=2.0, reason="client_disconnected")]
+    await opened(page, fake, fake.ended[0].id)
+    for key in ("first", "status", "stop"):
+        await expect(page.locator(f"#call [data-f={key}]")).to_have_text(
+            "\u2013Ollama never answered this call."
+        )

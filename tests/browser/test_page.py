@@ -269,9 +269,13 @@ async def test_failing_says_the_most_frequent_cause(page: Page, fake: Fake) -> N
     long_ago = {"reason": "internal_error", "duration": 1}
     fake.ended += [call("failed", ago=900, **long_ago) for _ in range(9)]
     await opened(page, fake)
-    await fake.change(status="failing")
+    await fake.change(status="failing", upstream_since=iso(fake.began - 900))
     await expect(page.locator("#notices .notice")).to_have_text(
         "3 of the latest calls failed, most often: status 404."
+    )
+    await fake.change(status="working", upstream_since=iso(fake.began))
+    await expect(page.locator("#notices .notice")).to_have_text(
+        re.compile("^Ollama was down until [0-9:]{8}; 1 call did not reach it. *$")
     )
 
 
@@ -476,6 +480,29 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
     await expect(page.locator("#findings-empty")).to_be_visible()
     await expect(page.locator("#waits")).to_be_hidden()
     await expect(as_of).to_have_text(clock)
+
+
+async def test_each_pair_has_one_row_with_all_that_it_waited(page: Page, fake: Fake) -> None:
+    pair = {"client": "a.py", "other": "b.py"}
+    fake.ended = [call(ago=9.0)]
+    fake.found = [
+        finding("waited", client="c.py", other="b.py", seconds=150.0, count=1),
+        finding("waited", **pair, seconds=100.0, count=2),
+        finding("waited", **pair, detail="room", seconds=90.0, count=1),
+    ]
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await opened(page, fake)
+    rows = page.locator("#waits tbody tr")
+    for times in (1, 2):
+        await fake.connected(times)
+        await page.locator("#waits").evaluate("(one) => (one.open = true)")
+        await expect(rows).to_have_count(2)
+        await expect(rows.nth(0)).to_contain_text("3\u00a0min\u00a010\u00a0s")
+        await expect(rows.nth(0)).to_contain_text("3 calls")
+        await expect(rows.nth(1)).to_contain_text(re.compile(r"1 call\s*$"))
+        # After a break of the stream they are asked for again.
+        await fake.break_off()
+        fake.refused = False
 
 
 async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:

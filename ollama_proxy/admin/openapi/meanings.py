@@ -71,6 +71,7 @@ waited_for: For whom it waited, the longest first; known when those have ended, 
 """,
     "Neighbours": """
 newer: The id of the next one.
+newer_unsought: Whether there was no time to look for it: which is next is not known.
 older: The id of the one before.
 same_client: The id of the one before of the same client, whatever the filters ask for.
 """,

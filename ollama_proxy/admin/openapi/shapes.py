@@ -115,7 +115,13 @@ OneCall = shape(
         )
     ],
 )
-Neighbours = shape("Neighbours", **dict.fromkeys(("newer", "older", "same_client"), str | None))
+Neighbours = shape(
+    "Neighbours",
+    newer=str | None,
+    newer_unsought=bool,
+    older=str | None,
+    same_client=str | None,
+)
 Progress = shape(
     "Progress",
     id=str,
