@@ -5,7 +5,7 @@ import { Keys } from "./chart-keys.js";
 import { Table } from "./chart-table.js";
 import { lineless, notSeen, why } from "./chart-why.js";
 import { draw, moment, spelt } from "./chart.js";
-import { find, json, say, show } from "./dom.js";
+import { attribute, find, json, say, show } from "./dom.js";
 import { compact, number, percent, seconds, size, speed, visible, when } from "./format.js";
 import { t } from "./i18n.js";
 import { Shell } from "./shell.js";
@@ -60,6 +60,11 @@ async function look() {
 
 /** Another span: what changes is said, and the tables follow. */
 async function lookElsewhere() {
+  const [since, until] = [asked().get("since") || "1h", asked().get("until")];
+  for (const link of document.querySelectorAll("form.filters .choice a")) {
+    const shown = !until && new URLSearchParams(link.search).get("since") === since;
+    attribute(link, "aria-current", shown ? "true" : null);
+  }
   if (!(await look())) return;
   document.getElementById("say").textContent = document.getElementById("charts-span").textContent;
   for (const table of tables) table.renew();

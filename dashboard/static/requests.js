@@ -48,6 +48,9 @@ function render() {
   if (!sort && !held && all.length > kept) leaveOut(all.splice(kept), all.at(-1).id);
   // What is older stands below all that is read.
   const shown = held ? all.filter((call) => rows.has(call.id) || call.id < oldest) : all;
+  // Of those that wait no more are kept than will be shown: all below them will be left out then.
+  const listed = new Set(shown);
+  for (const call of all.filter((one) => !listed.has(one)).slice(kept)) calls.delete(call.id);
   oldest = shown.at(-1)?.id ?? "";
   hold.count(all.length - shown.length);
   if (!held || scale === 1) scale = scaleFor(shown);
@@ -61,7 +64,7 @@ function render() {
 function heard(kind, changed, value) {
   if (!lives || !changed) return;
   if (kind === "snapshot" || (!plain && concerns(value))) due = true;
-  else if (plain) for (const call of [...store.active.values(), ...store.recent]) calls.set(call.id, call);
+  else if (plain) calls.set(value.id, store.active.get(value.id) ?? store.recent.find((call) => call.id === value.id) ?? value);
 }
 
 /** Whether a call that began or ended may change what is listed; what is not sure may. */

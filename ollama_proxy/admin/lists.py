@@ -21,6 +21,7 @@ from ollama_proxy.admin.query import (
     ORDER,
     PAGE,
     ParameterError,
+    is_id,
     parse_filter,
     single,
 )
@@ -99,10 +100,14 @@ class Requests:
                         for one in (NEWEST, *SORTS)
                     ],
                     "since": _with(
-                        [(one, w.t(f"filter.since.{one}")) for one in SPANS], asked.get("since")
+                        [(one, w.t(f"filter.since.{one}")) for one in SPANS],
+                        asked.get("since"),
+                        w.since(moment_of(wanted.since), now) if wanted.since else "",
                     ),
                 },
-                "chips": [_chip(w, name, asked) for name in asked if name not in FIELDS],
+                "chips": [
+                    _chip(w, name, asked, wanted, now) for name in asked if name not in FIELDS
+                ],
                 "wrong": None if wrong is None else visible(wrong),
                 "calls": [(call, call_row(w, call, now)) for call in found.calls],
                 "unread": unread,
@@ -137,14 +142,16 @@ def _names(rows: list[dict[str, Any]], asked: str | None) -> Options:
     return _with([(row["name"], visible(row["name"])) for row in rows[:MOST_NAMES]], asked)
 
 
-def _with(offered: Options, asked: str | None) -> Options:
+def _with(offered: Options, asked: str | None, said: str = "") -> Options:
     """What is asked for is among what is offered, or the form would lose it."""
     if asked is None or any(asked == value for value, _ in offered):
         return offered
-    return [*offered, (asked, visible(asked))]
+    return [*offered, (asked, said or visible(asked))]
 
 
-def _chip(w: Words, name: str, asked: Mapping[str, str]) -> dict[str, str]:
+def _chip(
+    w: Words, name: str, asked: Mapping[str, str], wanted: Filter, now: float
+) -> dict[str, str]:
     label = w.t(f"filter.name.{name}") if f"filter.name.{name}" in w.catalogue else name
     value = asked[name]
     if name in ("since", "until") and value.replace(".", "", 1).isdecimal():
@@ -156,6 +163,15 @@ def _chip(w: Words, name: str, asked: Mapping[str, str]) -> dict[str, str]:
         "remove": w.t("filter.remove", name=label),
         "without": "requests" + _query(asked, (name,)),
     }
+
+
+def _meant(w: Words, name: str, value: str, wanted: Filter, now: float) -> str:
+    """A value as a person would say it: ids and seconds as the time that they tell."""
+    if name == "reason" and f"reason.{value}" in w.catalogue:
+        return w.t(f"reason.{value}")
+    first = value.partition(".")[0]  # a finding has the id of its first call
+    id = {"until": wanted.until, "before": wanted.before, "finding": first}.get(name)
+    return w.moment(moment_of(id), now) if id and is_id(id) else visible(value)
 
 
 def _query(asked: Mapping[str, str], without: Collection[str], **more: str) -> str:

@@ -200,8 +200,8 @@ class Store(Protocol):
         """One `page` of at most `MAX_LIMIT`."""
 
     def oldest(self, wanted: Filter) -> str | None:
-        """The id of the oldest call that the filter describes, its limit aside; None also where
-        looking for it takes too long."""
+        """The id of the oldest call that the filter describes, its limit aside; "" where looking
+        for it takes too long."""
 
     def call(self, id: str) -> Call | None: ...
 

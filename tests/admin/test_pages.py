@@ -22,7 +22,7 @@ from ollama_proxy.admin.security import HEADERS
 from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
-from ollama_proxy.ids import epoch, iso
+from ollama_proxy.ids import epoch, first_id, iso
 from ollama_proxy.settings import SETTINGS
 from tests.browser.fake import Fake, call, model, serve, spread, summary
 from tests.browser.scene import busy
@@ -438,8 +438,25 @@ async def test_columns_are_kept_and_what_are_none_is_ignored(
         assert answer.headers["Location"] == "requests?state=completed"
         assert answer.headers["Set-Cookie"].startswith("ollama_proxy_columns=wait.path; Max-Age=")
     assert await shown("") == ["client", "wait", "path"]
+    # The form's first one is always there, so that none besides can be chosen.
+    assert await shown("columns=client") == ["client"]
+    async with client.get(f"{url}requests") as answer:
+        assert '<input type="hidden" name="columns" value="client">' in await answer.text()
     usual = await shown("columns=usual")
     assert "phases" in usual and "path" not in usual
+
+
+async def test_filters_that_came_with_a_link_are_said_in_words(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.ended = [call()]
+    noon = datetime.now().replace(hour=12, minute=0, second=0, microsecond=0).timestamp()
+    asked = f"since={noon:.0f}&until={noon + 60:.0f}&finding={first_id(noon)}.0&reason=operator"
+    async with client.get(f"{url}requests?{asked}") as answer:
+        html = await answer.text()
+    chips = re.findall(r"<li><bdi>([^<]*)</bdi>", html)
+    assert chips == ["Before: 12:01:00", "Finding: 12:00:00", "Reason: by hand"]
+    assert re.search(r'<option value="[0-9]+" selected>since 12:00:00</option>', html)
 
 
 async def test_first_run(client: ClientSession, url: str, fake: Fake) -> None:

@@ -81,6 +81,16 @@ async def test_where_every_call_is_asked_for_the_stream_is_enough(page: Page, fa
     assert parse_qs(urlsplit(older).query)["before"] == parse_qs(urlsplit(last).query)["call"]
     lists = [url for url in asked if "api/requests?" in url]
     assert len(lists) <= 1  # when the stream began
+    # While somebody reads, no more wait than will be shown.
+    await rows.first.hover()
+    for number in range(510, 1030):
+        await fake.finish(await fake.start(call("running", ago=0.0, client=f"c{number}.py")))
+    pill = page.locator("#requests .pill")
+    await expect(pill).to_have_text(re.compile("^50[0-9] new calls"))
+    await expect(rows.first).to_contain_text("c509.py")
+    await pill.click()
+    await expect(rows.first).to_contain_text("c1029.py")
+    await expect(rows.last).to_contain_text("c530.py")
 
 
 async def test_a_call_that_ran_and_has_ended_leaves_the_list_of_those_that_run(

@@ -46,8 +46,11 @@ async def test_a_drag_zooms_and_back_undoes_it(page: Page, fake: Fake) -> None:
     await page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60, steps=4)
     await page.mouse.up()
     await expect(page).to_have_url(re.compile(r"charts\?since=\d{10}&until=\d{10}$"))
+    pressed = page.locator(".filters .choice [aria-current]")
+    await expect(pressed).to_have_count(0)
     await page.go_back()
     await expect(page).to_have_url(re.compile(r"charts\?since=1h$"))
+    await expect(pressed).to_have_text("1 h")
 
 
 async def test_charts_that_cannot_be_drawn_say_why(page: Page, fake: Fake) -> None:
