@@ -1,18 +1,12 @@
 """How many calls ended lately, and how many of them failed. Pure but for the clock it is given.
 
-Those that could not reach Ollama are counted apart: once it is back, they no longer tell how it
-does. Not here: totals since the beginning (`stats.py`).
+Not here: totals since the beginning (`stats.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-
-from ollama_proxy.exchange import Reason
-
-UNREACHED = (Reason.UPSTREAM_UNREACHABLE, Reason.CONNECT_TIMEOUT)
-"""Why a call failed that never reached Ollama."""
 
 
 class Endings:
@@ -23,16 +17,14 @@ class Endings:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._slots: deque[list[int]] = deque(maxlen=self.SLOTS + 1)  # see add
+        self._slots: deque[list[int]] = deque(maxlen=self.SLOTS + 1)  # [slot, ended, failed]
 
-    def add(self, ended: int, failed: int, unreached: int = 0) -> None:
-        """`unreached` of those that failed did not reach Ollama."""
+    def add(self, ended: int, failed: int) -> None:
         slot = int(self._clock() / self.SLOT_SECONDS)
         if not self._slots or self._slots[-1][0] != slot:
-            self._slots.append([slot, 0, 0, 0])
+            self._slots.append([slot, 0, 0])
         self._slots[-1][1] += ended
         self._slots[-1][2] += failed
-        self._slots[-1][3] += unreached
 
     def forget(self) -> None:
         """What ended so far has an end of its own: Ollama was down, and is up again."""
@@ -42,7 +34,4 @@ class Endings:
         """(ended, failed)."""
         oldest = int(self._clock() / self.SLOT_SECONDS) - self.SLOTS
         slots = [slot for slot in self._slots if slot[0] > oldest]
-        over = 0
-        if back is not None:
-            over = sum(slot[3] for slot in slots if slot[0] * self.SLOT_SECONDS < back)
-        return sum(slot[1] for slot in slots) - over, sum(slot[2] for slot in slots) - over
+        return sum(slot[1] for slot in slots), sum(slot[2] for slot in slots)

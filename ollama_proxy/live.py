@@ -161,8 +161,7 @@ class Live:
 
     def _tell_ends(self, calls: Sequence[Call]) -> None:
         failed = sum(call.state in _FAILED for call in calls)
-        unreached = sum(call.state in _FAILED and call.reason in UNREACHED for call in calls)
-        self._endings.add(len(calls), failed, unreached)
+        self._endings.add(len(calls), failed)
         for sink in self._finished:
             self._tell(sink.finished, calls)
         if self.bus.subscribers:

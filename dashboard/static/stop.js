@@ -25,7 +25,6 @@ export class Stop {
     const running = this.store.active.get(id ?? call);
     this.button = button;
     this.asked = id ?? call;
-    this.ran = running !== undefined;
     // A sheet may know of a call that the page has not been told of.
     const named = running ? who(running) : { client: t("call", { id: visible(this.asked) }), model: none(t("unknown")) };
     this.client = full(named.client);
@@ -33,12 +32,6 @@ export class Stop {
     say(this.no, t("stop.no"));
     show(this.yes, true);
     this.dialog.showModal();
-  }
-
-  /** A call that ended while the question stood: there is nothing to stop any more. */
-  watch() {
-    const { asked } = this;
-    if (asked && this.ran && !this.waits && !this.store.active.has(asked)) this.over();
   }
 
   async stop() {
@@ -63,14 +56,10 @@ export class Stop {
   }
 
   failed(error) {
-    if (error.status === 409) this.over();
-    else fill(this.dialog, { trouble: t("stop.failed", { reason: troubleOf(error) }) });
-  }
-
-  /** Says that the call has ended, and offers no more than to close. */
-  over() {
-    this.ran = false;
-    fill(this.dialog, { trouble: t("stop.ended") });
+    const ended = error.status === 409;
+    const trouble = ended ? t("stop.ended") : t("stop.failed", { reason: troubleOf(error) });
+    fill(this.dialog, { trouble });
+    if (!ended) return;
     say(this.no, t("call.close"));
     this.no.focus();
     show(this.yes, false);

@@ -31,7 +31,7 @@ from ollama_proxy.admin.query import single
 from ollama_proxy.bus import unspoken
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, model_key
-from ollama_proxy.ids import epoch, iso
+from ollama_proxy.ids import iso
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.live import Live
 from ollama_proxy.records import Filter, Finding, ModelInfo, UpstreamHealth
@@ -272,10 +272,7 @@ class Api:
             return "stopping"
         if health.up is False:
             return "down"
-        back = None
-        if health.up and health.since is not None:
-            back = self._clock() - (self._now() - epoch(health.since))
-        ended, failed = self._live.endings.totals(back)
+        ended, failed = self._live.endings.totals()
         if failed >= 3 and failed > ended * 0.2:
             return "failing"
         busy = self._live.last_busy

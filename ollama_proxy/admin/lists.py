@@ -153,13 +153,10 @@ def _chip(
     w: Words, name: str, asked: Mapping[str, str], wanted: Filter, now: float
 ) -> dict[str, str]:
     label = w.t(f"filter.name.{name}") if f"filter.name.{name}" in w.catalogue else name
-    value = asked[name]
-    if name in ("since", "until") and value.replace(".", "", 1).isdecimal():
-        value = w.moment(float(value), time.time())
     return {
         "name": name,
         "value": asked[name],
-        "text": w.t("filter.chip", name=label, value=visible(value)),
+        "text": w.t("filter.chip", name=label, value=_meant(w, name, asked[name], wanted, now)),
         "remove": w.t("filter.remove", name=label),
         "without": "requests" + _query(asked, (name,)),
     }

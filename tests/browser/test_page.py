@@ -483,7 +483,7 @@ async def test_findings_are_said_and_lead_to_their_latest_call(page: Page, fake:
 
 
 async def test_each_pair_has_one_row_with_all_that_it_waited(page: Page, fake: Fake) -> None:
-    pair = {"client": "a.py", "other": "b.py"}
+    pair: dict[str, Any] = {"client": "a.py", "other": "b.py"}
     fake.ended = [call(ago=9.0)]
     fake.found = [
         finding("waited", client="c.py", other="b.py", seconds=150.0, count=1),

@@ -16,8 +16,7 @@ upstream_up: Whether Ollama answers; null before the first look.
 """,
     "Status": """
 status: stopping: the proxy takes no new calls and lets those end that run; down: Ollama does not
-  answer; failing: of the last five minutes' calls over 20 %, and at least three, failed;
-  those that did not reach Ollama while it was down no longer count once it is back.
+  answer; failing: of the last five minutes' calls over 20 %, and at least three, failed.
 uptime: Seconds since the proxy's start.
 active_requests: Calls that run now.
 waiting: What waits now, by the phases queued and waiting_to_load; null where none has for ten
