@@ -18,7 +18,7 @@ from ollama_proxy.filters import matches, place, place_text
 from ollama_proxy.ids import first_id
 from ollama_proxy.records import SORTS, Filter, Noted, Occurrence
 from ollama_proxy.storage.base import StoreError, following
-from ollama_proxy.storage.search import PORTION
+from ollama_proxy.storage.search import PORTION, search
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import NOON, make_call
 
@@ -361,3 +361,21 @@ def test_sorted_pages_follow_each_other_without_a_gap(store: SqliteStore, sort: 
         wanted = following(wanted, page)
     assert [getattr(call, sort) for call in found] == [3, 3, 2, 1, 1, 1, None, None]
     assert [call.id for call in found] == [calls[n].id for n in (7, 0, 3, 5, 4, 1, 6, 2)]
+
+
+def test_a_call_that_is_deleted_while_it_is_sorted_is_left_out(path: Path) -> None:
+    calls = [make_call(duration=float(n)) for n in range(2 * PORTION)]
+    with contextlib.closing(SqliteStore(path)) as store:
+        store.open()
+        store.write(calls)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            looks = itertools.count()
+
+            def clock() -> float:
+                """Looked at for the second time when the newest calls have their places."""
+                if next(looks):
+                    connection.execute("DELETE FROM calls WHERE id = ?", (calls[-1].id,))
+                return 0.0
+
+            found = search(connection, Filter(sort="duration"), 3, clock)
+    assert found.calls == calls[-2:-4:-1]
