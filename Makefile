@@ -16,8 +16,9 @@ run: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/ollama-proxy demo $(ARGS)
 
+# Three at once also on two cores: most of a test waits for a process, a socket or a page.
 test: $(VENV)/.dev chromium
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -71,7 +71,6 @@ class Mails:
             word = line.split()[0].upper()
             if word in self.replies:
                 if self.replies[word] == "":
-                    await connection.closed()
                     return
                 await connection.send(f"{self.replies[word]}\r\n".encode())
                 continue
