@@ -162,6 +162,18 @@ def test_quoted_words_in_tables_are_what_the_program_says() -> None:
                 assert share_of_ours(span) >= ENOUGH, span
 
 
+def test_the_italian_page_calls_things_as_the_page_does() -> None:
+    words = json.loads((ROOT / "dashboard" / "i18n" / "it.json").read_text())
+    text = PAGES["README.it.md"]
+    views = text.partition("| pagina |")[2].partition("\n\n")[0]
+    names = re.findall(r"^\| ([^|-]+) \|", views, re.MULTILINE)
+    assert sorted(", ".join(names).split(", ")) == sorted(
+        word for key, word in words.items() if key.startswith("view.")
+    )
+    for name in re.findall(r"«([^»]+)»", text):
+        assert name in words.values(), name
+
+
 @pytest.mark.parametrize("line", ["the port 8080 of this host is used by somebody else", "hello"])
 def test_words_of_nobody_are_found_out(line: str) -> None:
     assert share_of_ours(line) < ENOUGH
