@@ -122,7 +122,7 @@ class Judging:
         hidden = self._serving.hidden(runner, call, exchange, self._reloads.unloaded)
         served = self._serving.served(runner, call, exchange)
         if hidden is not None and call.load is not None:
-            seconds = hidden.span.seconds
+            seconds = min(hidden.span.seconds, call.load)  # not below 0 by rounding
             queue = (call.queue or 0.0) + seconds
             call = msgspec.structs.replace(call, load=call.load - seconds, queue=queue)
         loaded = None if call.load is None else call.load >= self._reloads.shortest(runner)

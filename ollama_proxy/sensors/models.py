@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable
 from types import NoneType
@@ -24,6 +22,7 @@ from ollama_proxy.logs import where
 from ollama_proxy.phases import Loaded
 from ollama_proxy.records import PROBE_HEADER, ModelInfo, UpstreamHealth
 from ollama_proxy.sensors.weights import Weights
+from ollama_proxy.unanswered import why
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ class ModelSensor:
                 return self._down(str(misunderstood))
             version, error = None, str(misunderstood)
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            return self._down(_cause(failure))
+            return self._down(why(failure))
         latency = time.perf_counter() - began
         models, models_error = await self._models()
         return UpstreamHealth(
@@ -179,7 +178,7 @@ class ModelSensor:
         except Misunderstood as misunderstood:
             return self.health.models, str(misunderstood)
         except (aiohttp.ClientError, OSError, ValueError) as failure:
-            return self.health.models, _cause(failure)
+            return self.health.models, why(failure)
         models = _merged(tags, loaded)
         for model in models:
             model.weights = self._weights.of(model.digest)
@@ -348,18 +347,3 @@ def _words(value: Any) -> list[str] | None:
 
 def _size(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
-
-
-def _cause(failure: Exception) -> str:
-    """Why there was no answer, in one short line."""
-    if isinstance(failure, TimeoutError):
-        return "no answer in time"
-    if isinstance(failure, aiohttp.ClientConnectorSSLError):
-        return "it does not speak TLS as expected; is it http rather than https?"
-    if isinstance(failure, aiohttp.ClientConnectorError):
-        failure = failure.os_error
-    if isinstance(failure, socket.gaierror):
-        return "the host is not known"
-    if isinstance(failure, OSError) and failure.errno:
-        return os.strerror(failure.errno)
-    return type(failure).__name__

@@ -559,6 +559,18 @@ async def test_https_where_http_is_spoken_is_told_as_that() -> None:
     assert health.error == "it does not speak TLS as expected; is it http rather than https?"
 
 
+async def test_one_that_says_nothing_is_told_as_that() -> None:
+    async def close_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(close_at_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        sensor = ModelSensor(f"http://127.0.0.1:{port}", instance="me")
+        health = await sensor.look()
+        await sensor.stop()
+    assert health.error == "it closed the connection without an answer"
+
+
 SIZES = {"base": 5_000_000, "variant": 5_000_033, "far": 9_000_000}
 FILES = {"base": "1" * 64, "variant": "1" * 64, "far": "2" * 64}
 

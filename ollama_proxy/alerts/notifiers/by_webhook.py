@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import socket
 import time
 from collections.abc import Callable
 
@@ -20,6 +18,7 @@ from ollama_proxy import __version__
 from ollama_proxy.alerts.config import Webhook
 from ollama_proxy.alerts.message import Message, NotifyError
 from ollama_proxy.alerts.notifiers.bodies import post
+from ollama_proxy.unanswered import why
 
 TIMESTAMP, SIGNATURE = "X-Ollama-Proxy-Timestamp", "X-Ollama-Proxy-Signature"
 WORTH_ANOTHER_TRY = (408, 425, 429)
@@ -48,7 +47,7 @@ class ByWebhook:
         except aiohttp.InvalidURL:
             raise NotifyError("its url cannot be used: set it anew", again=False) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise NotifyError(f"its address does not answer: {_cause(error)}") from None
+            raise NotifyError(f"its address does not answer: {why(error)}") from None
         if 200 <= status < 300:
             return
         if 300 <= status < 400:
@@ -74,16 +73,3 @@ class ByWebhook:
 def signature(secret: str, at: str, body: bytes) -> str:
     """In hex."""
     return hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
-
-
-def _cause(error: Exception) -> str:
-    """Without the error's own text: it has the URL in it."""
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return "its certificate does not hold, or it does not speak TLS"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
-    if isinstance(error, socket.gaierror):
-        return "the host is not known"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return type(error).__name__
