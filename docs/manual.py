@@ -28,7 +28,7 @@ AS_IT_IS = "\b"
 Option = tuple[str, str]
 """What is typed, and what it means."""
 
-AFTER = f"""\
+AFTER = """\
 .SH EXIT STATUS
 .TP
 .B 0
@@ -51,7 +51,7 @@ it does not run; it runs, but Ollama does not answer.
 .I share/doc/ollama\\-proxy/config.example.toml
 Below the folder that it was installed into: every setting with its default, to be copied.
 .TP
-.I {{}}
+.I {}
 The data folder, where
 .B \\-\\-data\\-dir
 names no other: the recorded calls, and the log of one in the background.
