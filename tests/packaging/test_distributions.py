@@ -108,7 +108,7 @@ def install(wheel: Path, folder: Path) -> Path:
     for found in needed(told.get_all("Requires-Dist", []), set()):
         for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
             (site / top).symlink_to(Path(str(found.locate_file(top))))
-    pip = [sys.executable, "-m", "pip", "--python", python]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python]
     output_of([*pip, "install", "--quiet", "--no-index", "--no-deps", wheel], folder.parent)
     output_of([*pip, "check"], folder.parent)
     return python.parent
