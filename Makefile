@@ -2,13 +2,14 @@
 # make demo   the same in front of the built-in simulator, with sample scripts calling it
 # make test   install what the tests need and run them all
 # make bench  measure it beside other proxies (ARGS="--help" tells how)
-# make check  lint, format and types;  make wheel  build the wheel;  make clean  remove what was made
+# make check  lint, format and types;  make clean   remove what was made
+# make dist   build wheel and sdist;   make manual  write docs/ollama-proxy.1, from --help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: run demo test bench check wheel clean
+.PHONY: run demo test bench check dist manual clean
 
 run: $(VENV)/.run
 	$(BIN)/ollama-proxy serve $(ARGS)
@@ -28,8 +29,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheel: $(VENV)/.dev
-	$(BIN)/python -m hatchling build -t wheel
+dist: $(VENV)/.dev
+	$(BIN)/python -m hatchling build
+
+manual: $(VENV)/.run
+	$(BIN)/python docs/manual.py
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

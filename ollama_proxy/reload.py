@@ -34,7 +34,8 @@ class Changes(msgspec.Struct, frozen=True):
         """In one line."""
         parts = [f"{', '.join(self.now) or 'nothing'} changed"]
         if self.later:
-            parts.append(f"{', '.join(self.later)} needs a restart")
+            verb = "needs" if len(self.later) == 1 else "need"
+            parts.append(f"{', '.join(self.later)} {verb} a restart")
         return "; ".join(parts)
 
 

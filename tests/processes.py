@@ -16,6 +16,8 @@ from typing import Any
 
 from tests.harness import PATIENCE, Connection
 
+PROGRAM = (sys.executable, "-m", "ollama_proxy")
+
 
 class Program:
     """A running `ollama-proxy serve`."""
@@ -61,13 +63,14 @@ async def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
 
 
 async def start(
-    arguments: Sequence[str], environ: Mapping[str, str], cwd: Path | None = None
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    program: Sequence[str] = PROGRAM,
 ) -> asyncio.subprocess.Process:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("OLLAMA_")}
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ollama_proxy",
+        *program,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -78,12 +81,17 @@ async def start(
 
 @asynccontextmanager
 async def serving(
-    data_dir: Path, upstream: str, *flags: str, cwd: Path | None = None, **environ: str
+    data_dir: Path,
+    upstream: str,
+    *flags: str,
+    cwd: Path | None = None,
+    program: Sequence[str] = PROGRAM,
+    **environ: str,
 ) -> AsyncIterator[Program]:
     """The proxy on a port of its own; killed at the end if it still runs."""
     own = ["--listen", "127.0.0.1:0", "--admin-listen", "off"]
     own += ["--data-dir", str(data_dir), "--upstream", upstream]
-    process = await start(["serve", *own, *flags], environ, cwd)
+    process = await start(["serve", *own, *flags], environ, cwd, program)
     assert process.stdout is not None and process.stderr is not None
     try:
         try:

@@ -19,7 +19,7 @@ import pytest
 
 from ollama_proxy.admin.openapi.routes import ROUTES
 from ollama_proxy.cli import program
-from ollama_proxy.config import load
+from ollama_proxy.config import CONFIG_ENVIRONMENT, load
 from ollama_proxy.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ NAMES = (
     *(
         f"docs/{name}.md"
         for name in (
-            *("README", "alerts", "data", "machines", "moving", "one-call", "prompt-cut"),
+            *("README", "alerts", "data", "docker", "machines", "moving", "one-call", "prompt-cut"),
             *("troubleshooting", "who-slowed"),
         )
     ),
@@ -52,12 +52,17 @@ def blocks(page: str, kind: str) -> list[str]:
 def commands(page: str) -> Iterator[list[str]]:
     """Arguments of `ollama-proxy`, wherever it is told to be run."""
     inline = re.findall(r"`(ollama-proxy [^`]+)`", PAGES[page])
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(page, "sh") for line in _lines(block)]
     for line in [*inline, *lines]:
         for part in re.split(r"&&|;|\|", line):
             words = shlex.split(part, comments=True) if "ollama-proxy" in part else []
             if words[:1] == ["ollama-proxy"] and words[1:]:
                 yield words[1:]
+
+
+def _lines(block: str) -> list[str]:
+    """Those of a shell: a backslash at the end goes on in the next."""
+    return block.replace("\\\n", " ").splitlines()
 
 
 @each_page
@@ -93,7 +98,10 @@ def test_every_setting_that_is_named_exists(page: str) -> None:
     for name in re.findall(r"`(\w+\.\w+)`", PAGES[page]):
         if name.partition(".")[0] in groups and name != "insights.md":
             assert name in names or is_of_a_call(name), name
-    environment = {setting.environment for setting in SETTINGS} | {"OLLAMA_PROXY_"}
+    environment = {setting.environment for setting in SETTINGS} | {
+        CONFIG_ENVIRONMENT,
+        "OLLAMA_PROXY_",
+    }
     for name in re.findall(r"OLLAMA_PROXY_[A-Z_]*", PAGES[page]):
         assert name in environment, name
 

@@ -115,12 +115,16 @@ async def test_a_wrong_file_changes_nothing_and_is_said(proxy: Proxy) -> None:
 
 
 async def test_sighup_does_the_same_where_there_is_no_terminal(proxy: Proxy) -> None:
-    proxy.file.write_text('[privacy]\nmode = "none"\n')
+    later = 'admin_path = "/other"\n[clients]\nprocesses = false\n'
+    proxy.file.write_text(f'{later}[privacy]\nmode = "none"\n')
     proxy.program.process.send_signal(signal.SIGHUP)
     stderr = proxy.program.process.stderr
     assert stderr is not None
+    told = (
+        b"settings read again: privacy.mode changed; admin_path, clients.processes need a restart"
+    )
     async with asyncio.timeout(PATIENCE):
-        while b"settings read again: privacy.mode changed" not in await stderr.readline():
+        while told not in await stderr.readline():
             pass
     assert await proxy.kept_prompt("one") is None
 

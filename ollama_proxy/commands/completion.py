@@ -18,9 +18,9 @@ def completion(context: click.Context, shell: str) -> int:
     """Print what lets a shell complete commands and options at the Tab key.
 
     \b
-    bash  in ~/.bashrc:   eval "$(ollama-proxy completion bash)"
-    zsh   in ~/.zshrc, behind compinit:   eval "$(ollama-proxy completion zsh)"
-    fish  ollama-proxy completion fish > ~/.config/fish/completions/ollama-proxy.fish
+    bash  in ~/.bashrc: eval "$(ollama-proxy completion bash)"
+    zsh   in ~/.zshrc, behind compinit: eval "$(ollama-proxy completion zsh)"
+    fish  in config.fish: ollama-proxy completion fish | source
     """
     complete = get_completion_class(shell)
     assert complete is not None

@@ -5,6 +5,7 @@ Not here: what the settings are (`settings.py`), which value wins (`config.py`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,13 +89,18 @@ class Port(click.IntRange):
 
 
 def _option(setting: Setting) -> Callable[[Command], Command]:
-    default = f" Default: {setting.default}." if setting.default not in ("", []) else ""
+    default = f" Default: {_told(setting.default)}." if setting.default not in ("", []) else ""
     return click.option(
         setting.flag,
         _parameter(setting.name),
         metavar=_metavar(setting),
         help=setting.help + default,
     )
+
+
+def _told(default: object) -> str:
+    """As a flag says it."""
+    return default if isinstance(default, str) else json.dumps(default)
 
 
 def _refused(setting: Setting) -> Callable[[Command], Command]:
