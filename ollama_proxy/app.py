@@ -32,6 +32,7 @@ from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.reload import changes
 from ollama_proxy.settings import Address
+from ollama_proxy.storage.base import StoreError
 from ollama_proxy.succession import Succession
 from ollama_proxy.target import Target
 from ollama_proxy.works import Works
@@ -80,6 +81,7 @@ class App:
             raise
 
     async def _start(self) -> None:
+        self._started.callback(self._succession.close)
         listener = self._succession.bind("listen", self.config.listen, "--listen")
         self._started.callback(listener.close)
         self.port = listener.getsockname()[1]
@@ -88,9 +90,11 @@ class App:
         admin_listener = self._bind_admin()
         running = await self._succession.before()
         self.core.start(running, self._succession.unstored_ids)
-        self.doors = Doors(self.core, lambda: self.config, lambda: self.stopping, self.port)
-        self._started.push_async_callback(self.doors.close)
-        await self._start_forwarding(listener, await self.doors.open(admin_listener))
+        self.doors = self._doors()
+        self._started.push_async_callback(self._close_doors)
+        self._start_forwarding(await self.doors.open(admin_listener))
+        await self._listen(listener)
+        self._succession.works = self._works = self._works_now()
 
     def _bind_admin(self) -> socket.socket | None:
         """The admin's own port; where the default one is taken, the page is on the proxy's."""
@@ -108,7 +112,10 @@ class App:
         self.admin_address = Address(wanted.host, listener.getsockname()[1])
         return listener
 
-    async def _start_forwarding(self, listener: socket.socket, admin: web.Server) -> None:
+    def _doors(self) -> Doors:
+        return Doors(self.core, lambda: self.config, lambda: self.stopping, self.port)
+
+    def _start_forwarding(self, admin: web.Server) -> None:
         config, core, upstream = self.config, self.core, self.config.upstream
         self._forwarder = Forwarder(
             Parts(
@@ -128,10 +135,15 @@ class App:
             admin_path=config.admin_path,
             greet=core.callers.look,
         )
+
+    async def _listen(self, listener: socket.socket) -> None:
         self._server = await asyncio.get_running_loop().create_server(
             self._forwarder, sock=listener, backlog=BACKLOG
         )
-        self._works = Works(
+
+    def _works_now(self) -> Works:
+        core = self.core
+        return Works(
             captures=core.captures,
             custody=core.custody,
             forwarder=self._forwarder,
@@ -145,7 +157,6 @@ class App:
             usual=core.usual,
             writer=core.writer,
         )
-        self._succession.works = self._works
 
     async def take_over(self) -> None:
         """From the process before, if there is one; and let the next one take over."""
@@ -167,23 +178,71 @@ class App:
         log.info("settings read again: %s", found.told)
         return Reloaded(found.now, found.later)
 
+    # -- another process has taken over -------------------------------------------------------
+
+    async def outlive(self, told_to_stop: asyncio.Event) -> bool:
+        """Let calls end here, within `timeouts.drain`. True: the process that took over has ended
+        before, killed, and this one serves again. False: it is time to stop."""
+        await self._succession.stop()
+        await self.doors.close(for_good=False)
+        if count := self.running:
+            calls = "call" if count == 1 else "calls"
+            log.info("another process has taken over: %d %s may end here first", count, calls)
+        ends = [
+            asyncio.create_task(one)
+            for one in (
+                self._succession.drained(self.config.timeouts.drain),
+                told_to_stop.wait(),
+                self._succession.alone.wait(),
+            )
+        ]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        alone = self._succession.alone.is_set() and not told_to_stop.is_set()
+        again = alone and await self._succession.outlive()
+        if alone and not again:
+            await asyncio.wait(ends[:2], return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if again:
+            await self._serve_again()
+        return again
+
+    async def _serve_again(self) -> None:
+        admin: web.Server | None = None
+        try:
+            self.core.recount()
+            self.doors = self._doors()
+            admin = await self.doors.open(self._succession.copy("admin_listen"))
+        except (StoreError, OSError) as error:
+            log.error("its pages stay closed until a restart: %s", error)
+        self._forwarder.stay(admin)
+        listener = self._succession.copy("listen")
+        if listener is not None and not self._server.is_serving():
+            await self._listen(listener)
+        self._succession.works = self._works = self._works_now()
+        await self._succession.go_on()
+
     # -- stop -------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Let running calls end, within `timeouts.drain`, then end everything and write it down."""
         self.stopping = True
         await self._succession.stop()
-        if self.left.is_set():
-            await self.doors.close()
-        else:
+        self._succession.close()
+        drain = 0.0  # where another has taken over, that was given before
+        if not self.left.is_set():
             self._server.close()
             self._forwarder.close()
-        if not await self._succession.drained(self.config.timeouts.drain):
+            drain = self.config.timeouts.drain
+        if not await self._succession.drained(drain):
             await self.interrupt("the time to end by themselves was over")
         self._server.close()
-        await self.doors.close()
+        await self._close_doors()
         await self._started.aclose()
         await self._succession.end()
+
+    async def _close_doors(self) -> None:
+        await self.doors.close()
 
     async def interrupt(self, why: str) -> None:
         """End running calls now; they are recorded as interrupted."""

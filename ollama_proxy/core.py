@@ -168,6 +168,15 @@ class Core:
         self.marking.looked(after)
         self.sampler.poke()
 
+    def recount(self) -> None:
+        """The statistics as they are stored now, whoever counted, and what is not stored yet.
+        Raises StoreError."""
+        counted = self.store.statistics()
+        for call in self.writer.unwritten:
+            counted.add(call)
+        ours = self.statistics
+        ours.all, ours.models, ours.clients = counted.all, counted.models, counted.clients
+
     def _end_writing(self) -> None:
         if not self.writer.stop(WRITE_SECONDS):
             log.error("not all calls could be stored: %s", self.writer.error or "time ran out")

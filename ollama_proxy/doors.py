@@ -113,8 +113,10 @@ class Doors:
         assert behind.server is not None
         return behind.server
 
-    async def close(self) -> None:
-        self._api.events.close()
+    async def close(self, for_good: bool = True) -> None:
+        """`for_good`: no events come any more, for other doors either."""
+        if for_good:
+            self._api.events.close()
         self._api.exports.close()
         await self._open.aclose()
 
