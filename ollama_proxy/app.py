@@ -173,8 +173,10 @@ class App:
         except (ConfigError, OSError) as error:
             log.error("the settings stay as they were: %s", error)
             return Refused(str(error))
-        self.config = found.config
+        before, self.config = self.config, found.config
         self._works.use(found.config)
+        if not self.left.is_set():
+            self.doors.use(before)
         log.info("settings read again: %s", found.told)
         return Reloaded(found.now, found.later)
 

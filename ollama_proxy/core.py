@@ -124,7 +124,7 @@ class Core:
                 Recorder(self.writer, self.statistics, self.captures),
                 ModelChanges(lambda: self.sensor.poke(), lambda: self.sensor.loaded),
                 self.around,
-                *([Ending(self.window)] if self.window.seconds else ()),
+                Ending(self.window),
             ],
             loaded=lambda: self.sensor.loaded,
             meter=self.sampler,

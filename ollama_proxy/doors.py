@@ -35,7 +35,7 @@ from ollama_proxy.admin.series import Series
 from ollama_proxy.admin.serving import Part, doors, mounted_at, runner_for
 from ollama_proxy.admin.site import Site
 from ollama_proxy.admin.views import Views
-from ollama_proxy.alerts.built import watching
+from ollama_proxy.alerts.built import use, watching
 from ollama_proxy.alerts.gathering import Gathering
 from ollama_proxy.alerts.watching import Watching
 from ollama_proxy.config import Config, effective
@@ -87,7 +87,8 @@ class Doors:
         api, core, config = self._api, self._core, self._config()
         site = Site(guarded=config.admin.token is not None)
         pages = Pages(api, site)
-        alerts = Alerts(self._start_alerts(site), api.history, site.words, time.time)
+        self._watched = self._start_alerts(site)
+        alerts = Alerts(self._watched, api.history, site.words, time.time)
         parts: list[Part] = [
             api,
             site,
@@ -112,6 +113,12 @@ class Doors:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         assert behind.server is not None
         return behind.server
+
+    def use(self, before: Config) -> None:
+        """Alerts by the settings that hold now, instead of those of before."""
+        alerts = self._config().alerts
+        if alerts != before.alerts:
+            use(self._watched, self._core.window, alerts, before.alerts)
 
     async def close(self, for_good: bool = True) -> None:
         """`for_good`: no events come any more, for other doors either."""
