@@ -232,8 +232,17 @@ async def test_no_process_is_ended_that_does_not_hold_the_folder(tmp_path: Path,
     try:
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            for command in ("stop", "restart", "start", "status"):
-                code, out, err = await run(command, "--data-dir", str(tmp_path))
+            for command in (
+                *(
+                    "stop",
+                    "restart",
+                    "start",
+                    "status",
+                    "serve --listen 127.0.0.1:0 --admin-listen off",
+                ),
+                *("top", "alerts", "cleanup", "config reload"),
+            ):
+                code, out, err = await run(*command.split(), "--data-dir", str(tmp_path))
                 assert (code, out, err.count("\n")) == (1, "", 1)
                 assert "cannot be told by which process" in err
         assert bystander.returncode is None

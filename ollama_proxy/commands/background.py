@@ -28,6 +28,7 @@ from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
 from ollama_proxy.settings import SETTINGS
 from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.folder import DATABASE, unwritable
 
 LOG = "ollama-proxy.log"
 LOG_FILE = next(one.environment for one in SETTINGS if one.name == "log.file")
@@ -152,11 +153,7 @@ def _started(config: Config, said: dict[str, str], take_over: bool = False) -> i
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         word = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - of this start alone
     except OSError as error:
-        return refuse(
-            f"cannot write {folder}: {error.strerror}: give the user who runs the proxy access to "
-            "this folder, or choose another with --data-dir",
-            1,
-        )
+        return refuse(str(unwritable(folder / DATABASE, error)), 1)
     with word:
         process = subprocess.Popen(
             program,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -24,7 +23,7 @@ from ollama_proxy import __version__
 from ollama_proxy import running as running_here
 from ollama_proxy.app import App
 from ollama_proxy.commands.options import absolute, given, settings
-from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
+from ollama_proxy.commands.saying import FULL, USAGE_ERROR, counted, discard, refuse
 from ollama_proxy.config import Config, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
 from ollama_proxy.garbage import Garbage
@@ -175,8 +174,9 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
+        discard()
 
 
 def _has_terminal() -> bool:
