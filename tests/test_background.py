@@ -257,6 +257,27 @@ async def test_a_start_at_another_port_than_the_one_that_runs_is_refused(here: H
     assert code == 1 and "it runs already" in out and "restart 1024" in err
 
 
+async def test_a_service_of_systemd_is_not_taken_over(here: Here) -> None:
+    """Of systemd only what it tells a process is there: the number of the one that it started."""
+    here.folder.mkdir()
+    serve = f"serve --listen 127.0.0.1:{here.port} --admin-listen off --upstream {NOWHERE}"
+    shell = f'SYSTEMD_EXEC_PID=$$ exec "$0" -m ollama_proxy {serve} --data-dir "$1"'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", shell, sys.executable, str(here.folder)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        await process.stdout.readuntil(b"export OLLAMA_HOST=")
+    code, out, err = await here.run("restart")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "systemctl --user restart ollama-proxy" in err
+    assert (await here.status())["pid"] == process.pid
+    assert (await here.run("stop"))[0] == 0
+    await process.communicate()
+
+
 async def test_a_restart_follows_the_config_and_keeps_the_host(here: Here, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("")

@@ -36,6 +36,10 @@ START_SECONDS = 30.0
 """Within which a proxy answers: reading the statistics of a large database takes some of it."""
 WRITE_SECONDS = 15.0
 """That a stop takes beside the time that running calls get."""
+SERVICE = (
+    "a service of systemd, which would lose sight of another one: systemctl --user restart "
+    "ollama-proxy; ollama-proxy config reload has settings read again without a gap"
+)
 HURRY_SECONDS = 5.0
 PAUSE = 0.05
 
@@ -91,6 +95,8 @@ def restart(port: int | None, **flags: Any) -> int:
         return _started(config, said)
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
+    if there.run.service:
+        return refuse(f"process {there.pid} is {SERVICE}", 1)
     known, unknown = parted(there.run.flags)
     said = known | _said(port, flags, known)
     config = load(said, os.environ)

@@ -201,6 +201,7 @@ def _run_of(app: App, config: Config, flags: dict[str, str]) -> running_here.Run
         started_at=iso(time.time()),
         log=None if config.log.file is None else str(config.log.file.absolute()),
         flags=flags,
+        service=os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()),  # systemd.exec(5)
     )
 
 
