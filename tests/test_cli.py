@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,19 @@ async def test_a_data_folder_that_is_none_is_said(tmp_path: Path) -> None:
         code, out, err = await run(*command.split(), "--data-dir", str(tmp_path / "file"))
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert "is no folder: choose another with --data-dir" in err
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this user may not look into."""
+    tmp_path.chmod(0)
+    yield tmp_path
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+async def test_a_folder_of_another_user_is_said(closed: Path) -> None:
+    for command in ("status", "stop", "start", "export", "alerts", "config reload"):
+        code, out, err = await run(*command.split(), "--data-dir", str(closed))
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "cannot look into" in err and "ask as the user who runs the proxy" in err

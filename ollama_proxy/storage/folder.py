@@ -74,10 +74,7 @@ def holder(database: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise StoreError(
-            f"cannot look into {database.parent}: {error.strerror}: ask as the user who runs the "
-            "proxy there, or name another folder with --data-dir"
-        ) from error
+        raise unreadable(database, error) from error
     try:
         for _ in range(LOOKED_AT):
             try:
@@ -136,6 +133,13 @@ def check(database: Path, opened: Identities) -> None:
                 f"{file} was replaced by another file while in use: "
                 "restart the proxy to go on with that one"
             )
+
+
+def unreadable(database: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot look into {database.parent}: {error.strerror}: ask as the user who runs the "
+        "proxy there, or name another folder with --data-dir"
+    )
 
 
 def unwritable(database: Path, error: OSError) -> StoreError:
