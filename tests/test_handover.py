@@ -214,6 +214,23 @@ async def test_the_old_one_serves_again_if_the_new_one_was_killed(place: Place) 
     await place.recorded(*prompts, "at the third one")
 
 
+async def test_of_a_chain_each_older_one_serves_again(place: Place) -> None:
+    slow = await place.slow_call()
+    chain = [await place.pid()]
+    for _ in range(2):
+        assert (await place.run("restart"))[0] == 0
+        chain.append(await place.pid())
+    while len(chain) > 1:
+        os.kill(chain.pop(), signal.SIGKILL)
+        await call(await place.client(), f"answered by one of {len(chain)}")
+        async with asyncio.timeout(PATIENCE):
+            while await place.pid() != chain[-1]:
+                await asyncio.sleep(0.05)
+    place.ollama.release.set()
+    assert (await slow.read_message())[1] == ANSWER
+    await call(slow, "behind it")
+
+
 async def test_what_was_stopped_is_not_taken_up_by_the_old_one(place: Place) -> None:
     slow = await place.slow_call()
     old = await place.pid()
