@@ -7,8 +7,8 @@ shell's completion need not wait for a server's libraries. Not here: the command
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ollama_proxy import __version__
-from ollama_proxy.commands.saying import USAGE_ERROR, refuse
+from ollama_proxy.commands.saying import FULL, USAGE_ERROR, discard, refuse
 from ollama_proxy.config import ConfigError
 
 COMMANDS = {
@@ -60,12 +60,20 @@ class Commands(click.Group):
         return command
 
     def make_context(self, *named: Any, **more: Any) -> click.Context:
-        with _until_the_reader_leaves():  # it shows the help
+        with _printing():  # it shows the help
             return super().make_context(*named, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _until_the_reader_leaves():
+        with _printing():
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            meant = f", did you mean {near[0]}" if near else ""
+            raise click.UsageError(f"there is no command {args[0]}{meant}", ctx) from None
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands by their names alone: their help would import each of them."""
@@ -74,21 +82,21 @@ class Commands(click.Group):
 
 
 @contextlib.contextmanager
-def _until_the_reader_leaves() -> Iterator[None]:
+def _printing() -> Iterator[None]:
     """The reader of our output may leave, as `| head` does: not an error of ours. Here, since click
-    makes one of it."""
+    makes one of it. Its disk may be full."""
     try:
         yield
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError:
-            pass  # a full disk, which who prints has said already
+        sys.stdout.flush()
     except BrokenPipeError:
-        # What is left of it goes nowhere, so that the end of the program does not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard()
         raise click.exceptions.Exit(READER_LEFT) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        discard()
+        why = f"cannot write the output: {error.strerror}: free some space, or write it elsewhere"
+        raise click.exceptions.Exit(refuse(why, 1)) from None
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -106,6 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = None if arguments is None else list(arguments)
     try:
         return int(program.main(given, "ollama-proxy", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        of = "ollama-proxy" if error.ctx is None else error.ctx.command_path
+        why = " ".join(error.format_message().split()).rstrip(".?")
+        return refuse(f"{why}: see {of} --help", error.exit_code)
     except click.ClickException as error:
         error.show()
         return error.exit_code

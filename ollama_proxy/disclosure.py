@@ -116,7 +116,7 @@ def _sorted(config: Config, sockets: Sockets) -> dict[str, Any]:
 
 def told(facts: dict[str, Any], running: str | None) -> str:
     """In words for a terminal. `running`: where the proxy listens that says so, if one does."""
-    whose = f"the proxy at {running}" if running else "no proxy runs; by this configuration"
+    whose = f"the proxy at {running}" if running else "no proxy answers; by this configuration"
     return "\n\n".join(
         (
             _part(f"What is kept of calls ({whose})", _rules(facts)),

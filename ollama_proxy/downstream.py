@@ -334,6 +334,10 @@ class Downstream(asyncio.Protocol):
         first."""
         if self._call is not None or self._ending or self.transport.is_closing():
             return
+        if not self._server.leaving:  # that process has ended meanwhile
+            self.hold(False)
+            self._next()
+            return
         self.hold(True)
         if self.transport.get_write_buffer_size():
             self._loop.call_later(LEAVE_SECONDS, self.leave)

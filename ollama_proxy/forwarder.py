@@ -161,10 +161,14 @@ class Forwarder:
     def leave(self, hand_on: HandOn) -> None:
         """Hand on each connection on which no call runs, now or later; each may be new, too."""
         self._hand_on = hand_on
-        self._old.stop()
         for client in list(self._connections):
             client.leave()
         self._look_if_drained()
+
+    def stay(self, admin: web.Server | None) -> None:
+        """That process has ended: connections go on here again; `admin`: a new one."""
+        self._hand_on, self._admin = None, admin or self._admin
+        self._drained.clear()
 
     def hand_on(self, client: Downstream, waiting: bytes) -> None:
         connection: socket.socket | None = client.transport.get_extra_info("socket")

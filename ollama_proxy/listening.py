@@ -29,7 +29,8 @@ def bind(address: Address, flag: str) -> socket.socket:
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise StartError(f"{flag} {address}: the host is not known ({error.strerror})") from None
+        why = f"the host is not known ({error.strerror})"
+        raise StartError(f"{flag} {address}: {why}: name an address of this machine") from None
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
@@ -56,7 +57,8 @@ def _bind_failure(address: Address, flag: str, error: OSError) -> str:
         )
     if error.errno == errno.EACCES:
         return f"port {address.port} needs root: choose one above 1023 with {flag}"
-    return f"{flag} {address}: cannot listen there ({error.strerror})"
+    why = f"cannot listen there ({error.strerror})"
+    return f"{flag} {address}: {why}: name an address of this machine"
 
 
 def is_loopback(host: str) -> bool:

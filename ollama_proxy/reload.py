@@ -16,7 +16,6 @@ NEEDS_RESTART = frozenset(
     {
         *("listen", "upstream", "admin_listen", "admin_path", "data_dir", "admin.token"),
         *("clients.processes", "log.file"),
-        *("alerts.every", "alerts.rules", "alerts.notifiers"),
     }
 )
 
@@ -53,7 +52,6 @@ def changes(old: Config, new: Config) -> Changes:
         data_dir=old.data_dir,
         admin=old.admin,
         clients=replace(new.clients, processes=old.clients.processes),
-        alerts=old.alerts,
         log=replace(new.log, file=old.log.file),
         sources=sources,
     )

@@ -20,7 +20,7 @@ FILE = "running.json"
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """`url`: where programs reach the proxy, `admin`: its pages, both without a slash at the end.
     `log`: the file that it writes its log to. `flags`: the settings that its command line said, by
-    their names. `started_at` is ISO 8601."""
+    their names. `started_at` is ISO 8601. `service`: systemd started it, and knows of no other."""
 
     pid: int
     url: str
@@ -29,6 +29,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str
     log: str | None = None
     flags: dict[str, str] = {}
+    service: bool = False
 
 
 def tell(folder: Path, run: Run) -> None:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,15 +26,24 @@ from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.settings import Address
+from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.folder import DATABASE, holder
 from ollama_proxy.works import Works
 
 FLUSH_SECONDS = 5.0
+END_SECONDS = 2.0
+"""That the kernel may take to give up all that a killed process had, its lock the last."""
+PAUSE = 0.02
+
+log = logging.getLogger(__name__)
 
 
 class Succession:
     """`bind` and `before` while a program starts, `take_over` once it serves, `stop` and `end`.
 
-    `left` is set when another process has taken over: it is time to end.
+    `left` is set when another process has taken over: it is time to end. `alone` is set when that
+    one has ended before: `outlive`. `listening` are copies of the sockets that are listened on:
+    whoever connects waits at them, not refused, while nobody accepts.
     """
 
     def __init__(
@@ -40,12 +53,13 @@ class Succession:
         reload: Callable[[], Reloaded | Refused],
     ) -> None:
         self.listening: dict[str, tuple[str, socket.socket]] = {}
-        self.left = asyncio.Event()
+        self.left, self.alone = asyncio.Event(), asyncio.Event()
         self.reload = reload
         self._folder, self._before = folder, before
         self._giving: Giving | None = None
         self._link: Link | None = None
-        self._hands = ThreadPoolExecutor(1, thread_name_prefix="handover")
+        self._hands = _hands()
+        self._returned: list[tuple[socket.socket, bytes]] = []
         self.works: Works  # once they run
 
     # -- what comes from the process before -------------------------------------------------
@@ -59,8 +73,23 @@ class Succession:
             found = found or bind(address, flag)
         except StartError as error:
             raise (before.explained(name, address, error) if before else error) from None
-        self.listening[name] = str(address), found
+        self.listening[name] = str(address), found.dup()
         return found
+
+    def copy(self, name: str) -> socket.socket | None:
+        """Another one of what is listened on for this setting."""
+        found = self.listening.get(name)
+        return None if found is None else found[1].dup()
+
+    def close(self) -> None:
+        """Listen no more: who connects is refused, also where an older process has copies of these
+        sockets. A process that has not taken over leaves the others' alone."""
+        for _, one in self.listening.values():
+            if self._giving is not None and not self.left.is_set():
+                with contextlib.suppress(OSError):  # where a system has no such thing
+                    one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.listening.clear()
 
     async def before(self) -> list[str]:
         """The database may be opened; calls of these ids are in the hands of the process before.
@@ -127,14 +156,63 @@ class Succession:
             self.works.server.close()
         self.works.forwarder.leave(self._hand_on)
         self.left.set()
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._watch, args=[link, loop], daemon=True).start()
+
+    def _watch(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
+        link.wait_for_end()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self.alone.set)
 
     def _hand_on(self, client: socket.socket, waiting: bytes) -> None:
         self._hands.submit(self._send, client, waiting)
 
     def _send(self, client: socket.socket, waiting: bytes) -> None:
         assert self._link is not None
+        if self.alone.is_set():
+            self._returned.append((client, waiting))
+            return
         with client, contextlib.suppress(OSError, Refusal):
             self._link.ask(Client(waiting), Done, [client.fileno()])
+
+    # -- the next one was killed ------------------------------------------------------------
+
+    async def outlive(self) -> bool:
+        """Have the database again; False where yet another process has it, which serves then."""
+        if not await asyncio.to_thread(self._is_free):
+            return False
+        log.warning("the process that took over has ended: this one goes on")
+        try:
+            await asyncio.to_thread(self.works.custody.outlive)
+        except StoreError as error:
+            log.warning("the database cannot be opened again yet: %s", error)
+        await asyncio.to_thread(self.works.writer.flush, FLUSH_SECONDS)
+        return True
+
+    async def go_on(self) -> None:
+        """It serves again: take back what could not be handed on, and let the next one take over.
+        `works.forwarder` hands on no more."""
+        await asyncio.to_thread(self._hands.shutdown)
+        self._hands = _hands()
+        for client, waiting in self._returned:
+            await self.welcome(client, waiting)
+        self._returned.clear()
+        self.left.clear()
+        self.alone.clear()
+        self._link = None
+        self._giving = Giving(self._folder, self)
+        self._giving.start()
+
+    def _is_free(self) -> bool:
+        """Whether nobody else has the folder, once what a killed process had is given up."""
+        end = time.monotonic() + END_SECONDS
+        while True:
+            with contextlib.suppress(StoreError):  # it cannot be told who has it
+                if holder(self._folder / DATABASE) in (None, os.getpid()):
+                    return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(PAUSE)
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -166,3 +244,7 @@ class Succession:
         await asyncio.to_thread(self._hands.shutdown)
         if self._link is not None:
             self._link.close()
+
+
+def _hands() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="handover")

@@ -44,7 +44,7 @@ async def test_rules_and_notifiers_are_listed_and_tested(tmp_path: Path) -> None
         assert (code, out, err) == (1, f"phone: {cause}\n", "")
         code, out, err = await run("alerts", "test", "nobody", *folder)
         assert (code, out, err.count("\n")) == (1, "", 1)
-        assert "no such rule or notifier" in err
+        assert "(ollama-proxy alerts lists them) is called nobody" in err
         # A mistake in the settings of the command itself.
         code, out, err = await run("alerts", *folder, OLLAMA_PROXY_ALERTS_RULES='{"x": {}}')
         assert (code, out, err.count("\n")) == (2, "", 1)

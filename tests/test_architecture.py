@@ -16,7 +16,7 @@ MODULES = {
 # Where a library may be used; whatever is not named here is used nowhere else.
 EDGES = {
     "aiohttp": (
-        *("admin", "app", "forwarder", "sensors", "simulator"),
+        *("admin", "app", "doors", "forwarder", "sensors", "simulator"),
         *("alerts.notifiers.by_webhook", "unanswered"),
     ),
     "apprise": ("alerts.notifiers.by_apprise",),

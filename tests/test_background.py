@@ -232,8 +232,17 @@ async def test_no_process_is_ended_that_does_not_hold_the_folder(tmp_path: Path,
     try:
         with lock.open() as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            for command in ("stop", "restart", "start", "status"):
-                code, out, err = await run(command, "--data-dir", str(tmp_path))
+            for command in (
+                *(
+                    "stop",
+                    "restart",
+                    "start",
+                    "status",
+                    "serve --listen 127.0.0.1:0 --admin-listen off",
+                ),
+                *("top", "alerts", "cleanup", "config reload"),
+            ):
+                code, out, err = await run(*command.split(), "--data-dir", str(tmp_path))
                 assert (code, out, err.count("\n")) == (1, "", 1)
                 assert "cannot be told by which process" in err
         assert bystander.returncode is None
@@ -246,6 +255,27 @@ async def test_a_start_at_another_port_than_the_one_that_runs_is_refused(here: H
     await here.start()
     code, out, err = await here.run("start", "1024")
     assert code == 1 and "it runs already" in out and "restart 1024" in err
+
+
+async def test_a_service_of_systemd_is_not_taken_over(here: Here) -> None:
+    """Of systemd only what it tells a process is there: the number of the one that it started."""
+    here.folder.mkdir()
+    serve = f"serve --listen 127.0.0.1:{here.port} --admin-listen off --upstream {NOWHERE}"
+    shell = f'SYSTEMD_EXEC_PID=$$ exec "$0" -m ollama_proxy {serve} --data-dir "$1"'
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", shell, sys.executable, str(here.folder)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        await process.stdout.readuntil(b"export OLLAMA_HOST=")
+    code, out, err = await here.run("restart")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "systemctl --user restart ollama-proxy" in err
+    assert (await here.status())["pid"] == process.pid
+    assert (await here.run("stop"))[0] == 0
+    await process.communicate()
 
 
 async def test_a_restart_follows_the_config_and_keeps_the_host(here: Here, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import driver, figures, report, table, targets, workloads
+from benchmarks import driver, figures, report, restarts, table, targets, workloads
 from benchmarks.arithmetic import median, number, percentile, ratio
 from benchmarks.results import Results, load, new_file, stored
 from benchmarks.rounds import rotated
@@ -260,3 +260,12 @@ def test_the_c_programs_compile(program: str, tmp_path: Path) -> None:
         pytest.skip("NO C COMPILER: the benchmark's programs are not compiled here")
     driver.compile_one(program, tmp_path / program)
     assert (tmp_path / program).exists()
+
+
+def test_a_soak_finds_what_is_lost_doubled_or_recorded_otherwise() -> None:
+    tally = restarts.Tally(answered={"a", "b", "c", "d", "e"})
+    tally.arrived.update(["a", "b", "c", "d", "e", "e", "left"])
+    rows = [("a", "completed"), ("b", "completed"), ("b", "completed"), ("c", "interrupted")]
+    restarts.compare(tally, [*rows, ("e", "completed"), ("left", "cancelled")])
+    assert tally.faults == {"doubled": 1, "recorded wrongly": 1, "lost": 1, "forwarded twice": 1}
+    assert "c was answered, and is recorded as interrupted" in tally.examples[1]

@@ -326,7 +326,7 @@ async def test_there_is_room_again_however_a_call_ended(tmp_path: Path) -> None:
             client.reset()
             await proxy.calls(1, "cancelled")
         assert len(await proxy.calls(7)) == 7
-        assert proxy.app._captures.reserve(ROOM)
+        assert proxy.app.core.captures.reserve(ROOM)
 
 
 async def test_a_capture_is_found_after_a_restart(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,7 @@ async def test_a_reader_that_leaves_is_no_error(command: str) -> None:
 async def test_the_default_admin_port_in_use_is_a_warning(tmp_path: Path) -> None:
     """Taken by this test, or by whatever else runs on this machine: it is in use either way."""
     with contextlib.suppress(OSError), socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before
         taken.bind(("127.0.0.1", 8080))
         taken.listen()
         await serve_beside_a_taken_port(tmp_path)
@@ -186,3 +188,62 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "calls.sqlite3" in err
     assert "99" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["strat"], "there is no command strat, did you mean start: see ollama-proxy --help"),
+        (["start", "--prot"], "No such option '--prot': see ollama-proxy start --help"),
+        (["help", "config", "chek"], "there is no command chek: see ollama-proxy config --help"),
+        (["completion"], "see ollama-proxy completion --help"),
+    ],
+)
+async def test_a_wrong_word_is_one_line(words: list[str], said: str) -> None:
+    code, out, err = await run(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+
+
+async def test_help_tells_of_a_commands_part() -> None:
+    code, out, _ = await run("help", "config", "reload")
+    assert code == 0 and "needs a restart" not in out and "read its config file again" in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+async def test_an_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    for words in (["help"], ["config", "show"], ["privacy"], ["status"]):
+        command = [sys.executable, "-m", "ollama_proxy", *words]
+        folder = [] if words == ["help"] else ["--data-dir", str(tmp_path)]
+        full = os.open("/dev/full", os.O_WRONLY)
+        process = await asyncio.create_subprocess_exec(
+            *command, *folder, stdout=full, stderr=asyncio.subprocess.PIPE
+        )
+        os.close(full)
+        _, err = await process.communicate()
+        assert (process.returncode, err.count(b"\n")) == (1, 1)
+        assert b"cannot write the output: No space left on device: free some space" in err
+
+
+async def test_a_data_folder_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for command in ("serve --listen 127.0.0.1:0 --admin-listen off", "start", "restart"):
+        code, out, err = await run(*command.split(), "--data-dir", str(tmp_path / "file"))
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "is no folder: choose another with --data-dir" in err
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this user may not look into."""
+    tmp_path.chmod(0)
+    yield tmp_path
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+async def test_a_folder_of_another_user_is_said(closed: Path) -> None:
+    for command in ("status", "stop", "start", "export", "alerts", "config reload"):
+        code, out, err = await run(*command.split(), "--data-dir", str(closed))
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "cannot look into" in err and "ask as the user who runs the proxy" in err

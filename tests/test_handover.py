@@ -39,7 +39,10 @@ class Ollama:
 
     async def __call__(self, upstream: Connection) -> None:
         while True:
-            head, body = await upstream.read_message()
+            try:
+                head, body = await upstream.read_message()
+            except TimeoutError:
+                return  # as Ollama does with a connection that nobody uses
             if b"x-ollama-proxy-probe" in head.lower():
                 await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
                 continue
@@ -178,13 +181,82 @@ async def test_what_ran_in_a_process_that_was_killed_is_interrupted(place: Place
     assert place.stored()["slow"] == ("interrupted", "crash")
 
 
-async def test_the_old_one_stores_its_last_calls_if_the_new_one_was_killed(place: Place) -> None:
+async def test_the_old_one_serves_again_if_the_new_one_was_killed(place: Place) -> None:
+    """As long as it lives: nobody is refused, all is recorded, and it can be restarted again."""
+    await call(await place.client(), "at the old one")
     slow = await place.slow_call()
+    old = await place.pid()
     assert (await place.run("restart"))[0] == 0
-    os.kill(await place.pid(), signal.SIGKILL)
+    new = await place.pid()
+    await call(await place.client(), "at the new one")
+    async with asyncio.timeout(PATIENCE):
+        while "at the new one" not in place.stored():
+            await asyncio.sleep(0.05)
+    os.kill(new, signal.SIGSTOP)  # so that it is sure who answers from now on
+    waiting = await place.client()
+    os.kill(new, signal.SIGKILL)
+    for client, prompt in ((waiting, "it waited"), (await place.client(), "at the old one again")):
+        await call(client, prompt)
+    async with asyncio.timeout(PATIENCE):
+        while (status := await place.status())["pid"] != old:
+            await asyncio.sleep(0.05)
+    assert status["active_requests"] == 1  # its pages are there, too
     place.ollama.release.set()
     assert (await slow.read_message())[1] == ANSWER
-    await place.recorded("slow")
+    prompts = ["at the old one", "at the new one", "slow", "it waited", "at the old one again"]
+    await place.recorded(*prompts)
+    assert (await place.status())["total_requests"] == len(prompts)
+    assert "has ended: this one goes on" in (await place.run("logs"))[1]
+
+    assert (await place.run("restart"))[0] == 0
+    await gone(old)
+    await call(await place.client(), "at the third one")
+    await place.recorded(*prompts, "at the third one")
+
+
+async def test_of_a_chain_each_older_one_serves_again(place: Place) -> None:
+    slow = await place.slow_call()
+    chain = [await place.pid()]
+    for _ in range(2):
+        assert (await place.run("restart"))[0] == 0
+        chain.append(await place.pid())
+    while len(chain) > 1:
+        os.kill(chain.pop(), signal.SIGKILL)
+        await call(await place.client(), f"answered by one of {len(chain)}")
+        async with asyncio.timeout(PATIENCE):
+            while await place.pid() != chain[-1]:
+                await asyncio.sleep(0.05)
+    place.ollama.release.set()
+    assert (await slow.read_message())[1] == ANSWER
+    await call(slow, "behind it")
+
+
+async def test_what_was_stopped_is_not_taken_up_by_the_old_one(place: Place) -> None:
+    slow = await place.slow_call()
+    old = await place.pid()
+    assert (await place.run("restart"))[0] == 0
+    assert (await place.run("stop", "--now"))[0] == 0
+    await slow.closed()
+    await gone(old)
+    with pytest.raises(ConnectionRefusedError):
+        await place.client()
+    await place.recorded("slow", state="interrupted")
+
+
+async def test_while_it_stops_calls_are_refused_though_the_old_one_still_runs(place: Place) -> None:
+    """It has the same sockets: whoever connects is not to wait for nobody."""
+    slow = await place.slow_call()
+    assert (await place.run("restart"))[0] == 0
+    os.kill(await place.pid(), signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await (await place.client()).close()
+            except ConnectionRefusedError:
+                break
+            await asyncio.sleep(0.02)
+    place.ollama.release.set()
+    assert (await slow.read_message())[1] == ANSWER
 
 
 def taking(place: Place) -> Link:

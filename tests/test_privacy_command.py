@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
 async def test_without_a_proxy_by_its_configuration_and_what_is_on_disk(data: Path) -> None:
     code, out, err = await run("privacy", "--data-dir", str(data), *NOWHERE)
     assert (code, err) == (0, "")
-    assert "no proxy runs; by this configuration" in out
+    assert "no proxy answers; by this configuration" in out
     assert "truncate: the first 200 characters  (default)" in out
     assert f"{data}  (drwx------)" in out
     assert f"{DATABASE}  (-rw-------, " in out

@@ -13,6 +13,7 @@ import pytest
 from ollama_proxy.config import load
 from ollama_proxy.reload import NEEDS_RESTART, changes
 from ollama_proxy.settings import SETTINGS
+from tests.alerts.receivers import hooks
 from tests.harness import PATIENCE, ScriptedUpstream
 from tests.processes import Program, run, serving
 from tests.test_handover import Ollama, call
@@ -100,6 +101,25 @@ async def test_what_can_change_does_and_the_rest_is_named(proxy: Proxy) -> None:
     code, out, _ = await proxy.reload("", "--json")
     assert (code, json.loads(out)) == (0, {"now": ["privacy.mode"], "needs_restart": []})
     assert await proxy.kept_prompt("three") == "three"
+
+
+async def test_alerts_go_on_in_their_state_and_new_ones_begin(proxy: Proxy) -> None:
+    async with hooks() as phone:
+        rules = "[alerts]\nevery = 0.1\n[alerts.rules.first]\nwhen = 'disk_full'\nabove = 0\n"
+        told = f"[alerts.notifiers.phone]\nkind = 'webhook'\nurl = '{phone.url}/one'\n"
+        assert (await proxy.reload(rules + told))[0] == 0
+        assert (await phone.until(1))[0]["rule"] == "first"
+        more = rules + "cooldown = 1\n[alerts.rules.second]\nwhen = 'disk_full'\nabove = 0\n"
+        more += told.replace("/one", "/two")
+        assert (await proxy.reload(more))[:2] == (
+            0,
+            "alerts.rules: changed\nalerts.notifiers: changed\n",
+        )
+        assert (await phone.until(2))[1]["rule"] == "second"  # and not the other one again
+        listed = (await proxy.program.get("alerts"))["rules"]
+        assert [rule["name"] for rule in listed if rule["state"] == "firing"] == ["first", "second"]
+        await proxy.reload("")
+        assert not any(rule["on"] for rule in (await proxy.program.get("alerts"))["rules"])
 
 
 async def test_a_wrong_file_changes_nothing_and_is_said(proxy: Proxy) -> None:

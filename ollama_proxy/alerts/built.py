@@ -22,8 +22,24 @@ class Keeping(Kept, Protocol):
 
 def window(alerts: Alerts) -> Window:
     """As long as the longest that a rule looks at; 0 where none does."""
+    return Window(_longest(alerts))
+
+
+def _longest(alerts: Alerts) -> float:
     longest = [rule.within for rule in alerts.rules.values() if rule.on and rule.within]
-    return Window(max(longest, default=0.0))
+    return max(longest, default=0.0)
+
+
+def use(watched: Watching, window: Window, alerts: Alerts, before: Alerts) -> None:
+    """Other settings than those of before. A notifier with the same ones goes on."""
+    window.last(_longest(alerts))
+    was = or_log(before.notifiers)
+    known = {name: watched.deliveries[name] for name in watched.deliveries if name in was}
+    deliveries = {
+        name: known[name] if was.get(name) == one else Delivery(name, kind_of(one), notifier(one))
+        for name, one in or_log(alerts.notifiers).items()
+    }
+    watched.use(with_shipped(alerts.rules), alerts.every, deliveries)
 
 
 def watching(

@@ -40,10 +40,14 @@ class Window:
     """What ended lately. Moments are seconds of one monotonic clock."""
 
     def __init__(self, longest: float) -> None:
-        self.seconds = longest
-        self._step = max(0.1, longest / SLOTS)
+        self.last(longest)
         self._slots: deque[_Slot] = deque(maxlen=SLOTS + 2)
         self._dropped: int | None = None
+
+    def last(self, longest: float) -> None:
+        """For so many seconds from now on. Of a time that was not kept so far nothing is known."""
+        self.seconds = longest
+        self._step = max(0.1, longest / SLOTS)
 
     def add(self, call: Call, moment: float) -> None:
         """A call has ended."""

@@ -31,13 +31,14 @@ _RUNNING = ("call_running", "call_silent", "call_queued", "queue")
 
 @dataclass
 class Ending(Sink):
-    """Tells the window of each call that ended."""
+    """Tells the window of each call that ended, if it keeps any."""
 
     window: Window
     clock: Callable[[], float] = time.monotonic
 
     def finished(self, call: Call) -> None:
-        self.window.add(call, self.clock())
+        if self.window.seconds:
+            self.window.add(call, self.clock())
 
 
 @dataclass

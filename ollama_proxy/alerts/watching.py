@@ -80,10 +80,37 @@ class Watching:
         self._failing = False
         self._failed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         for delivery in self.deliveries.values():
             delivery.start()
+        self._begin()
+
+    def use(
+        self, rules: Mapping[str, Rule], every: float, deliveries: Mapping[str, Delivery]
+    ) -> None:
+        """Others from now on. States and silences stay, by the names of rules that are on; so do
+        deliveries that are given again."""
+        before, self.deliveries = self.deliveries, dict(deliveries)
+        for name, delivery in self.deliveries.items():
+            if before.get(name) is not delivery:
+                delivery.start()
+        for name, delivery in before.items():
+            if self.deliveries.get(name) is not delivery:
+                ending = asyncio.create_task(delivery.stop(STOP_SECONDS))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+        self.rules, self.every = rules, every
+        self._due = {name: float("-inf") for name, rule in rules.items() if rule.on}
+        states = self.flips.states
+        self.flips.states = {name: states[name] for name in states if name in self._due}
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._begin()
+
+    def _begin(self) -> None:
         if self._due:
             self._task = asyncio.create_task(self._run(), name="alerts")
 
@@ -92,7 +119,8 @@ class Watching:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await asyncio.gather(*(one.stop(STOP_SECONDS) for one in self.deliveries.values()))
+        stops = (one.stop(STOP_SECONDS) for one in self.deliveries.values())
+        await asyncio.gather(*stops, *self._ending)
         if self._saving is not None:
             await asyncio.wait([self._saving])
         if self._unsaved:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 import click
@@ -15,7 +16,7 @@ from click.exceptions import Exit
 
 from ollama_proxy.admin.alert_words import plain
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.commands.saying import refuse
+from ollama_proxy.commands.saying import printable, refuse
 from ollama_proxy.config import Config, load
 from ollama_proxy.logs import one_line
 from ollama_proxy.rest import Refused, ask
@@ -23,6 +24,7 @@ from ollama_proxy.running import found
 from ollama_proxy.storage.base import StoreError
 
 TEST_SECONDS = 120.0
+NOBODY = "no rule and no notifier (ollama-proxy alerts lists them) is called"
 
 
 @click.group(short_help="List alerts, or test them.", invoke_without_command=True)
@@ -61,7 +63,8 @@ def test(name: str | None, as_json: bool, **flags: Any) -> int:
     """Send a test message by the notifiers of the rule NAME, by the notifier NAME, or by all. Exits
     with 1 where one did not take it."""
     path = "alerts/test" + (f"?name={quote(name, safe='')}" if name else "")
-    told = _asked(load(given(flags), os.environ), path, body={}, seconds=TEST_SECONDS)
+    config = load(given(flags), os.environ)
+    told = _asked(config, path, body={}, seconds=TEST_SECONDS, missing=f"{NOBODY} {name}")
     if as_json:
         print(json.dumps(told))
     else:
@@ -80,8 +83,9 @@ def _how(one: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _asked(config: Config, path: str, **more: Any) -> Any:
-    """Ends the command where the proxy does not say."""
+def _asked(config: Config, path: str, missing: str | None = None, **more: Any) -> Any:
+    """Ends the command where the proxy does not say. `missing`: what is said where it answers that
+    there is no such thing."""
     try:
         there = found(config.data_dir)
         if there is None or there.run is None:
@@ -91,6 +95,9 @@ def _asked(config: Config, path: str, **more: Any) -> Any:
     except StoreError as error:
         raise Exit(refuse(str(error), 1)) from None
     except Refused as error:
+        cause = error.__cause__
+        if missing is not None and isinstance(cause, HTTPError) and cause.code == 404:
+            raise Exit(refuse(printable(missing), 1)) from None
         raise Exit(refuse(f"the proxy {error}", 1)) from None
     except (OSError, ValueError):
         why = "the proxy does not answer: its log says why (ollama-proxy logs)"

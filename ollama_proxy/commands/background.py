@@ -28,6 +28,7 @@ from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
 from ollama_proxy.settings import SETTINGS
 from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.folder import DATABASE, unwritable
 
 LOG = "ollama-proxy.log"
 LOG_FILE = next(one.environment for one in SETTINGS if one.name == "log.file")
@@ -35,6 +36,10 @@ START_SECONDS = 30.0
 """Within which a proxy answers: reading the statistics of a large database takes some of it."""
 WRITE_SECONDS = 15.0
 """That a stop takes beside the time that running calls get."""
+SERVICE = (
+    "a service of systemd, which would lose sight of another one: systemctl --user restart "
+    "ollama-proxy; ollama-proxy config reload has settings read again without a gap"
+)
 HURRY_SECONDS = 5.0
 PAUSE = 0.05
 
@@ -90,6 +95,8 @@ def restart(port: int | None, **flags: Any) -> int:
         return _started(config, said)
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
+    if there.run.service:
+        return refuse(f"process {there.pid} is {SERVICE}", 1)
     known, unknown = parted(there.run.flags)
     said = known | _said(port, flags, known)
     config = load(said, os.environ)
@@ -152,11 +159,7 @@ def _started(config: Config, said: dict[str, str], take_over: bool = False) -> i
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         word = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - of this start alone
     except OSError as error:
-        return refuse(
-            f"cannot write {folder}: {error.strerror}: give the user who runs the proxy access to "
-            "this folder, or choose another with --data-dir",
-            1,
-        )
+        return refuse(str(unwritable(folder / DATABASE, error)), 1)
     with word:
         process = subprocess.Popen(
             program,

@@ -66,7 +66,7 @@ def cleanup(dry_run: bool, as_json: bool, **flags: Any) -> int:
         report.why_not = str(error)
     if as_json:
         print(json.dumps(msgspec.to_builtins(report) | {"freed_bytes": report.freed_bytes}))
-    else:
+    elif report.why_not is None or report.removed:
         print("\n".join(_told(report, config)))
     failed = [one for one in report.removed if one.error is not None]
     for one in failed:

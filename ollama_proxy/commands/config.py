@@ -14,9 +14,11 @@ import msgspec
 
 from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, refuse
-from ollama_proxy.commands.there import as_it_runs
+from ollama_proxy.commands.there import as_it_runs, running_in
 from ollama_proxy.config import effective, load, misspelt
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
+
+ANSWER_SECONDS = 10.0
 
 
 @click.group(short_help="Show the settings, check them, or have them read again.")
@@ -61,14 +63,22 @@ def reload(as_json: bool, **flags: Any) -> int:
     that it was started with. What cannot change while it runs is named; where something is wrong,
     all stays as it was. SIGHUP does the same to one without a terminal."""
     folder = load(given(flags), os.environ).data_dir
+    there = running_in(folder)
+    if there is None:
+        return refuse(f"no proxy runs in {folder}: ollama-proxy start runs one", 1)
     try:
         link = connect(folder)
-    except OSError:
-        return refuse(f"no proxy runs in {folder}: ollama-proxy start runs one", 1)
+    except OSError as error:
+        why = f"process {there.pid} cannot be asked ({error.strerror})"
+        return refuse(f"{why}: ollama-proxy restart reads the settings, too", 1)
+    link.limit(ANSWER_SECONDS)
     try:
         found = link.ask(Reload(), Reloaded)
     except Refusal as refusal:
         return refuse(f"{refusal}: the settings stay as they were", USAGE_ERROR)
+    except TimeoutError:
+        hangs = f"process {there.pid} does not answer within {ANSWER_SECONDS:.0f} s"
+        return refuse(f"{hangs}: ollama-proxy logs may say why", 1)
     except OSError:
         return refuse("the proxy ended meanwhile: ollama-proxy status tells more", 1)
     finally:

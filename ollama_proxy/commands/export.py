@@ -59,6 +59,7 @@ def export(form: str, output: str | None, force: bool, **flags: Any) -> int:
     except FileExistsError:
         return refuse(f"{output} exists: --force overwrites it", 1)
     except OSError as error:
-        return refuse(f"cannot write {output or 'the output'}: {error.strerror}", 1)
+        remedy = "name another file with --output" if output else "write it elsewhere"
+        return refuse(f"cannot write {output or 'the output'}: {error.strerror}: {remedy}", 1)
     print(f"exported {counted(count, 'call', 'calls')}", file=sys.stderr)
     return 0

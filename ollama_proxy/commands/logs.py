@@ -57,7 +57,9 @@ def logs(follow: bool, lines: int, **flags: Any) -> int:
     except FileNotFoundError:
         return refuse(f"{file} does not exist: no proxy was started in the background here", 1)
     except OSError as error:
-        return refuse(f"cannot read {file}: {error.strerror}", 1)
+        remedy = "ask as the user who runs the proxy" if error.errno == errno.EACCES else ""
+        remedy = remedy or "--data-dir or --log-file names another"
+        return refuse(f"cannot read {file}: {error.strerror}: {remedy}", 1)
     return 0
 
 

@@ -5,8 +5,12 @@ Not here: what commands print of what they found.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk or a limit that is reached says to who writes."""
 USAGE_ERROR = 2
 """The exit code of a wrong setting, as of a wrong flag."""
 
@@ -15,6 +19,11 @@ def refuse(message: str, code: int) -> int:
     """Say why nothing happens; returns the exit code."""
     print(f"ollama-proxy: {message}", file=sys.stderr)
     return code
+
+
+def discard() -> None:
+    """What is still to be printed goes nowhere, so that the end of the program does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -24,7 +23,7 @@ from ollama_proxy import __version__
 from ollama_proxy import running as running_here
 from ollama_proxy.app import App
 from ollama_proxy.commands.options import absolute, given, settings
-from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
+from ollama_proxy.commands.saying import FULL, USAGE_ERROR, counted, discard, refuse
 from ollama_proxy.config import Config, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
 from ollama_proxy.garbage import Garbage
@@ -160,10 +159,10 @@ async def _served(
     with _published(app, config, run), notifier.ready():
         _say(_welcome(app, config, health))
         with beside(f"http://{_own_address(app, config)}") if beside else nullcontext():
-            ends = [asyncio.create_task(one.wait()) for one in (stop, app.left)]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
+            while await _left(app, stop) and await app.outlive(stop):
+                _publish_again(config, run)
+            if app.left.is_set() and stop.is_set():
+                hurry.set()  # the process that took over ends, too
             stop.set()
         notifier.stopping()
         await _stopped(app, hurry)
@@ -175,8 +174,9 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
+        discard()
 
 
 def _has_terminal() -> bool:
@@ -201,6 +201,7 @@ def _run_of(app: App, config: Config, flags: dict[str, str]) -> running_here.Run
         started_at=iso(time.time()),
         log=None if config.log.file is None else str(config.log.file.absolute()),
         flags=flags,
+        service=os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()),  # systemd.exec(5)
     )
 
 
@@ -229,17 +230,30 @@ def _published(app: App, config: Config, run: running_here.Run) -> Iterator[None
                 running_here.ended(config.data_dir, run.pid)
 
 
+def _publish_again(config: Config, run: running_here.Run) -> None:
+    try:
+        running_here.tell(config.data_dir, run)
+    except OSError as error:
+        _warn_untold(config, error)
+
+
+async def _left(app: App, stop: asyncio.Event) -> bool:
+    """Wait until it is told to stop, or another process has taken over; whether that is so."""
+    ends = [asyncio.create_task(one.wait()) for one in (stop, app.left)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
+    return not stop.is_set()
+
+
 async def _stopped(app: App, hurry: asyncio.Event) -> None:
-    if app.running and app.config.timeouts.drain:
+    if app.running and app.config.timeouts.drain and not app.left.is_set():
         calls = counted(app.running, "running call", "running calls")
-        if app.left.is_set():
-            log.info("another process has taken over: %s may end here first", calls)
-        else:
-            print(
-                f"stopping: {calls} may end first (once more to end them now)",
-                file=sys.stderr,
-                flush=True,
-            )
+        print(
+            f"stopping: {calls} may end first (once more to end them now)",
+            file=sys.stderr,
+            flush=True,
+        )
     stopping = asyncio.create_task(app.stop())
     hurrying = asyncio.create_task(hurry.wait())
     await asyncio.wait((stopping, hurrying), return_when=asyncio.FIRST_COMPLETED)

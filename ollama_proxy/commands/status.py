@@ -67,6 +67,8 @@ def _lines(run: Run, facts: dict[str, Any]) -> list[str]:
         f"calls     {counted(facts['active_requests'], 'runs', 'run')} now, {requests} in all"
         + (f", {rate:.1f} % went well" if rate is not None else ""),
     ]
+    if facts["storage_error"]:
+        lines.append(f"store     calls are kept in memory for now: {facts['storage_error']}")
     return [*lines, f"log       {run.log}"] if run.log else lines
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -39,10 +38,13 @@ def as_it_runs(said: dict[str, str]) -> Config:
     """The settings with the flags of the proxy that runs in their data folder, which is said on
     standard error; those of nobody where none does. Raises ConfigError."""
     config = load(said, os.environ)
-    with contextlib.suppress(StoreError):
+    try:
         there = found(config.data_dir)
-        if there is not None and there.run is not None:
-            known, _ = parted(there.run.flags)
-            print(f"process {there.pid} runs here: with the flags it was given", file=sys.stderr)
-            return load(known | said | {"data_dir": str(config.data_dir)}, os.environ)
+    except StoreError as error:
+        print(f"warning: whether a proxy runs cannot be told: {error}", file=sys.stderr)
+        return config
+    if there is not None and there.run is not None:
+        known, _ = parted(there.run.flags)
+        print(f"process {there.pid} runs here: with the flags it was given", file=sys.stderr)
+        return load(known | said | {"data_dir": str(config.data_dir)}, os.environ)
     return config

@@ -64,6 +64,12 @@ class Custody:
         self.link = link
         self._become(_Where.THERE)
 
+    def outlive(self) -> None:
+        """Who took it was killed: it is opened here again, if the writer has not done so. Raises
+        StoreError."""
+        self._lost()
+        self._open()
+
     def write(
         self,
         calls: Sequence[Call],
@@ -80,7 +86,7 @@ class Custody:
             except (OSError, Refusal) as error:
                 log.warning("the proxy that took over has ended (%s): calls are stored here", error)
                 self.link.close()
-                self._become(_Where.TO_BE_OPENED)
+                self._lost()
         self._open()
         self._store.write(calls, captures, noted)
 
@@ -100,6 +106,11 @@ class Custody:
         if self._where is not _Where.HERE:
             return False
         return self._store.prune(max_age_days, max_bytes, max_rows)
+
+    def _lost(self) -> None:
+        with self._changed:
+            if self._where is _Where.THERE:
+                self._where = _Where.TO_BE_OPENED
 
     def _open(self) -> None:
         with self._opening:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import sys
@@ -171,6 +172,13 @@ class Link:
         if isinstance(answer, Refused):
             raise Refusal(answer.why)
         raise ConnectionError("an answer to something else")
+
+    def wait_for_end(self) -> None:
+        """Until the other one has ended, or this end is closed; whatever is said meanwhile."""
+        watched = select.poll()
+        with contextlib.suppress(OSError, ValueError):  # closed already
+            watched.register(self._connection, select.POLLHUP)
+            watched.poll()
 
     def close(self) -> None:
         """Whoever waits for a message here or there is told that none will come."""

@@ -44,6 +44,12 @@ TOO_LATE = (
     "the proxy that runs does not hand over: another restart or a stop came first: ask "
     "ollama-proxy status, and try again"
 )
+HANGS = (
+    "the proxy that runs does not answer: ollama-proxy logs may say why; ollama-proxy stop, then "
+    "start, runs it anew"
+)
+HELLO_SECONDS = 25.0
+"""Other restarts may come first; less than the command waits that starts this process."""
 _FLAGS = {"listen": "--listen", "admin_listen": "--admin-listen"}
 
 log = logging.getLogger(__name__)
@@ -75,8 +81,12 @@ class Taking:
         """Raises StartError. Needs a running event loop, and blocks it for a moment."""
         try:
             link = connect(folder)
+            link.limit(HELLO_SECONDS)
             hello = Hello(PROTOCOL, os.getpid())
             said, sockets = link.ask_for_sockets(hello, Listening)
+            link.limit(None)
+        except TimeoutError as error:
+            raise StartError(HANGS) from error
         except (OSError, Refusal) as error:
             raise StartError(_told(error)) from error
         named = zip(said.sockets.items(), sockets, strict=False)

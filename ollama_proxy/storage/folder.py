@@ -74,7 +74,7 @@ def holder(database: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise unwritable(database, error) from error
+        raise unreadable(database, error) from error
     try:
         for _ in range(LOOKED_AT):
             try:
@@ -87,7 +87,11 @@ def holder(database: Path) -> int | None:
             time.sleep(0.02)  # it may have taken the lock, and not said yet who it is
     finally:
         os.close(lock)
-    raise StoreError(
+    raise _held_by_unknown(database)
+
+
+def _held_by_unknown(database: Path) -> StoreError:
+    return StoreError(
         f"{database.parent} is in use, but it cannot be told by which process, as with one of a "
         "container: end it where it was started"
     )
@@ -131,7 +135,16 @@ def check(database: Path, opened: Identities) -> None:
             )
 
 
+def unreadable(database: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot look into {database.parent}: {error.strerror}: ask as the user who runs the "
+        "proxy there, or name another folder with --data-dir"
+    )
+
+
 def unwritable(database: Path, error: OSError) -> StoreError:
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StoreError(f"{database.parent} is no folder: choose another with --data-dir")
     return StoreError(
         f"cannot write {database}: {error.strerror}: "
         "give the user who runs the proxy access to this folder, or choose another with --data-dir"
@@ -155,10 +168,11 @@ def _take(lock: int, database: Path) -> None:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise unwritable(database, error) from error
             if not left:
+                if not _has_open(pid := _told_holder(lock), lock):
+                    raise _held_by_unknown(database) from error
                 raise StoreError(
-                    f"{database} is in use by another ollama-proxy (process "
-                    f"{_told_holder(lock) or 'unknown'}): stop that one, or give this one another "
-                    "folder with --data-dir"
+                    f"{database} is in use by another ollama-proxy (process {pid}): stop that "
+                    "one, or give this one another folder with --data-dir"
                 ) from error
         time.sleep(0.02)
     # Who holds it is only for the message above: a full disk must not stand in the way.

@@ -121,8 +121,13 @@ class SqliteStore:
 
     def open_to_read(self) -> None:
         """Beside a proxy that may have it open: it is not locked, nor anything in it changed."""
-        if not self.path.exists():
-            raise StoreError(f"{self.path} does not exist: no call was recorded there so far")
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            why = "does not exist: no call was recorded there so far"
+            raise StoreError(f"{self.path} {why}") from None
+        except OSError as error:
+            raise folder.unreadable(self.path, error) from error
         try:
             with explained(self.path):
                 self._reader = connect(self.path, "ro", self._busy_seconds)

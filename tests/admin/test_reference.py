@@ -112,7 +112,7 @@ async def used(folder: Path) -> AsyncIterator[Running]:
                     break
                 await asyncio.sleep(0.01)
         await until(lambda: seen.app.health.up)
-        store = seen.app._store
+        store = seen.app.core.store
         store.mark([Mark(id="0" * 26, at=calls[0]["started_at"], kind="version",
                          subject="ollama", old="0.1", new="0.2")])  # fmt: skip
         store.flip([Flip(id="0" * 26, at=calls[0]["started_at"], rule="bypass", kind="bypass",
@@ -170,7 +170,7 @@ async def test_each_route_is_described_and_each_that_is_described_is_there(tmp_p
     async with running(tmp_path) as seen:
         there = {
             (route.method, route.resource.canonical.removeprefix(seen.app.config.admin_path))
-            for route in seen.app.admin.router.routes()
+            for route in seen.app.doors.admin.router.routes()
             if route.resource is not None and route.method != "HEAD"
         }
     pages = {("GET", "/"), ("GET", "/favicon.svg"), ("GET", "/static/{version}/{file}")}
