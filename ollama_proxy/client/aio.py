@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self, TypeVar, Unpack
@@ -35,6 +34,7 @@ from ollama_proxy.client.asking import Ask
 from ollama_proxy.client.calls import Call, OneCall, RunningCall
 from ollama_proxy.client.place import Place, place
 from ollama_proxy.sse import Sent, Stream
+from ollama_proxy.unanswered import why
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -127,8 +127,8 @@ class AsyncMonitorClient:
         told, following = 0, ask if limit is None or limit > 0 else None
         while following is not None:
             rows, header = await self._answer(following)
-            if (why := asking.lacking(following, header)) is not None:
-                warnings.warn(why, errors.MonitorWarning, stacklevel=2)
+            if (lacks := asking.lacking(following, header)) is not None:
+                warnings.warn(lacks, errors.MonitorWarning, stacklevel=2)
             for row in rows:
                 yield row
                 told += 1
@@ -214,14 +214,9 @@ class AsyncMonitorClient:
 
 
 def _plain(error: Exception) -> Exception:
-    """aiohttp's errors as those of the standard library."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return OSError(number, os.strerror(number)) if number else error.os_error
+    """aiohttp's errors as `errors.failed` reads them."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionAbortedError(rest.BROKEN_OFF)
-    if isinstance(error, aiohttp.ClientConnectionError) and not isinstance(error, OSError):
-        return ConnectionAbortedError("it closed the connection without an answer")
-    if isinstance(error, aiohttp.ClientError) and not isinstance(error, OSError):
-        return ValueError(rest.NO_HTTP)
-    return error
+    if isinstance(error, OSError | aiohttp.ClientConnectionError):
+        return ConnectionError(why(error))
+    return ValueError(rest.NO_HTTP) if isinstance(error, aiohttp.ClientError) else error
