@@ -12,7 +12,7 @@ from typing import Any
 from ollama_proxy.config import Config, ConfigError
 from ollama_proxy.disclosure import File, disclosed
 from ollama_proxy.records import Holdings
-from ollama_proxy.rest import Refused, ask, asks_for_token
+from ollama_proxy.rest import Refused, ask
 from ollama_proxy.sensors.own import own_connections
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
@@ -54,7 +54,7 @@ def asked_of_running(config: Config) -> tuple[str, dict[str, Any]] | None:
         try:
             facts = ask(place, "privacy", config.admin.token)
         except Refused as refused:
-            if asks_for_token(refused):
+            if refused.lacks_token:
                 raise ConfigError(f"the proxy at {place} {refused}") from None
             continue
         except (OSError, ValueError):

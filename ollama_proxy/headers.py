@@ -24,6 +24,13 @@ ERROR_HEADER = b"X-Ollama-Proxy-Error"
 CHALLENGE = 'Bearer realm="ollama_proxy"'
 """The WWW-Authenticate of the admin: by it a program knows who asks, before it says the token."""
 
+SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
+"""In an answer of which not all was looked through: the id to go on `before`. Of a sorted list:
+the calls from there on are sorted, those before it another list."""
+
+INCOMPLETE = "X-Ollama-Proxy-Incomplete"
+"""In an answer of what memory knew alone: why."""
+
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
 )

@@ -1,6 +1,7 @@
-"""Asks a running proxy's REST, for commands. By the standard library: it must start at once.
+"""Asks a running proxy's REST, for commands and the Python client. By the standard library: it must
+start at once.
 
-Not here: what is asked for; finding the proxy (`running.py`).
+Not here: what is asked for; finding the proxy (`places.py`, `running.py`).
 """
 
 from __future__ import annotations
@@ -8,18 +9,38 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ollama_proxy.headers import CHALLENGE
+from ollama_proxy.sse import Sent, Stream
 
 ASK_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+"""An event stream tells the status each second; one that says nothing for so long is dead."""
+MOST_BYTES = 2**26
+"""Of an answer: the longest page of calls takes half of that."""
+TOO_LONG = "the answer has no end"
+BROKEN_OFF = "the answer broke off"
+NO_HTTP = "what answers does not speak HTTP"
+_PIECE = 2**16
+Header = Callable[[str], str | None]
+"""One of an answer's headers, by its name in any case."""
 
 
 class Refused(Exception):
-    """It answers, but not with what was asked for: the text says why, in half a sentence."""
+    """It answers, but not with what was asked for: the text says why, in half a sentence.
+
+    `status`: the HTTP status. `told`: whether the words are the REST's own. `lacks_token`: whether
+    that is why."""
+
+    def __init__(self, why: str, status: int, told: bool, lacks_token: bool) -> None:
+        super().__init__(why)
+        self.status, self.told, self.lacks_token = status, told, lacks_token
 
 
 def ask(
@@ -32,15 +53,46 @@ def ask(
     """The JSON that `api/{path}` is answered with; with a `body` it is a POST.
 
     Raises Refused, OSError where nobody answers, and ValueError for what is no JSON. The token is
-    said to nobody but a proxy that asks for it, as the port may be another program's, and not to
-    where a redirection leads.
+    said to nobody but a proxy that asks for it, as the port may be another program's, and no
+    redirection is followed.
     """
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{admin}/api/{path}", data)
+    try:
+        return json.loads(got(f"{admin}/api/{path}", token, data, seconds)[0])
+    except RecursionError as error:
+        raise ValueError("the answer is nested too deeply") from error
+
+
+def got(
+    url: str, token: str | None = None, data: bytes | None = None, seconds: float = ASK_SECONDS
+) -> tuple[bytes, Header]:
+    """An answer's body and headers, all of it within about `seconds`; raises as `ask` does."""
+    until = time.monotonic() + seconds
+    request = urllib.request.Request(url, data)
     if data is not None:
         request.add_header("Content-Type", "application/json")
-    with answered(request, token, seconds) as answer, whole():
-        return json.load(answer)
+    with answered(request, token, seconds) as answer, _whole():
+        body, length = bytearray(), answer.length
+        while length != len(body) and (piece := answer.read1(_PIECE)):
+            body += piece
+            if len(body) > MOST_BYTES:
+                raise ValueError(TOO_LONG)
+            if time.monotonic() > until:
+                raise TimeoutError
+        if length is not None and length > len(body):
+            raise ConnectionAbortedError(BROKEN_OFF)
+        return bytes(body), answer.headers.get
+
+
+def events(admin: str, token: str | None, last_id: str | None = None) -> Iterator[Sent]:
+    """The stream's events, as they come. Raises as `ask` does; `last_id`: the last one's."""
+    request = urllib.request.Request(f"{admin}/api/events")
+    if last_id is not None:
+        request.add_header("Last-Event-ID", last_id)
+    stream = Stream(MOST_BYTES)
+    with answered(request, token, QUIET_SECONDS) as answer, _whole():
+        while piece := answer.read1(_PIECE):
+            yield from stream.feed(piece)
 
 
 def answered(
@@ -49,63 +101,85 @@ def answered(
     """The open answer to a request, read by whoever asked for it; raises as `ask` does. `seconds`
     are those that nothing comes."""
     try:
-        return opened(request, seconds)
+        return opened(request, seconds, _Unled())
     except urllib.error.HTTPError as error:
-        if token is None or not _asks_for_token(error):
-            raise Refused(_why(error)) from error
+        refused = _refused(error)
+        if token is None or not refused.lacks_token:
+            raise refused from error
     request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        return opened(request, seconds)
+        return opened(request, seconds, _Unled())
     except urllib.error.HTTPError as error:
-        raise Refused(_why(error)) from error
+        raise _refused(error) from error
 
 
-def opened(request: urllib.request.Request, seconds: float = ASK_SECONDS) -> Any:
+def opened(
+    request: urllib.request.Request,
+    seconds: float = ASK_SECONDS,
+    *handlers: urllib.request.BaseHandler,
+) -> Any:
     """The open answer, from nobody but who was asked: the environment may name a proxy.
 
     Raises HTTPError, OSError, and ValueError for what is no HTTP.
     """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
     try:
         return direct.open(request, timeout=seconds)
+    except http.client.RemoteDisconnected:
+        raise  # before it answered anything: an OSError, too
     except http.client.HTTPException as error:
-        raise ValueError("what answers does not speak HTTP") from error
+        raise ValueError(NO_HTTP) from error
+
+
+class _Unled(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: a REST makes none, so it is another program's."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 @contextlib.contextmanager
-def whole() -> Iterator[None]:
+def _whole() -> Iterator[None]:
     """Around the reading of an answer: one that breaks off is a ConnectionError."""
     try:
         yield
     except http.client.HTTPException as error:
-        raise ConnectionAbortedError("the answer broke off") from error
+        raise ConnectionAbortedError(BROKEN_OFF) from error
 
 
-def asks_for_token(refused: Refused) -> bool:
-    """Whether that is what it lacks."""
-    return isinstance(refused.__cause__, urllib.error.HTTPError) and _asks_for_token(
-        refused.__cause__
-    )
+def cause(error: Exception) -> str:
+    """Why nothing could be asked, in a few words."""
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        error = error.reason
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno:
+        return error.strerror or os.strerror(error.errno)
+    return str(error) or type(error).__name__
 
 
-def _asks_for_token(error: urllib.error.HTTPError) -> bool:
-    return error.code in (401, 429) and error.headers.get("WWW-Authenticate") == CHALLENGE
-
-
-def _why(error: urllib.error.HTTPError) -> str:
-    if not _asks_for_token(error):
-        return f"answers {error.code}: {_told(error)}"
-    if error.code == 429:
-        wait = error.headers["Retry-After"]
-        return f"was told too many wrong tokens from here: try again in {wait} s"
-    return (
-        "asks for its token: set admin.token (environment OLLAMA_PROXY_ADMIN_TOKEN, or the config "
-        "file) as it was when that one started"
-    )
-
-
-def _told(error: urllib.error.HTTPError) -> str:
+def refusal(status: int, reason: str, header: Header, body: bytes) -> Refused:
+    """What an answer other than 200 means."""
+    if status in (401, 429) and header("WWW-Authenticate") == CHALLENGE:
+        why = (
+            "asks for its token: set admin.token (environment OLLAMA_PROXY_ADMIN_TOKEN, or the "
+            "config file) as it was when that one started"
+        )
+        if status == 429:
+            wait = header("Retry-After")
+            why = f"was told too many wrong tokens from here: try again in {wait} s"
+        return Refused(why, status, told=True, lacks_token=True)
     try:
-        return str(json.load(error)["error"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return error.reason
+        told = str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Refused(f"answers {status}: {reason}", status, told=False, lacks_token=False)
+    return Refused(f"answers {status}: {told}", status, told=True, lacks_token=False)
+
+
+def _refused(error: urllib.error.HTTPError) -> Refused:
+    with contextlib.closing(error):
+        try:
+            body = error.read(_PIECE)
+        except (OSError, http.client.HTTPException):
+            body = b""
+    return refusal(error.code, error.reason, error.headers.get, body)

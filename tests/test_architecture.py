@@ -17,7 +17,7 @@ MODULES = {
 EDGES = {
     "aiohttp": (
         *("admin", "app", "doors", "forwarder", "sensors", "simulator"),
-        *("alerts.notifiers.by_webhook", "unanswered"),
+        *("alerts.notifiers.by_webhook", "client.aio", "unanswered"),
     ),
     "apprise": ("alerts.notifiers.by_apprise",),
     "smtplib": ("alerts.notifiers.by_mail",),

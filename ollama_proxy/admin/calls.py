@@ -17,17 +17,12 @@ from ollama_proxy.admin.history import History, Unreadable
 from ollama_proxy.admin.query import FILTERS, ORDER, ParameterError, parse_filter, single
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, State
+from ollama_proxy.headers import INCOMPLETE, SCANNED_TO
 from ollama_proxy.insights.estimate import Estimate
 from ollama_proxy.records import Occurrence
 from ollama_proxy.replay import FORMS, ReplayError, forms_of
 from ollama_proxy.storage.base import onward
 
-SCANNED_TO = "X-Ollama-Proxy-Scanned-To"
-"""In an answer of which not all was looked through: the id to go on `before`. Of a sorted list:
-the calls from there on are sorted, those before it another list."""
-
-INCOMPLETE = "X-Ollama-Proxy-Incomplete"
-"""In an answer of what memory knew alone: why."""
 WHICH_FORMS = "forms"
 MARKS = ("since", "limit", "until", "before")
 """The parameters of what changed beside calls."""

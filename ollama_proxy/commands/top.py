@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -18,10 +17,9 @@ from rich.live import Live
 
 from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import refuse
-from ollama_proxy.config import Config, load
-from ollama_proxy.rest import Refused, ask, asks_for_token
-from ollama_proxy.running import found
-from ollama_proxy.selfcheck.asking import cause
+from ollama_proxy.config import load
+from ollama_proxy.places import NoAddress, here, named
+from ollama_proxy.rest import Refused, cause
 from ollama_proxy.storage.base import StoreError
 from ollama_proxy.top import screen
 from ollama_proxy.top.feed import Feed, snapshot
@@ -48,7 +46,7 @@ def top(url: str | None, once: bool, **flags: Any) -> int:
     quits."""
     config = load(given(flags), os.environ)
     try:
-        admin = _named(url, config) if url is not None else _here(config)
+        admin = named(url, config) if url is not None else here(config)
         if admin is None:
             return refuse(
                 f"no proxy uses {config.data_dir}: ollama-proxy start runs one, --url names one "
@@ -56,10 +54,12 @@ def top(url: str | None, once: bool, **flags: Any) -> int:
                 STOPPED,
             )
         now = snapshot(admin, config.admin.token)
+    except NoAddress as error:
+        raise click.BadParameter(str(error), param_hint="--url") from error
     except StoreError as error:
         return refuse(str(error), 1)
     except Refused as error:
-        if asks_for_token(error):
+        if error.lacks_token:
             return refuse(f"the proxy {error}", 1)
         return refuse(
             f"{url or 'the proxy'} {error}: name the port of a proxy, or that of its pages", 1
@@ -75,31 +75,6 @@ def top(url: str | None, once: bool, **flags: Any) -> int:
         return 0
     why = _watched(Feed, admin, config.admin.token, console, now)
     return refuse(f"the proxy {why}", 1) if why is not None else 0
-
-
-def _here(config: Config) -> str | None:
-    """The pages of the proxy in the data folder. Raises StoreError."""
-    there = found(config.data_dir)
-    return None if there is None or there.run is None else there.run.admin
-
-
-def _named(url: str, config: Config) -> str:
-    """The pages of the proxy that is meant: it may be named by its own port, by its pages' port,
-    or by the pages' path. Raises as `rest.ask` does."""
-    url = (url if "://" in url else f"http://{url}").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.BadParameter(f"{url}: expected http://HOST:PORT", param_hint="--url")
-    if parts.path:
-        return url
-    try:
-        # First by the path: without it, on the proxy's own port, this would be a call to Ollama.
-        ask(url + config.admin_path, "status", config.admin.token)
-    except Refused as refused:
-        if asks_for_token(refused):
-            raise
-        return url
-    return url + config.admin_path
 
 
 def _watched(

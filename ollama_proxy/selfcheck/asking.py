@@ -6,7 +6,6 @@ Not here: this machine (`machine.py`).
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +14,7 @@ from typing import Any
 
 from ollama_proxy import __version__
 from ollama_proxy.config import Config
-from ollama_proxy.rest import Refused, ask, opened
+from ollama_proxy.rest import Refused, ask, cause, opened
 from ollama_proxy.running import Found, Run
 from ollama_proxy.selfcheck.check import Check, ok, warning, wrong
 
@@ -150,14 +149,3 @@ def _error(error: urllib.error.HTTPError) -> str:
         return str(json.load(error)["error"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"answered with {error.code}"
-
-
-def cause(error: Exception) -> str:
-    """Why nothing could be asked, in a few words."""
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.errno:
-        return error.strerror or os.strerror(error.errno)
-    return str(error) or type(error).__name__

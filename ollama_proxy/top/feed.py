@@ -9,16 +9,12 @@ import contextlib
 import json
 import queue
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ollama_proxy.rest import Refused, answered, ask, asks_for_token, whole
-from ollama_proxy.selfcheck.asking import cause
+from ollama_proxy.rest import Refused, ask, cause, events
 from ollama_proxy.top.state import State
 
-QUIET_SECONDS = 10.0
-"""A stream tells its status each second; one that says nothing for so long is dead."""
 LISTS_SECONDS = 2.0
 FINDINGS_EVERY = 5
 FINDINGS = "insights?since=1d&limit=20"
@@ -64,14 +60,14 @@ class Feed:
         pause = PAUSE
         while True:
             try:
-                for kind, data in events(self._admin, self._token):
-                    if kind == "snapshot":
+                for event in events(self._admin, self._token):
+                    if event.kind == "snapshot":
                         self._put("trouble", None)
                         pause = PAUSE
-                    self._put(kind, data)
+                    self._put(event.kind, json.loads(event.data))
                 why = "the proxy ended its stream"
             except Refused as refused:
-                if asks_for_token(refused):
+                if refused.lacks_token:
                     self._put("refused", str(refused))
                     return
                 why = f"the proxy {refused}"
@@ -113,16 +109,3 @@ def snapshot(admin: str, token: str | None) -> State:
     with contextlib.suppress(Refused):  # the store cannot be read now, which the status says
         state.findings = ask(admin, FINDINGS, token)
     return state
-
-
-def events(admin: str, token: str | None) -> Iterator[Message]:
-    """The stream's events, as they come (WHATWG HTML, 9.2). Raises as `rest.ask` does."""
-    request = urllib.request.Request(f"{admin}/api/events")
-    with answered(request, token, QUIET_SECONDS) as lines, whole():
-        kind = ""
-        for line in lines:
-            name, _, value = line.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                yield kind, json.loads(value)

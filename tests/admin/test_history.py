@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientResponse
 from yarl import URL
 
-from ollama_proxy.admin.calls import SCANNED_TO
 from ollama_proxy.exchange import State
+from ollama_proxy.headers import SCANNED_TO
 from ollama_proxy.ids import first_id, new_id
 from ollama_proxy.replay import Capture
 from tests.admin.support import NOW, Client, World, got, served

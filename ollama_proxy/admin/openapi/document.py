@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.admin.calls import INCOMPLETE, SCANNED_TO
 from ollama_proxy.admin.openapi import shapes
 from ollama_proxy.admin.openapi.meanings import CALLS
 from ollama_proxy.admin.openapi.meanings_alerts import ALERTS
 from ollama_proxy.admin.openapi.meanings_besides import BESIDES
 from ollama_proxy.admin.openapi.routes import PARAMETERS, ROUTES, Route
+from ollama_proxy.headers import INCOMPLETE, SCANNED_TO
 
 VERSION = "1.0"
 RULE = """\

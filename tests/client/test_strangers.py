@@ -1,0 +1,147 @@
+"""What the clients say of a monitor that is down, hangs or is another program: always one line, and
+the token to none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ollama_proxy.client import MonitorDown, MonitorError, NotAMonitor
+from tests.client.support import TOKEN, Kind, as_json, asked, both, monitored, told
+from tests.harness import Connection, ScriptedUpstream
+
+Stranger = Callable[[Connection], Awaitable[None]]
+HTML = b"<html>It works!</html>"
+
+
+async def silent(connection: Connection) -> None:
+    await connection.read_head()
+    await asyncio.Event().wait()
+
+
+async def dripping(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        await connection.send(b" ")
+        await asyncio.sleep(0.01)
+
+
+async def closing(connection: Connection) -> None:
+    await connection.read_head()
+
+
+async def breaking_off(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.send(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"status": ')
+
+
+async def breaking_off_a_chunk(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.send(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n{"st')
+
+
+async def endless(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        await connection.send(b" " * 2**20)
+
+
+async def no_http(connection: Connection) -> None:
+    await connection.read_head()
+    await connection.send(b"220 mail.example ESMTP\r\n" * 3)
+
+
+def answering(body: bytes, status: bytes = b"200 OK") -> Stranger:
+    return lambda connection: told(connection, body, status=status)
+
+
+DOWN = {
+    "silent": (silent, "no answer in time"),
+    "dripping": (dripping, "no answer in time"),
+    "closing": (closing, "clos|reset"),
+    "breaking off": (breaking_off, "broke off"),
+    "breaking off a chunk": (breaking_off_a_chunk, "broke off"),
+}
+FOREIGN = {
+    "page": (answering(HTML), "JSON"),
+    "nothing": (answering(b""), "truncated"),
+    "another shape": (answering(b'{"status": 1}'), "status"),
+    "a list": (answering(b"[]"), "object"),
+    "deep": (answering(b"[" * 100_000), "recursion|Expected"),
+    "no text": (answering(b'{"status": "\xff"}'), "UTF-8|utf-8"),
+    "not found": (answering(HTML, b"404 Not Found"), "404"),
+    "gone\x1b": (answering(as_json({"errors": "x"}), b"503 \x1b[31mGone"), "503"),
+    "no HTTP": (no_http, "HTTP"),
+    "endless": (endless, "no end"),
+}
+
+
+@both
+@pytest.mark.parametrize("what", DOWN)
+async def test_one_that_is_down(kind: Kind, what: str) -> None:
+    stranger, why = DOWN[what]
+    async with ScriptedUpstream(stranger) as other:
+        url = f"{other.url}/admin"
+        with pytest.raises(MonitorDown, match=f"{url}.*({why})") as raised:
+            await asked(kind, url, "status", seconds=0.5)
+    assert str(raised.value).isprintable()
+
+
+@both
+async def test_where_nobody_listens(kind: Kind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        url = f"http://127.0.0.1:{port.getsockname()[1]}"
+    for place in (url, f"{url}/admin"):
+        with pytest.raises(MonitorDown, match=f"{url}.*refused"):
+            await asked(kind, place, "status")
+
+
+@both
+@pytest.mark.parametrize("what", FOREIGN)
+async def test_another_program(kind: Kind, what: str) -> None:
+    stranger, why = FOREIGN[what]
+    async with ScriptedUpstream(stranger) as other:
+        with pytest.raises(NotAMonitor, match=f"no proxy's monitor.*({why})") as raised:
+            await asked(kind, f"{other.url}/admin", "status", seconds=30.0)
+    assert str(raised.value).isprintable()
+
+
+@both
+@pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect"])
+async def test_no_redirection_is_followed(kind: Kind, status: bytes, tmp_path: Path) -> None:
+    async with monitored(tmp_path) as proxy:
+        there = b"Location: %b/api/status" % proxy.url.encode()
+        async with ScriptedUpstream(
+            lambda connection: told(connection, b"", there, status=status)
+        ) as other:
+            with pytest.raises(MonitorError, match=f"{status[:3].decode()}"):
+                await asked(kind, f"{other.url}/admin", "status")
+
+
+@both
+@pytest.mark.parametrize("challenge", [b"X: y", b'WWW-Authenticate: Bearer realm="other"'])
+async def test_the_token_is_said_to_none_of_them(kind: Kind, challenge: bytes) -> None:
+    heads: list[bytes] = []
+
+    async def asking(connection: Connection) -> None:
+        heads.append(await connection.read_head())
+        connection.unread_head(heads[-1])
+        await told(connection, b"{}", challenge, status=b"401 No")
+
+    async with ScriptedUpstream(asking) as other:
+        with pytest.raises(MonitorError):
+            await asked(kind, f"{other.url}/admin", "status", token=TOKEN)
+    assert len(heads) == 1 and TOKEN.encode() not in heads[0]
+
+
+@both
+@pytest.mark.parametrize("url", ["", "http://", "ftp://127.0.0.1", "127.0.0.1:x", "http://[::1"])
+async def test_what_is_no_address(kind: Kind, url: str) -> None:
+    with pytest.raises(MonitorError, match="expected http://HOST:PORT"):
+        await asked(kind, url, "status")
