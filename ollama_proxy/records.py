@@ -40,7 +40,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
     `ended_after` is a moment, in seconds since 1970, at which they still ran, or later than which
-    they began. `finding`: calls that it names; `insight`: calls that any finding of that kind names. `sort`:
+    they began. `finding`: calls that it names; `insight`: calls that any finding of that kind
+    names. `sort`:
     in another order, by one of `SORTS`; `after` is then the `filters.place` that the page before
     ended with. Of findings `kind` is theirs, `hidden` are kinds that are left
     out, `after` is the one that the page before ended with. `before`, `since` and `until` are ids:

@@ -191,8 +191,9 @@ def terms(wanted: Filter) -> list[Term]:
     if wanted.slower_than is not None:
         found.append(("duration > ?", (wanted.slower_than,)))
     if wanted.ended_after is not None:
-        first = (first_id(wanted.ended_after), first_id(max(0.0, wanted.ended_after - SHORT)), SHORT)
-        found.append((_RAN_ON, (*first, wanted.ended_after)))
+        moment = wanted.ended_after
+        ids = (first_id(moment), first_id(max(0.0, moment - SHORT)))
+        found.append((_RAN_ON, (*ids, SHORT, moment)))
     if wanted.text is not None:
         patterns = [f"%{_literally(one)}%" for one in spelt(wanted.text)]
         alike = [f"{name} LIKE ? ESCAPE '\\'" for name in _TEXTS for _ in patterns]
