@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from playwright.async_api import Browser, async_playwright
 
 from ollama_proxy.admin.columns import COLUMNS
-from ollama_proxy.ids import iso
+from ollama_proxy.ids import epoch, first_id, iso
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.fake import Fake, call, serve
 from tests.browser.fake_alerts import flip
@@ -54,11 +55,12 @@ async def picture(browser: Browser, url: str, path: Path, theme: str, language: 
     if scene == "stop":
         await page.locator("#now-list button.stop").first.click()
     sheet = page.locator("dialog.sheet[open]")
-    if await sheet.count():
+    opened = await sheet.count() > 0
+    if opened:
         # All of it, not only what the screen holds.
         tall = await sheet.evaluate("sheet => sheet.scrollHeight")
         await page.set_viewport_size({"width": int(width), "height": min(tall, 4000)})
-    await page.screenshot(path=path, full_page=scene != "stop")
+    await page.screenshot(path=path, full_page=not (opened or scene == "stop"))
     await page.close()
 
 
@@ -72,6 +74,11 @@ def made(scene: str) -> tuple[Fake, str]:
     # Two calls of one program whose connection was closed before it was looked up.
     for client in ("127.0.0.1", "python-requests/2.32.3"):
         fake.ended.append(call(ago=1100, client=client, **written(0.0, 0.0, 0.5, (90, 60), 40.0)))
+    # Ids rise as they are made; here they are to rise by the time that they stand for.
+    fake.ended = [
+        msgspec.structs.replace(one, id=first_id(epoch(one.started_at))[:10] + one.id[10:])
+        for one in fake.ended
+    ]
     fake.alerts.fire("model_on_cpu", "qwen3:14b", 25.0)
     fake.alerts.past = [flip("model_on_cpu", "model_on_cpu", subject="qwen3:14b", value=25.0)]
     if scene == "down":
