@@ -10,7 +10,8 @@ import math
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from ollama_proxy.exchange import Call, model_key
+from ollama_proxy.exchange import Call, State, model_key
+from ollama_proxy.ids import epoch, first_id
 from ollama_proxy.records import FINDINGS, Filter
 
 _HOST, _NAMESPACE, _TAG = "registry.ollama.ai/", "library/", ":latest"
@@ -29,6 +30,7 @@ def matches(call: Call, wanted: Filter) -> bool:
         and wanted.reason in (None, call.reason)
         and (wanted.model is None or _is_named(call.model, wanted.model))
         and (wanted.slower_than is None or _took_longer(call, wanted.slower_than))
+        and (wanted.ended_after is None or _ran_on(call, wanted.ended_after))
         and (wanted.text is None or _says(call, wanted.text))
         and (wanted.sort is None or wanted.after is None or _follows(call, wanted))
     )
@@ -96,6 +98,13 @@ def _follows(call: Call, wanted: Filter) -> bool:
 
 def _took_longer(call: Call, seconds: float) -> bool:
     return call.duration is not None and call.duration > seconds
+
+
+def _ran_on(call: Call, moment: float) -> bool:
+    """Whether it began after that or was not over by then; not, where no end of it is known."""
+    if call.id >= first_id(moment) or call.state == State.RUNNING:
+        return True
+    return call.duration is not None and epoch(call.started_at) + call.duration > moment
 
 
 def _says(call: Call, text: str) -> bool:

@@ -99,6 +99,9 @@ class Memory(Protocol):
     def no_room(self, model: str, other: str) -> bool:
         """Whether one of the two had to give way to the other when that was last seen."""
 
+    def has_loaded(self) -> None:
+        """A call that is answered now had its model loaded: what is in memory is another."""
+
 
 class Phases:
     """The phases of the running calls, and since when. `memory` None: nothing is known of it."""
@@ -140,6 +143,8 @@ class Phases:
             if before is not None and phase.estimated:
                 since = before.since if before.name == phase.name else now
                 phase = msgspec.structs.replace(phase, since=since)
+            if before is not None and self._memory and _loaded_between(before, phase):
+                self._memory.has_loaded()
             told[exchange.id] = phase
         self._known = told
         return told
@@ -216,6 +221,10 @@ def _served_last(calls: Iterable[Exchange]) -> Exchange | None:
     """The one of them whose answer began last, if it goes well."""
     answered = [one for one in calls if one.first_byte is not None and one.status_code == 200]
     return max(answered, key=lambda one: one.first_byte or 0.0, default=None)
+
+
+def _loaded_between(before: Phase, now: Phase) -> bool:
+    return before.name == "loading" and now.name in ("thinking", "answering")
 
 
 def _phase(exchange: Exchange, model: str, waiting: int, loaded: Loaded) -> Phase:

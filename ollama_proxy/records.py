@@ -39,7 +39,9 @@ SORTS = ("duration", "queue", "time_to_first_token", "output_tokens")
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
     """Which calls to list, newest first; what is None does not matter. See `filters.matches`.
 
-    `finding`: calls that it names; `insight`: calls that any finding of that kind names. `sort`:
+    `ended_after` is a moment, in seconds since 1970, at which they still ran, or later than which
+    they began. `finding`: calls that it names; `insight`: calls that any finding of that kind
+    names. `sort`:
     in another order, by one of `SORTS`; `after` is then the `filters.place` that the page before
     ended with. Of findings `kind` is theirs, `hidden` are kinds that are left
     out, `after` is the one that the page before ended with. `before`, `since` and `until` are ids:
@@ -57,6 +59,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     route: str | None = None
     reason: str | None = None
     slower_than: float | None = None
+    ended_after: float | None = None
     text: str | None = None
     finding: str | None = None
     insight: str | None = None

@@ -34,9 +34,10 @@ class Recorder(Sink):
 
 @dataclass
 class ModelChanges(Sink):
-    """Has a fresh look taken at the models when a call has ended that may have changed them, and
-    when one begins for a model that was not seen in memory, or has loaded it. While one waits for
-    such a model, also when any other ends: its model may make room now."""
+    """Has a fresh look taken at the models when a call has ended that may have changed them, or for
+    which one was loaded, be it anew with another context, and when one begins for a model that was
+    not seen in memory. While one waits for such a model, also when any other ends: its model may
+    make room now."""
 
     look: Callable[[], None]
     loaded: Callable[[], Loaded]
@@ -53,7 +54,7 @@ class ModelChanges(Sink):
         self._waiting.pop(call.id, None)
         ran = call.model is not None and ran_model(call.path)
         makes_room = ran and self._one_waits()
-        loaded = call.load is not None and call.load >= COLD_SECONDS and self._unseen(call)
+        loaded = call.load is not None and call.load >= COLD_SECONDS
         changed = call.path in self.paths or call.done_reason in self.reasons
         if changed or loaded or makes_room:
             self.look()

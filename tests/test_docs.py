@@ -34,7 +34,7 @@ NAMES = (
     ),
 )
 PAGES = {name: (ROOT / name).read_text() for name in NAMES}
-BESIDE = ("python-client.md", "takeover.md")
+BESIDE = ("takeover.md",)
 """Pages that come with their own parts of the program, and are held by those parts' tests."""
 ENOUGH = 0.5
 """Of a quoted line, the part that must be words of the program; the rest are names and numbers."""

@@ -358,6 +358,9 @@ class Lost:
     def no_room(self, model: str, other: str) -> bool:
         raise KeyError("lost")
 
+    def has_loaded(self) -> None:
+        raise KeyError("lost")
+
 
 async def test_a_call_that_cannot_be_judged_is_recorded_all_the_same() -> None:
     live = Live(judge=Lost())

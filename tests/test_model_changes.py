@@ -30,6 +30,8 @@ class Looks:
         ({"done_reason": "unload"}, 1),
         ({"done_reason": "load"}, 1),
         ({"done_reason": "stop"}, 0),
+        ({"load": 2.5}, 1),
+        ({"load": 0.05}, 0),
         ({"path": "/api/tags", "model": None}, 0),
     ],
 )

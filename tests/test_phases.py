@@ -58,6 +58,8 @@ class Known:
     """A copy is run as m, and there is no room for that beside big. Calls that ask for a `num_ctx`
     ask for other options."""
 
+    loads = 0
+
     def runner(self, name: str) -> str:
         return model_key("m" if "copy" in name else name)
 
@@ -67,6 +69,9 @@ class Known:
 
     def no_room(self, model: str, other: str) -> bool:
         return {model, other} == {"m:latest", "big:latest"}
+
+    def has_loaded(self) -> None:
+        self.loads += 1
 
 
 def told(*calls: Exchange, loaded: Loaded = SEEN) -> list[str]:
@@ -88,6 +93,18 @@ def test_who_asks_for_other_options_waits_while_the_model_is_in_use_and_is_overt
     ]
     assert told(other) == ["loading"]  # nobody uses it any more
     assert told(answers, running(42.0)) == ["answering", "queued"]
+
+
+def test_once_a_call_that_loaded_is_answered_that_is_told_once() -> None:
+    known = Known()
+    phases = Phases(known)
+    plain, other = running(40.0), running(42.0, asked={"num_ctx": 1024})
+    for answered, loads in ((None, 0), (55.0, 1), (55.0, 1)):
+        other.first_byte = plain.first_byte = answered
+        phases.of([other], SEEN, 60.0)
+        assert known.loads == loads
+    phases.of([plain], SEEN, 60.0)
+    assert known.loads == 1
 
 
 def test_who_was_answered_last_tells_with_which_options_a_model_is_loaded() -> None:

@@ -1,6 +1,7 @@
 // The overview: draws what came with it, then what the stream and a few questions tell.
 
 import { json, show } from "./dom.js";
+import { Folds } from "./folds.js";
 import { steady } from "./hold.js";
 import { FindingsView } from "./render-findings.js";
 import { ModelsView } from "./render-models.js";
@@ -20,6 +21,7 @@ const numbers = new NumbersView(store);
 const models = new ModelsView(store);
 const findings = new FindingsView(store);
 const recent = new RecentView(store, again);
+const folds = new Folds(store);
 let snapshots = 0;
 
 function render() {
@@ -34,6 +36,7 @@ function render() {
     now.render();
     findings.render();
     models.render();
+    folds.render();
     recent.render();
   });
 }

@@ -130,7 +130,7 @@ function reasons(chart, place, missing, known) {
   const line = find(known ? ".lineless" : ".empty", place);
   say(find("span", line), known ? t("charts.lineless", { list: list.join(", ") }) : t("charts.none", { reason: because(missing[0]) }));
   const cause = missing.length && machine && notSeen(chart.id, machine);
-  say(find("[data-f=cause]", line), cause ? `${visible(cause)}.` : "");
+  say(find("[data-f=cause]", line), cause ? `${visible(cause[0].toUpperCase() + cause.slice(1))}.` : "");
 }
 
 async function lookAtMachine() {

@@ -7,7 +7,7 @@ import { t } from "./i18n.js";
 
 const KEYS = { j: "older", k: "newer", ArrowRight: "older", ArrowLeft: "newer" };
 const LINKS = ["newer", "older", "same_client"];
-const FILTERS = ["text", "state", "model", "client", "since", "until", "slower_than", "route", "reason", "finding", "insight"];
+const FILTERS = ["text", "state", "model", "client", "since", "until", "slower_than", "ended_after", "route", "reason", "finding", "insight"];
 
 /** What the list asks for, its order aside: only the page of calls has filters in its address. */
 function filters() {

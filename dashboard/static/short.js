@@ -30,10 +30,11 @@ function spent(call) {
   return told.length ? t("short.all", { ...total, parts: told.join(", ") }) : "";
 }
 
-/** The page of the calls that began while this one ran. */
+/** The page of the calls that ran while this one did, the longest first: who held the model is among them. */
 export function beside(call) {
-  const since = Math.floor(epoch(call.started_at));
-  return `requests?since=${since}&until=${since + Math.ceil(call.duration ?? 0) + 1}`;
+  const began = epoch(call.started_at);
+  const until = call.state === "running" ? "" : `&until=${(began + (call.duration ?? 0) + 0.001).toFixed(3)}`;
+  return `requests?ended_after=${began.toFixed(3)}${until}&sort=duration`;
 }
 
 function part(kind, value, call) {

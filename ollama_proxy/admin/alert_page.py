@@ -78,7 +78,9 @@ class AlertPage:
 def _rule(w: Words, rule: dict[str, Any], now: float) -> dict[str, Any]:
     unit, _ = KINDS[rule["kind"]]
     about = [full(name(rule[key], 40)) for key in ("model", "client") if rule[key]]
-    limit = w.t("alerts.so") if unit == "yes" else measured(rule["above"], unit, w)
+    limit = "" if unit == "yes" else measured(rule["above"], unit, w)
+    if not limit and rule["within"]:
+        limit = w.t("alerts.so")
     until = rule["silenced_until"]
     return {
         "name": rule["name"],

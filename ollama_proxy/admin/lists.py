@@ -105,6 +105,7 @@ class Requests:
                         w.since(moment_of(wanted.since), now) if wanted.since else "",
                     ),
                 },
+                "during": _during(w, wanted, now),
                 "chips": [
                     _chip(w, name, asked, wanted, now) for name in asked if name not in FIELDS
                 ],
@@ -167,8 +168,20 @@ def _meant(w: Words, name: str, value: str, wanted: Filter, now: float) -> str:
     if name == "reason" and f"reason.{value}" in w.catalogue:
         return w.t(f"reason.{value}")
     first = value.partition(".")[0]  # a finding has the id of its first call
+    if name == "ended_after" and wanted.ended_after is not None:
+        return w.moment(wanted.ended_after, now)
     id = {"until": wanted.until, "before": wanted.before, "finding": first}.get(name)
     return w.moment(moment_of(id), now) if id and is_id(id) else visible(value)
+
+
+def _during(w: Words, wanted: Filter, now: float) -> str:
+    """What the list is of, where it is of what ran within a span."""
+    if wanted.ended_after is None:
+        return ""
+    since = w.moment(wanted.ended_after, now)
+    if wanted.until is None:
+        return w.t("requests.during_now", since=since)
+    return w.t("requests.during", since=since, until=w.moment(moment_of(wanted.until), now))
 
 
 def _query(asked: Mapping[str, str], without: Collection[str], **more: str) -> str:

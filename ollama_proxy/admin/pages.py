@@ -17,6 +17,7 @@ from aiohttp import web
 from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.columns import USUAL
 from ollama_proxy.admin.findings import finding_row, pairs, wait_row
+from ollama_proxy.admin.folded import folded
 from ollama_proxy.admin.rows import (
     call_row,
     counted_since,
@@ -151,6 +152,7 @@ class Pages:
             "numbers": numbers(w, status, seen.models, now),
             "since": counted_since(w, status, now),
             "summary": summary_row(w, seen.stats["all"]),
+            "folded": folded(w, seen.models, seen.stats["all"]),
             "totals": seen.stats["all"],
             "spent": spent(seen.stats["all"]),
             "ago": last_call_ago(w, status, now),

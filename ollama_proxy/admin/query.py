@@ -29,6 +29,8 @@ FILTERS = {
     "since": "Begun since: 2h or 7d (ago), ISO 8601 (UTC unless it says), or seconds since 1970.",
     "until": "Begun before that, told in the same ways.",
     "slower_than": "That took more seconds than this.",
+    "ended_after": "That ended after that moment, told in the same ways, or run still: with until,"
+    " all that ran within a span. Those begun more than a day before are not looked at.",
     "finding": "That this finding names, by its id.",
     "insight": "That a finding of this kind names; reload and slow are all that begin so.",
     "text": "With this in the prompt, the answer or the error as far as kept, in any case.",
@@ -44,6 +46,8 @@ ORDER = {
 INSIGHTS = (*FINDINGS, "reload", "slow")
 
 PAGE = 50
+LONGEST = 86400.0
+"""Seconds by which a call may have begun before the moment that it is to have ended after."""
 NO_LIMIT = 999_999_999
 TEXT_LIMIT = 200
 _NAME_LIMIT = 1000
@@ -89,13 +93,19 @@ def parse_filter(
     def moment(text: str) -> str:
         return first_id(_moment(text, now))
 
+    def at_least(since: str | None, ended_after: float | None) -> str | None:
+        if ended_after is None:
+            return since
+        return max(since or "", first_id(max(0.0, ended_after - LONGEST)))
+
     time = "a time: 2h or 7d (ago), 2026-01-31T12:00:00Z, or seconds since 1970"
     sort = parsed("sort", _sort, f"one of {', '.join((NEWEST, *SORTS))}")
+    ended_after = parsed("ended_after", lambda text: _moment(text, now), time)
     count = parsed("limit", lambda text: _count(text, most), f"a whole number from 1 to {most}")
     return Filter(
         limit=limit if count is None else count,
         before=parsed("before", _id, "the id of a call, 26 characters"),
-        since=parsed("since", moment, time),
+        since=at_least(parsed("since", moment, time), ended_after),
         until=parsed("until", moment, time),
         client=parsed("client", _name, "the name of a client"),
         model=parsed("model", _name, "the name of a model"),
@@ -106,6 +116,7 @@ def parse_filter(
         insight=parsed("insight", _insight, f"one of {', '.join(INSIGHTS)}"),
         sort=sort,
         after=parsed("after", lambda text: _after(text, sort), "as the link to the next page has"),
+        ended_after=ended_after,
         slower_than=parsed("slower_than", _decimal, "a number of seconds, 0 or more"),
         text=parsed("text", _text, f"1 to {TEXT_LIMIT} characters, none of them NUL"),
     )

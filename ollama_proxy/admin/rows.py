@@ -15,12 +15,13 @@ from ollama_proxy.admin.words import NONE, Said, Text, Words, name, visible
 from ollama_proxy.derived import output_tokens_estimated
 from ollama_proxy.exchange import Call, ran_model
 from ollama_proxy.ids import epoch
-from ollama_proxy.records import Finding
 
 YEAR = 365 * 86400
 
 Phases = list[tuple[str, float]]
 BAD = ("failed", "timeout")
+FEW = {"p50": 5, "p99": 100}
+"""Calls below which a percentile is not told; 20 of any other."""
 LEAST = 0.0005  # seconds: less is written as 0 ms
 
 
@@ -138,7 +139,7 @@ def percentile(w: Words, spread: dict[str, Any] | None, key: str) -> float | Sai
     count = int(spread["count"]) if spread else 0
     if count == 0:
         return Said(NONE, w.t("none_measured"))
-    if spread is None or count < {"p50": 5, "p99": 100}.get(key, 20):
+    if spread is None or count < FEW.get(key, 20):
         return Said(NONE, w.n("few", count))
     return float(spread[key])
 
@@ -201,16 +202,11 @@ def model_more(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
     }
 
 
-def client_row(
-    w: Words, client: dict[str, Any], waited: list[Finding], now: float
-) -> dict[str, Text]:
-    """A client: how its calls went, and who waited for whom, in the last day."""
-    name_ = client["name"]
-    waits = sum(one.seconds or 0.0 for one in waited if one.client == name_)
-    others = [one for one in waited if one.client != name_]
-    made = sum(one.seconds or 0.0 for one in others if one.other == name_)
+def client_row(w: Words, client: dict[str, Any], now: float) -> dict[str, Text]:
+    """A client: how its calls went, and `waited` and `made_wait`, seconds in the last day."""
+    waits, made = client["waited"], client["made_wait"]
     return {
-        "client": name(name_, 40),
+        "client": name(client["name"], 40),
         **_outcome(w, client, now),
         "active": w.number(client["active"]),
         "calls": w.number(client["requests"]),

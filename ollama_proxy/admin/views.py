@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
+from ollama_proxy.admin.ordered import median, moment, number, of, ordered, text, total
 from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
 from ollama_proxy.admin.site import Site, script_data
 from ollama_proxy.admin.state import down_since
+from ollama_proxy.admin.unseen import unseen
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.config import Effective
+from ollama_proxy.exchange import Call
 from ollama_proxy.ids import first_id
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, Finding
@@ -29,6 +33,40 @@ SPANS = ("15m", "1h", "6h", "1d", "7d", "30d")
 MOST = 500
 """Rows of a table."""
 DAY = 86400.0
+RECENT = 200
+"""Calls that are looked at for how their clients were found."""
+
+CLIENTS = {
+    "client": text("name"),
+    "calls": number("requests"),
+    "success": number("success_rate"),
+    "tokens": total("input_tokens", "output_tokens"),
+    "first": median("time_to_first_token"),
+    "total": median("duration"),
+    "waited": number("waited"),
+    "made_wait": number("made_wait"),
+    "last": moment("last_used"),
+}
+MODELS = {
+    "model": text("name"),
+    "memory": number("size_loaded"),
+    "context": number("context_length"),
+    "disk": number("size"),
+    "calls": lambda row: (row["stats"] or {}).get("requests", 0) + row["active"],
+    **{
+        column: of("stats", value)
+        for column, value in {
+            "success": number("success_rate"),
+            "first": median("time_to_first_token"),
+            "decode": median("tokens_per_second"),
+            "total": median("duration"),
+            "tokens": total("input_tokens", "output_tokens"),
+            "loads": number("cold_starts"),
+            "last": moment("last_used"),
+        }.items()
+    },
+}
+"""By which columns each table is sorted, and by which of their values."""
 
 
 class ViewState(Protocol):
@@ -37,6 +75,7 @@ class ViewState(Protocol):
     def status(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def clients(self) -> list[dict[str, Any]]: ...
+    async def recent(self, limit: int) -> list[Call]: ...
     async def findings(self, wanted: Filter) -> list[Finding]: ...
 
 
@@ -71,19 +110,21 @@ class Views:
 
     async def _models(self, request: web.Request) -> web.Response:
         models, status, now = self._state.models(), self._state.status(), time.time()
-        models.sort(key=_by_use)
+        models.sort(key=lambda model: model["name"])
+        table = ordered(models, MODELS, request.query.get("sort", ""), "calls")
         up = bool(status["upstream_up"])
 
         def values(w: Words) -> dict[str, Any]:
             rows = [
                 (model, model_kind(model), model_row(w, model, now, up) | model_more(w, model, now))
-                for model in models[:MOST]
+                for model in table.rows[:MOST]
             ]
             seen = w.t("models.never_seen")
             if status["models_available"] is not None:
                 seen = w.t("models.last_seen", since=w.since(down_since(status), now))
             return {
                 "models": rows,
+                "order": table,
                 "seen": "" if up else seen,
                 "more": max(0, len(models) - MOST),
             }
@@ -92,14 +133,35 @@ class Views:
 
     async def _clients(self, request: web.Request) -> web.Response:
         clients, now = self._state.clients(), time.time()
-        clients.sort(key=lambda one: one["last_used"] or "", reverse=True)
         waited, unread = await self._waits(now)
+        waits, made = _by_client(waited)
+        for one in clients:
+            one |= {"waited": waits[one["name"]], "made_wait": made[one["name"]]}
+        table = ordered(clients, CLIENTS, request.query.get("sort", ""), "last")
+        names = await self._unseen([one["name"] for one in clients])
+        lost = [one for one in clients if names.get(one["name"], "") is None]
 
         def values(w: Words) -> dict[str, Any]:
-            rows = [(one["name"], client_row(w, one, waited, now)) for one in clients[:MOST]]
-            return {"clients": rows, "unread": unread, "more": max(0, len(clients) - MOST)}
+            return {
+                "clients": [
+                    (one["name"], _known_by(w, names, one["name"]), client_row(w, one, now))
+                    for one in table.rows[:MOST]
+                ],
+                "order": table,
+                "lost": sum(one["requests"] + one["active"] for one in lost),
+                "unread": unread,
+                "more": max(0, len(clients) - MOST),
+            }
 
         return await self._answer(request, "clients", values)
+
+    async def _unseen(self, names: list[str]) -> dict[str, str | None]:
+        """Nothing, where no process is looked for."""
+        if any(
+            one.name == "clients.processes" and one.value == "false" for one in self._settings()
+        ):
+            return {}
+        return unseen(names, await self._state.recent(RECENT))
 
     async def _waits(self, now: float) -> tuple[list[Finding], bool]:
         """Who waited for whom in the last day; and whether that cannot be read."""
@@ -135,9 +197,22 @@ class Views:
         return await self._site.answer(request, f"{view}.html", values)
 
 
-def _by_use(model: dict[str, Any]) -> tuple[int, str]:
-    """The most used first, by calls; then by name."""
-    return -(model["stats"] or {}).get("requests", 0) - model["active"], model["name"]
+def _by_client(waited: list[Finding]) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """The seconds that each client waited, and made others wait."""
+    waits, made = defaultdict[str, float](float), defaultdict[str, float](float)
+    for one in waited:
+        waits[one.client or ""] += one.seconds or 0.0
+        if one.other != one.client:
+            made[one.other or ""] += one.seconds or 0.0
+    return waits, made
+
+
+def _known_by(w: Words, unseen: Mapping[str, str | None], name: str) -> str:
+    """Why a client stands by no program's name; nothing of any other."""
+    if name not in unseen:
+        return ""
+    user = unseen[name]
+    return w.t("clients.missed") if user is None else w.t("clients.hidden", user=visible(user))
 
 
 def _value(w: Words, one: Effective) -> str:

@@ -158,6 +158,9 @@ class Judging:
         """Whether one of the two had to give way to the other when that was last seen."""
         return self._serving.no_room(model, other)
 
+    def has_loaded(self) -> None:
+        self._look()
+
     def _embedded(
         self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
     ) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.filters import kinds_of, place_of, spellings, spelt
+from ollama_proxy.ids import first_id
 from ollama_proxy.records import SORTS, Filter
 from ollama_proxy.storage.base import COLUMNS, Found, from_row, page
 
@@ -41,6 +42,13 @@ _TEXTS = ("prompt", "response", "error")
 _FOUND = (
     "EXISTS (SELECT 1 FROM occurrences JOIN findings ON findings.id = finding"
     " WHERE call = calls.id AND kind IN ({}))"
+)
+
+SHORT = 60.0
+# When a call began only its row tells: read of those that are long, or began shortly before.
+_RAN_ON = (
+    "(id >= ? OR state = 'running' OR (id >= ? OR duration > ?)"
+    " AND (julianday(started_at) - 2440587.5) * 86400 + duration > ?)"
 )
 
 Term = tuple[str, tuple[Any, ...]]
@@ -182,6 +190,10 @@ def terms(wanted: Filter) -> list[Term]:
         found.append((f"({sort_key(wanted.sort)}, id) < (?, ?)", place_of(wanted.after)))
     if wanted.slower_than is not None:
         found.append(("duration > ?", (wanted.slower_than,)))
+    if wanted.ended_after is not None:
+        moment = wanted.ended_after
+        ids = (first_id(moment), first_id(max(0.0, moment - SHORT)))
+        found.append((_RAN_ON, (*ids, SHORT, moment)))
     if wanted.text is not None:
         patterns = [f"%{_literally(one)}%" for one in spelt(wanted.text)]
         alike = [f"{name} LIKE ? ESCAPE '\\'" for name in _TEXTS for _ in patterns]

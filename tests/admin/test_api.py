@@ -661,7 +661,7 @@ async def test_running_rows_of_the_store_take_no_ended_calls_place() -> None:
         (
             "colour=red",
             "colour: no such parameter here; it takes limit, before, client, model, state, route, "
-            "reason, since, until, slower_than, finding, insight, text, sort, after",
+            "reason, since, until, slower_than, ended_after, finding, insight, text, sort, after",
         ),
     ],
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
 from yarl import URL
 
-from ollama_proxy.exchange import State
+from ollama_proxy.exchange import Call, State
 from ollama_proxy.headers import SCANNED_TO
 from ollama_proxy.ids import first_id, new_id
 from ollama_proxy.replay import Capture
@@ -45,6 +46,37 @@ async def test_memory_and_store_are_filtered_alike(query: str) -> None:
         found, scanned_to = await listed(client, query)
     assert found == sorted([stored.id, running.id, ended.id], reverse=True)
     assert scanned_to is None
+
+
+async def test_what_ran_within_a_span_began_before_it_too() -> None:
+    world = World()
+    day = 86_400
+
+    def began(moment: float, **fields: Any) -> Call:
+        return make_call(at=moment, id=first_id(moment), **fields)
+
+    holder = began(NOON - 600, duration=630.0)
+    world.stored.rows = [
+        began(NOON - day - 60, duration=2.0 * day),  # too long ago to be looked at
+        began(NOON - 601, duration=600.0),
+        holder,
+        began(NOON - 1, duration=None, state="interrupted"),
+        here := began(NOON, duration=10.0),
+        inside := began(NOON + 9, duration=None, state="interrupted"),
+        began(NOON + 11, duration=1.0),
+    ]
+    async with served(world) as client:
+        query = f"ended_after={NOON}&until={NOON + 10}"
+        assert (await listed(client, query))[0] == [inside.id, here.id, holder.id]
+        found, _ = await listed(client, f"{query}&sort=duration")
+        assert found == [holder.id, here.id, inside.id]
+
+
+async def test_what_runs_has_not_ended_before_any_moment() -> None:
+    world = World()
+    running = world.begin("/api/pull")
+    async with served(world) as client:
+        assert (await listed(client, f"ended_after={time.time() + 60}"))[0] == [running.id]
 
 
 async def test_memory_and_store_are_sorted_together() -> None:

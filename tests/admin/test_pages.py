@@ -459,6 +459,35 @@ async def test_filters_that_came_with_a_link_are_said_in_words(
     assert re.search(r'<option value="[0-9]+" selected>since 12:00:00</option>', html)
 
 
+async def test_what_ran_beside_a_call_is_titled_as_that(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.ended = [call()]
+    noon = datetime.now().replace(hour=12, minute=0, second=0, microsecond=0).timestamp()
+    asked = f"{url}requests?ended_after={noon:.3f}&until={noon + 60:.3f}&sort=duration"
+    for language, said in (
+        ("en", "What ran between 12:00:00 and 12:01:00."),
+        ("it", "Che cosa girava tra 12:00:00 e 12:01:00."),
+    ):
+        async with client.get(asked, headers={"Accept-Language": language}) as answer:
+            assert said in await answer.text()
+
+
+async def test_a_client_without_process_says_that_it_was_not_found(
+    client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.ended = [call(client="127.0.0.1"), call(client="::1"), call(client="backtest.py")]
+    for language, row, said in (
+        ("en", "process not found in time", "2 calls are listed by user agent or address"),
+        ("it", "processo non trovato in tempo", "2 chiamate sono elencate per user agent"),
+    ):
+        headers = {"Accept-Language": language}
+        async with client.get(f"{url}clients", headers=headers) as answer:
+            html = await answer.text()
+        assert html.count(f'<span class="note more">{row}</span>') == 2
+        assert said in html
+
+
 async def test_first_run(client: ClientSession, url: str, fake: Fake) -> None:
     async with client.get(url) as answer:
         html = await answer.text()

@@ -74,6 +74,7 @@ def test_a_filter_says_all_that_it_can() -> None:
         "since": "2h",
         "until": str(NOON),
         "slower_than": "1.5",
+        "ended_after": "3h",
         "finding": "01.0",
         "insight": "reload",
         "text": "Hello",
@@ -92,6 +93,7 @@ def test_a_filter_says_all_that_it_can() -> None:
         since=first_id(NOON - 7200),
         until=first_id(NOON),
         slower_than=1.5,
+        ended_after=NOON - 10_800,
         finding="01.0",
         insight="reload",
         text="Hello",
@@ -99,6 +101,8 @@ def test_a_filter_says_all_that_it_can() -> None:
         after=f"1.5_{id}",
     )
     assert parse_filter({"sort": "newest"}, NOON) == Filter()
+    day_before = first_id(NOON - 10_800 - 86_400)
+    assert parse_filter({"ended_after": "3h"}, NOON).since == day_before
     assert parse_filter({}, NOON) == Filter()
     assert parse_filter({}, NOON, limit=5) == Filter(limit=5)
 

@@ -20,6 +20,7 @@ from ollama_proxy.admin.lists import Requests
 from ollama_proxy.admin.login import Login
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.query import parse_filter
+from ollama_proxy.admin.reference import Reference
 from ollama_proxy.admin.security import secure
 from ollama_proxy.admin.sessions import Sessions
 from ollama_proxy.admin.site import Site
@@ -283,7 +284,8 @@ class Fake:
         secure(app, None if gate is None else gate.asked)
         pages = Pages(self, Site(guarded=gate is not None))
         views = Views(self, pages.site, lambda: effective(load({}, {})))
-        for part in (pages.site, pages, Requests(self, pages.site), views):
+        reference = Reference(pages.site)
+        for part in (pages.site, pages, Requests(self, pages.site), views, reference):
             part.add_routes(app)
         self.alerts.add_routes(app, self)
         if gate is not None:

@@ -1,4 +1,8 @@
-"""Pictures of the page with made-up data: `python -m tests.browser.look FOLDER [NAME-PART]`."""
+"""Pictures of the page with made-up data: `python -m tests.browser.look FOLDER [NAME-PART ...]`.
+
+One of each scene, width, theme and language, of those whose name (`busy-390-dark-it`) has each of
+the parts in it: with none of them it takes many minutes.
+"""
 
 from __future__ import annotations
 
@@ -7,72 +11,116 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from playwright.async_api import Browser, async_playwright
 
-from ollama_proxy.ids import iso
+from ollama_proxy.admin.columns import COLUMNS
+from ollama_proxy.ids import epoch, first_id, iso
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.browser.fake import Fake, serve
-from tests.browser.scene import busy, noted
+from tests.browser.fake import Fake, call, serve
+from tests.browser.fake_alerts import flip
+from tests.browser.scene import busy, noted, written
 
-SIZES = {1440: 900, 390: 844}
+SIZES = {1440: 900, 820: 1180, 390: 844, 360: 740}
+SCENES = {
+    **dict.fromkeys(("busy", "stop", "first", "down", "lost", "login", "wrong"), ""),
+    **{name: name for name in ("requests", "models", "clients", "alerts", "settings", "charts")},
+    "columns": "requests?" + "&".join(f"columns={one}" for one in COLUMNS),
+    "sorted": "requests?sort=duration&state=completed",
+    "nothing": "requests?text=no+such+thing",
+    "beside": "requests?ended_after={beside}&sort=duration",
+    "api": "api/",
+    "call": "?call={noted}",
+    "failed": "?call={failed}",
+    "cut": "?call={cut}",
+    "running": "?call={running}",
+    **{f"empty-{name}": name for name in ("requests", "models", "clients", "alerts", "charts")},
+}
+"""Each scene's address below the page's own."""
 
 
-async def picture(
-    browser: Browser, url: str, path: Path, width: int, theme: str, language: str, opened: str = ""
-) -> None:
+async def picture(browser: Browser, url: str, path: Path, theme: str, language: str) -> None:
     scheme: Any = theme
+    scene, width = path.name.rpartition(f"-{theme}")[0].rsplit("-", 1)
     page = await browser.new_page(
-        viewport={"width": width, "height": SIZES.get(width, 900)},
+        viewport={"width": int(width), "height": SIZES[int(width)]},
         color_scheme=scheme,
         locale="it-IT" if language == "it" else "en-GB",
     )
-    await page.goto(url + opened)
-    if "wrong" in path.name:
+    await page.goto(url)
+    if scene == "wrong":
         await page.get_by_label("Token", exact=True).fill("no token")
         await page.keyboard.press("Enter")
-    await page.wait_for_timeout(4500 if "lost" in path.name else 900)
-    asks = path.name.startswith("stop")
-    if asks:
+    await page.wait_for_timeout(4500 if scene == "lost" else 900)
+    if scene == "stop":
         await page.locator("#now-list button.stop").first.click()
-    await page.screenshot(path=path, full_page=not (opened or asks))
+    sheet = page.locator("dialog.sheet[open]")
+    opened = await sheet.count() > 0
+    if opened:
+        # All of it, not only what the screen holds.
+        tall = await sheet.evaluate("sheet => sheet.scrollHeight")
+        await page.set_viewport_size({"width": int(width), "height": min(tall, 4000)})
+    await page.screenshot(path=path, full_page=not (opened or scene == "stop"))
     await page.close()
 
 
-async def main(folder: Path, part: str) -> None:
+def made(scene: str) -> tuple[Fake, str]:
+    """What the scene shows, and its address below the page's own."""
+    fake = Fake()
+    if scene == "first" or scene.startswith("empty"):
+        return fake, SCENES[scene]
+    busy(fake)
+    fake.ended[-1] = noted(fake.ended[-1])
+    # Two calls of one program whose connection was closed before it was looked up.
+    for client in ("127.0.0.1", "python-requests/2.32.3"):
+        fake.ended.append(call(ago=1100, client=client, **written(0.0, 0.0, 0.5, (90, 60), 40.0)))
+    # Ids rise as they are made; here they are to rise by the time that they stand for.
+    fake.ended = [
+        msgspec.structs.replace(one, id=first_id(epoch(one.started_at))[:10] + one.id[10:])
+        for one in fake.ended
+    ]
+    fake.alerts.fire("model_on_cpu", "qwen3:14b", 25.0)
+    fake.alerts.past = [flip("model_on_cpu", "model_on_cpu", subject="qwen3:14b", value=25.0)]
+    if scene == "down":
+        fake.running = {}
+        fake.changes |= {
+            "status": "down", "upstream_up": False, "upstream_since": iso(fake.began + 60),
+            "upstream_error": "connection refused", "storage_error": "disk full",
+            "storage_error_since": iso(fake.began + 90), "records_dropped": 12,
+        }  # fmt: skip
+    ids = {
+        "noted": next(one.id for one in fake.ended if one.pace),
+        "failed": next(one.id for one in fake.ended if one.state == "failed"),
+        "cut": next(one.id for one in fake.ended if "prompt_cut" in (one.insights or {})),
+        "running": next(iter(fake.running), ""),
+        "beside": f"{fake.began:.3f}",
+    }
+    return fake, SCENES[scene].format(**ids)
+
+
+async def main(folder: Path, parts: list[str]) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        scenes = ("busy", "call", "running", "stop", "first", "down", "lost", "login", "wrong")
-        for scene in scenes:
-            fake = Fake()
-            opened = ""
-            if scene != "first":
-                busy(fake)
-            if scene == "call":
-                fake.ended[-1] = noted(fake.ended[-1])
-                opened = f"?call={fake.ended[-1].id}"
-            if scene == "running":
-                opened = f"?call={next(iter(fake.running))}"
-            if scene == "down":
-                fake.running = {}
-                fake.changes |= {
-                    "status": "down", "upstream_up": False, "upstream_since": iso(fake.began + 60),
-                    "upstream_error": "connection refused", "storage_error": "disk full",
-                    "storage_error_since": iso(fake.began + 90), "records_dropped": 12,
-                }  # fmt: skip
+        for scene in SCENES:
+            names = [
+                (f"{scene}-{width}-{theme}-{language}.png", theme, language)
+                for width in SIZES
+                for theme in ("light", "dark")
+                for language in ("en", "it")
+            ]
+            names = [one for one in names if all(part in f"-{one[0]}" for part in parts)]
+            if not names:
+                continue
+            fake, opened = made(scene)
             token = "0123456789abcdef" if scene in ("login", "wrong") else ""
             runner, url = await serve(fake, token=token)
-            for width in SIZES:
-                for theme in ("light", "dark"):
-                    for language in ("en", "it"):
-                        name = f"{scene}-{width}-{theme}-{language}.png"
-                        if part not in name:
-                            continue
-                        fake.refused = scene == "lost"
-                        await picture(browser, url, folder / name, width, theme, language, opened)
+            fake.refused = scene == "lost"
+            for name, theme, language in names:
+                await picture(browser, url + opened, folder / name, theme, language)
             await runner.cleanup()
         await browser.close()
 
 
 if __name__ == "__main__":
     Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -119,7 +119,7 @@ async def test_what_has_no_line_says_why(page: Page, fake: Fake) -> None:
         "Without a line: Ollama (not measured on this machine). Ollama is not on this machine."
     )
     await expect(page.locator("#chart-gpu .empty")).to_have_text(
-        "Nothing to draw: no GPU could be read on this machine. no driver is installed."
+        "Nothing to draw: no GPU could be read on this machine. No driver is installed."
     )
     await expect(duration.locator("[data-f=cause]")).to_have_text(["", ""])
     await opened(page, fake, calls=2)

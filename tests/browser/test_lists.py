@@ -240,14 +240,88 @@ async def test_models_stand_by_their_use_and_what_was_last_seen_says_so(
         model("first-call", active=1),
     ]
     await page.goto(f"{fake.url}models")
-    names = page.locator(".card h2")
+    names = page.locator(".a-model bdi")
     order = ["often", "rare", "first-call", "also-unused", "unused"]
     assert await names.all_inner_texts() == order
-    await expect(page.locator(".card").last).to_contain_text("Not loaded")
+    await expect(page.locator(".a-model").last).to_contain_text("Not loaded")
     fake.changes = {"status": "down", "upstream_up": False}
     await page.reload()
     await expect(page.locator("#page")).to_contain_text("Ollama has not answered since")
-    await expect(page.locator(".card").last).to_contain_text("In Ollama when last seen")
+    await expect(page.locator(".a-model").last).to_contain_text("In Ollama when last seen")
     await page.goto(fake.url)
     await expect(page.locator("#numbers")).to_contain_text("when it was last seen")
     await expect(page.locator("#numbers")).not_to_contain_text("available")
+
+
+async def test_a_table_is_sorted_by_the_links_in_its_head_and_the_other_way(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    fake.found = [finding("waited", client="signals.py", other="backtest.py", seconds=212.0)]
+    await page.goto(f"{fake.url}clients")
+    names = page.locator("tr.client .open")
+    await page.get_by_role("link", name="Calls", exact=True).click()
+    await expect(page).to_have_url(re.compile(r"clients\?sort=calls$"))
+    await expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    most = await names.all_inner_texts()
+    assert most[0] == "signals.py"
+    await page.get_by_role("link", name="Calls", exact=True).click()
+    await expect(page).to_have_url(re.compile(r"clients\?sort=-calls$"))
+    assert (await names.all_inner_texts())[-1] == "signals.py"
+    await page.get_by_role("link", name="Look again").click()
+    await expect(page).to_have_url(re.compile(r"clients\?sort=-calls$"))
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.get_by_role("navigation", name="Order").get_by_role("link", name="Waited").click()
+    assert (await names.all_inner_texts())[0] == "signals.py"
+    await page.goto(f"{fake.url}models?sort=model")
+    listed = await page.locator(".a-model bdi").all_inner_texts()
+    assert listed == sorted(listed)
+
+
+async def test_all_columns_scroll_sideways_by_keyboard_and_whose_row_it_is_stays(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    await page.goto(f"{fake.url}requests?{ALL}")
+    place = page.get_by_role("region", name="Calls with the chosen columns")
+    await place.focus()
+    client, path = page.locator(f"{ROWS} .c-client").first, page.locator(f"{ROWS} .c-path").first
+    stood = await client.bounding_box()
+    await expect(path).not_to_be_in_viewport()
+    for _ in range(20):
+        await page.keyboard.press("ArrowRight")
+    await expect(path).to_be_in_viewport(ratio=1)
+    assert await client.bounding_box() == stood
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 1440
+
+
+# -- the overview on phones -----------------------------------------------------------------------
+
+
+async def test_a_phone_shows_less_of_the_overview_but_all_that_is_wrong(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    failed = call("failed", ago=9000.0, client="long-ago.py", duration=1.0, reason="http_status")
+    fake.ended.append(failed)
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.goto(fake.url)
+    await fake.connected()
+    models = page.locator("#fold-models > summary")
+    await expect(models).to_contain_text("2 models in memory")
+    await expect(models).to_contain_text("1 partly on the CPU · 4 failed")
+    await expect(page.locator("#fold-summary > summary")).to_contain_text("6 failed")
+    await expect(page.locator("#models-list")).to_be_hidden()
+    await expect(page.locator("#recent .call", has_text="long-ago.py")).to_be_visible()
+    shown = page.locator("#recent .call:visible")
+    assert await shown.count() < len(fake.ended) - 5
+    assert await page.evaluate("document.documentElement.scrollHeight") < 4500
+    await models.click()
+    await expect(page.locator("#models-list")).to_be_visible()
+    await page.reload()
+    await expect(page.locator("#models-list")).to_be_visible()
+    await page.set_viewport_size({"width": 1000, "height": 800})
+    await expect(page.locator("#summary .spread")).to_be_visible()

@@ -427,8 +427,9 @@ async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: F
         f"10\u00a0s in all: 7.0\u00a0s waiting, mostly for {SHOWN}, "
         "1.0\u00a0s to read the prompt, 2.0\u00a0s to write the answer."
     )
-    beside = await page.get_by_role("link", name="Calls that began meanwhile").get_attribute("href")
-    assert beside is not None and re.fullmatch(r"requests\?since=\d{10}&until=\d{10}", beside)
+    beside = await page.get_by_role("link", name="What ran at the same time").get_attribute("href")
+    span = r"ended_after=\d{10}\.\d{3}&until=\d{10}\.\d{3}"
+    assert beside is not None and re.fullmatch(rf"requests\?{span}&sort=duration", beside)
     waited = page.locator("[data-more=waited_for]")
     await expect(waited).to_contain_text(f"{SHOWN} 6.5\u00a0s")
 

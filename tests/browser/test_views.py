@@ -62,9 +62,9 @@ async def test_models_and_clients_lead_to_their_calls(page: Page, fake: Fake) ->
     busy(fake)
     fake.found = [finding("waited", client="signals.py", other="backtest.py", seconds=212.0)]
     await page.goto(f"{fake.url}models")
-    card = page.locator(".card", has_text="qwen3:14b")
-    await expect(card).to_contain_text("Loaded")
-    await card.get_by_role("link", name="its calls").click()
+    row = page.locator("tr.a-model", has_text="qwen3:14b")
+    await expect(row).to_contain_text("Loaded")
+    await row.get_by_role("link", name="its calls").click()
     await expect(page.get_by_role("combobox", name="Model")).to_have_value("qwen3:14b")
     await page.get_by_role("link", name="Clients", exact=True).click()
     row = page.locator("tr.client", has_text="signals.py")

@@ -26,6 +26,7 @@ from tests.storage.calls import NOON, make_call
 LETTERS = "aAbÈèßİ%_\\\0\udc80😀"
 MODELS = [None, "m", "M", "m:latest", "library/m", "registry.ollama.ai/m", "m:8b", "È", "è"]
 SECONDS = [None, 0.0, 0.5, 1.0]
+DURATIONS = [*SECONDS, 2.5, 59.0, 65.0, 1e6]
 TOKENS = [None, 0, 7, 2**63 - 1]
 REASONS = [None, "http_status", "loop"]
 STATES = ["completed", "failed", "running"]
@@ -45,7 +46,7 @@ def calls_at(moment: int) -> some.SearchStrategy[Call]:
         state=some.sampled_from(STATES),
         path=some.sampled_from(["/api/chat", "/api/pull"]),
         reason=some.sampled_from(REASONS),
-        duration=some.sampled_from(SECONDS),
+        duration=some.sampled_from(DURATIONS),
         queue=some.sampled_from(SECONDS),
         time_to_first_token=some.sampled_from(SECONDS),
         output_tokens=some.sampled_from(TOKENS),
@@ -66,6 +67,8 @@ ASKED: dict[str, some.SearchStrategy[Any]] = {
     "route": some.just("/api/chat"),
     "reason": some.sampled_from(REASONS[1:]),
     "slower_than": some.sampled_from(SECONDS[1:]),
+    # Not the moment itself at which one ends: SQL has its beginning to a tenth of a millisecond.
+    "ended_after": some.sampled_from([NOON + after for after in (-0.25, 2.25, 4.25, 59.75, 70.25)]),
     "text": texts(1, 2).filter(str.isprintable),
     "sort": some.sampled_from(SORTS),
     "after": some.builds(
