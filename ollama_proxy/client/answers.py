@@ -272,6 +272,7 @@ class RequestFilters(TypedDict, total=False):
     since: str | float
     until: str | float
     slower_than: float
+    ended_after: str
     finding: str
     insight: str
     text: str

@@ -48,7 +48,7 @@ async def test_findings(kind: Kind, tmp_path: Path) -> None:
         calls = [make_call(client="patient") for _ in range(3)]
         waited = Occurrence(kind="waited", other="greedy", seconds=2.0)
         noted = [Noted(call.id, "llama3:8b", "patient", [waited]) for call in calls]
-        proxy.app._store.write(calls, noted=noted)
+        proxy.app.core.store.write(calls, noted=noted)
         (found,) = await asked(kind, proxy.url, "insights", kind="waited", since=0.0)
         assert (found.client, found.other, found.count, found.seconds) == (
             "patient",
@@ -74,7 +74,7 @@ async def test_all_calls_page_by_page(kind: Kind, tmp_path: Path) -> None:
     count = 2 * PAGE + 1
     async with monitored(tmp_path) as proxy:
         calls = [make_call() for _ in range(count)]
-        proxy.app._store.write(calls)
+        proxy.app.core.store.write(calls)
         newest = [call.id for call in reversed(calls)]
         for limit, model in ((None, "llama3:8b"), (PAGE + 30, None), (3, None), (0, None)):
             rows = await asked(kind, proxy.url, "requests", limit=limit, model=model)

@@ -71,7 +71,7 @@ async def test_what_they_tell(tmp_path: Path) -> None:
 async def test_ten_calls_unless_more_are_asked_for(tmp_path: Path) -> None:
     async with monitored(tmp_path) as proxy:
         calls = [make_call() for _ in range(PAGE + 7)]
-        proxy.app._store.write(calls)
+        proxy.app.core.store.write(calls)
         newest = [call.id for call in reversed(calls)]
         assert [one["id"] for one in (await tell(get_recent_requests, url=proxy.url))[0]] == (
             newest[:10]
