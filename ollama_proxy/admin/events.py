@@ -1,14 +1,16 @@
 """The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, 9.2).
 
 Each status and each event is made once for all listeners, the totals only where they changed. A
-listener that does not keep up gets a fresh snapshot in place of what it missed. Not here: what a
-status, a snapshot or the numbers say (`api.py`).
+listener that does not keep up gets a snapshot in place of what it missed. What is sent is copied in
+small pieces, and a big snapshot is made once for those who want one at the same time: however many
+do not read, they hold little. Not here: what a status, a snapshot or the numbers say (`api.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,7 +24,13 @@ from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 20.0
+"""For each piece: whoever takes none of it is let go, and comes again with a new stream."""
+PIECE = 64 * 1024  # bytes; for less `StreamResponse.write` does not wait
+UNSENT = 16 * 1024
+"""Bytes that may wait in the socket's transport before the next piece is put there."""
+SHARED_SECONDS = 1.0
+"""A snapshot of more than a piece also serves who comes so much later: the events since follow."""
 NUMBERS_EACH = 2
 """The totals and the models are told with each second status at the most."""
 
@@ -49,6 +57,7 @@ class Events:
         self._status = status
         self._numbers = numbers
         self._told = b""
+        self._shared = b"", -1, 0.0  # a big snapshot, its place in the log, and when it was made
         self._ticks = 0
         self._ticker = Ticker(interval, self._tick)
 
@@ -68,10 +77,12 @@ class Events:
         except TooManySubscribers:
             raise web.HTTPServiceUnavailable(text="too many event streams are open") from None
         try:
-            first = self._bus.event("snapshot", snapshot())
+            first = self._begin(subscription, snapshot)
             self._told = b""  # a page may have been made before they last changed
             self._ticker.wake()
             await response.prepare(request)
+            if request.transport is not None:
+                request.transport.set_write_buffer_limits(UNSENT)
             await self._tell(subscription, response, first)
         except ConnectionError:
             if request.transport is not None:
@@ -105,8 +116,17 @@ class Events:
             return subscription.take()
         snapshot = await self._prepare()
         self._live.tell_now()
-        subscription.renew()
-        return self._bus.event("snapshot", snapshot())
+        return self._begin(subscription, snapshot)
+
+    def _begin(self, subscription: Subscription, snapshot: Snapshot) -> bytes:
+        """A snapshot, from which on it goes on."""
+        event, place, made = self._shared
+        now = time.monotonic()
+        if now - made > SHARED_SECONDS or place < self._bus.first:
+            event, place = self._bus.event("snapshot", snapshot()), self._bus.end
+            self._shared = (event, place, now) if len(event) > PIECE else (b"", -1, 0.0)
+        subscription.renew(place)
+        return event
 
     def _tick(self) -> bool:
         """Tell the status. False: nobody listens."""
@@ -127,5 +147,11 @@ class Events:
 
 
 async def _send(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(STUCK_SECONDS):
-        await response.write(data)
+    """Raises ConnectionError, also once nothing is taken for `STUCK_SECONDS`."""
+    whole = memoryview(data)
+    for begun in range(0, len(data), PIECE):
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                await response.write(whole[begun : begun + PIECE])
+        except TimeoutError:
+            raise ConnectionAbortedError from None
