@@ -150,7 +150,8 @@ class EventBus:
         head = f"id: {next(self._numbers)}\nevent: {kind}\ndata: "
         return head.encode() + encode(data) + b"\n\n"
 
-    def publish(self, kind: str, data: Any) -> None:
+    def publish(self, kind: str, data: Any, *, wakes: bool = True) -> None:
+        """`wakes` False: it goes with the next event, which comes soon."""
         if not self._subscriptions:
             return
         event = self.event(kind, data)
@@ -159,7 +160,8 @@ class EventBus:
         self.end += 1
         while len(self._log) > self.queue or (self._size > self.queue_bytes and len(self._log) > 1):
             self._size -= len(self._log.popleft())
-        self._wake_all()
+        if wakes:
+            self._wake_all()
 
     def since(self, place: int) -> list[bytes]:
         """The events from that place on: one, or several that are `AT_ONCE` bytes together."""

@@ -8,7 +8,6 @@ do not read, they hold little. Not here: what a status, a snapshot or the number
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -35,6 +34,8 @@ NUMBERS_EACH = 2
 """The totals and the models are told with each second status at the most."""
 
 Snapshot = Callable[[], dict[str, Any]]
+Sent = tuple[float, web.Request]
+"""Since when a piece waits to be taken, and whose."""
 
 
 class Events:
@@ -57,6 +58,7 @@ class Events:
         self._status = status
         self._numbers = numbers
         self._told = b""
+        self._writing: dict[int, Sent] = {}
         self._shared = b"", -1, 0.0  # a big snapshot, its place in the log, and when it was made
         self._ticks = 0
         self._ticker = Ticker(interval, self._tick)
@@ -83,11 +85,12 @@ class Events:
             await response.prepare(request)
             if request.transport is not None:
                 request.transport.set_write_buffer_limits(UNSENT)
-            await self._tell(subscription, response, first)
+            await self._tell(subscription, request, response, first)
         except ConnectionError:
             if request.transport is not None:
                 request.transport.abort()  # so that the end is not taken for a clean one
         finally:
+            self._writing.pop(id(request), None)
             subscription.close()
         return response
 
@@ -97,19 +100,38 @@ class Events:
         self._ticker.stop()
 
     async def _tell(
-        self, subscription: Subscription, response: web.StreamResponse, data: bytes
+        self,
+        subscription: Subscription,
+        request: web.Request,
+        response: web.StreamResponse,
+        data: bytes,
     ) -> None:
         """Write `data`, then all that comes. Raises ConnectionError once nobody reads it."""
         try:
-            await _send(response, data)
+            await self._send(request, response, data)
             while await subscription.wait():
-                await _send(response, await self._next(subscription))
+                await self._send(request, response, await self._next(subscription))
         except ConnectionError:
             raise
         except Exception as error:
             # The answer has begun: one with status 500 would end up inside it.
             log.warning("an event stream was broken off: %s", where(error))
             raise ConnectionAbortedError from error
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+        """Raises ConnectionError, also once it was stuck."""
+        whole = memoryview(data)
+        for begun in range(0, len(data), PIECE):
+            self._writing[id(request)] = time.monotonic(), request
+            await response.write(whole[begun : begun + PIECE])
+        self._writing.pop(id(request), None)
+
+    def _let_go(self) -> None:
+        """Break off what is stuck: one look at all costs less than a timer for each piece."""
+        now = time.monotonic()
+        for since, request in self._writing.values():
+            if now - since > STUCK_SECONDS and request.transport is not None:
+                request.transport.abort()
 
     async def _next(self, subscription: Subscription) -> bytes:
         if not subscription.lost:
@@ -132,7 +154,9 @@ class Events:
         """Tell the status. False: nobody listens."""
         if not self._bus.subscribers:
             return False
-        self._bus.publish("status", self._status())
+        self._let_go()
+        # While calls run, their progress is told within a moment: both go as one.
+        self._bus.publish("status", self._status(), wakes=not self._live.running)
         self._ticks += 1
         if self._ticks % NUMBERS_EACH == 0:
             self._tell_numbers()
@@ -143,15 +167,4 @@ class Events:
         numbers = encode(self._numbers())
         if numbers != self._told:
             self._told = numbers
-            self._bus.publish("numbers", msgspec.Raw(numbers))
-
-
-async def _send(response: web.StreamResponse, data: bytes) -> None:
-    """Raises ConnectionError, also once nothing is taken for `STUCK_SECONDS`."""
-    whole = memoryview(data)
-    for begun in range(0, len(data), PIECE):
-        try:
-            async with asyncio.timeout(STUCK_SECONDS):
-                await response.write(whole[begun : begun + PIECE])
-        except TimeoutError:
-            raise ConnectionAbortedError from None
+            self._bus.publish("numbers", msgspec.Raw(numbers), wakes=not self._live.running)
