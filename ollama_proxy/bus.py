@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import json
 from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from ollama_proxy.exchange import Call, Exchange
 
 AT_ONCE = 64 * 1024
 """Bytes of events that are joined for one listener."""
+
+ALL_TOLD = 100
+"""Running calls of which each is told of again and again; a page shows a dozen."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -54,6 +58,30 @@ def progress(exchange: Exchange) -> dict[str, Any]:
         "response_bytes": exchange.response_bytes,
         "time_to_first_token": exchange.time_to_first_token,
     }
+
+
+class Progress:
+    """Which running calls are told of next: the first `ALL_TOLD`, and of those behind, which mostly
+    wait, the ones of which something is new but the time and their place."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[object, ...]] = {}
+
+    def rows(
+        self, running: Iterable[Exchange], phases: Mapping[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """In the order in which they began; `phases` as `Live.phases` has them."""
+        rows: list[dict[str, Any]] = []
+        told: dict[str, tuple[object, ...]] = {}
+        for place, exchange in enumerate(running):
+            id, seen = exchange.id, exchange.observation
+            phase = phases.get(id, {})
+            counts = seen.output_chunks, exchange.response_bytes, exchange.first_token
+            told[id] = (seen.model, phase.get("phase"), *counts)
+            if place < ALL_TOLD or self._told.get(id) != told[id]:
+                rows.append(progress(exchange) | phase)
+        self._told = told
+        return rows
 
 
 class Subscription:

@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.bus import AT_ONCE, EventBus, Subscription, TooManySubscribers, encode
+from ollama_proxy.bus import (
+    ALL_TOLD,
+    AT_ONCE,
+    EventBus,
+    Progress,
+    Subscription,
+    TooManySubscribers,
+    encode,
+)
 from ollama_proxy.derived import KEYS
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
@@ -480,6 +488,22 @@ def test_an_event_is_encoded_once_for_all_and_numbered() -> None:
     assert taken == b'id: 1\nevent: status\ndata: {"a":1}\n\n'
     bus.publish("status", {"a": "x\ny"})
     assert one.take() == b'id: 2\nevent: status\ndata: {"a":"x\\ny"}\n\n'
+
+
+def test_of_very_many_calls_that_wait_only_what_is_new_is_told_again() -> None:
+    """5,000 that wait would else be told of, each with all it says, four times a second."""
+    telling = Progress()
+    running = [Exchange.begin("POST", "/api/chat", "c") for _ in range(ALL_TOLD + 50)]
+    queued = {one.id: {"phase": "queued", "queue_position": n} for n, one in enumerate(running)}
+    assert [row["id"] for row in telling.rows(running, queued)] == [one.id for one in running]
+    moved = {id: phase | {"queue_position": 7} for id, phase in queued.items()}
+    first = [one.id for one in running[:ALL_TOLD]]
+    assert [row["id"] for row in telling.rows(running, moved)] == first
+    running[-1].response_bytes = 10
+    moved[running[-2].id] = {"phase": "reading"}
+    told = [row["id"] for row in telling.rows(running, moved)]
+    assert told == [*first, running[-2].id, running[-1].id]
+    assert len(telling.rows(running[:-1], moved)) == ALL_TOLD
 
 
 async def test_who_falls_behind_the_log_has_lost_what_was_in_it() -> None:
