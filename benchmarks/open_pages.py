@@ -30,15 +30,18 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
 class Asks(NamedTuple):
-    """What a page asks for by itself while calls come and go (`app.js`, `requests.js`)."""
+    """What a page asks for by itself while calls come and go (`app.js`, `requests.js`), and in
+    seconds how often, and how old an answer may be."""
 
     path: str
     seconds: float
+    age: int = 0
 
 
 ASKED = {
     "overview": Asks("api/insights?since=1d&limit=50", 60.0),
-    "filtered": Asks("api/requests?model=llama3.2&limit=50", 2.0),
+    # By a text: of most other filters (`fits.js`) a page asks for nothing, and costs its stream.
+    "filtered": Asks("api/requests?text=Tell&limit=50", 4.0, 1),
 }
 EVERY = ("none", "streams", *ASKED)
 
@@ -111,11 +114,12 @@ async def read(port: int, counts: list[int]) -> None:
 
 async def page(session: aiohttp.ClientSession, url: str, counts: list[int], asks: Asks) -> None:
     """A page with its stream, which asks again and again from a moment of its own on."""
+    headers = {"Cache-Control": f"max-age={asks.age}"} if asks.age else {}
 
     async def asking() -> None:
         await asyncio.sleep(random.random() * asks.seconds)
         while True:
-            async with session.get(f"{url}/{asks.path}") as answer:
+            async with session.get(f"{url}/{asks.path}", headers=headers) as answer:
                 counts[0] += len(await answer.read())
             await asyncio.sleep(asks.seconds)
 

@@ -1,4 +1,4 @@
-"""The event bus: each event encoded once, queued for every listener, and never waited for.
+"""The event bus: each event encoded once, kept once for all listeners, and never waited for.
 
 Not here: what is told (`live.py`, `admin/api.py`), HTTP (`admin/events.py`).
 """
@@ -9,12 +9,19 @@ import asyncio
 import itertools
 import json
 from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, Exchange
+
+AT_ONCE = 64 * 1024
+"""Bytes of events that are joined for one listener."""
+
+ALL_TOLD = 100
+"""Running calls of which each is told of again and again; a page shows a dozen."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -53,33 +60,47 @@ def progress(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-class Subscription:
-    """One listener's share of the event bus: `wait`, then `take`; or, when `lost`, `renew`."""
+class Progress:
+    """Which running calls are told of next: the first `ALL_TOLD`, and of those behind, which mostly
+    wait, the ones of which something is new but the time and their place."""
 
-    def __init__(self, bus: EventBus) -> None:
-        self.lost = False
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[object, ...]] = {}
+
+    def rows(
+        self, running: Iterable[Exchange], phases: Mapping[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """In the order in which they began; `phases` as `Live.phases` has them."""
+        rows: list[dict[str, Any]] = []
+        told: dict[str, tuple[object, ...]] = {}
+        for place, exchange in enumerate(running):
+            id, seen = exchange.id, exchange.observation
+            phase = phases.get(id, {})
+            counts = seen.output_chunks, exchange.response_bytes, exchange.first_token
+            told[id] = (seen.model, phase.get("phase"), *counts)
+            if place < ALL_TOLD or self._told.get(id) != told[id]:
+                rows.append(progress(exchange) | phase)
+        self._told = told
+        return rows
+
+
+class Subscription:
+    """One listener's place in the bus's log: `wait`, then `take`; or, when `lost`, `renew`."""
+
+    def __init__(self, bus: EventBus, at: int) -> None:
         self._bus = bus
-        self._waiting: deque[bytes] = deque()
-        self._size = 0
+        self._at = at
         self._wake = asyncio.Event()
         self._closed = False
+        if at < bus.end:
+            self._wake.set()
 
-    def put(self, event: bytes) -> None:
-        """Queue an event, or, past the limit, drop the whole queue: a snapshot then stands in."""
-        if self.lost:
-            return
-        full = len(self._waiting) >= self._bus.queue
-        if full or (self._waiting and self._size + len(event) > self._bus.queue_bytes):
-            self.lose()
-        else:
-            self._waiting.append(event)
-            self._size += len(event)
-        self._wake.set()
+    @property
+    def lost(self) -> bool:
+        """Whether something that it has not taken is in the log no more."""
+        return self._at < self._bus.first
 
-    def lose(self) -> None:
-        """Drop what waits, and take no more until it is renewed."""
-        self.renew()
-        self.lost = True
+    def wake(self) -> None:
         self._wake.set()
 
     async def wait(self) -> bool:
@@ -89,17 +110,18 @@ class Subscription:
         return not self._closed
 
     def take(self) -> bytes:
-        """All that waits, joined."""
-        joined = b"".join(self._waiting)
-        self.renew()
-        return joined
+        """The next of what waits: small events joined, a big one alone, which is not copied."""
+        events = self._bus.since(self._at)
+        self._at += len(events)
+        if self._at == self._bus.end:
+            self._wake.clear()
+        return events[0] if len(events) == 1 else b"".join(events)
 
-    def renew(self) -> None:
-        """Forget what waits: the caller takes a snapshot before it lets the loop go on."""
-        self._waiting.clear()
-        self._size = 0
-        self._wake.clear()
-        self.lost = False
+    def renew(self, at: int | None = None) -> None:
+        """Go on from a place in the log that a snapshot was made at; None: from its end."""
+        self._at = self._bus.end if at is None else at
+        if self._at == self._bus.end:
+            self._wake.clear()
 
     def close(self) -> None:
         self._closed = True
@@ -114,11 +136,16 @@ class TooManySubscribers(Exception):
 class EventBus:
     """Events to all that listen, each event encoded once (as server-sent events, WHATWG HTML 9.2).
 
-    It never waits for a listener: one that is slow loses events, and is told so.
+    They wait in one log, bounded in events and bytes, for all listeners. It never waits for one:
+    who is slow loses events, and is told so. So a thousand that do not read cost what one does.
     """
 
     def __init__(self, *, queue: int = 1000, queue_bytes: int = 4 << 20, limit: int = 256) -> None:
         self.queue, self.queue_bytes = queue, queue_bytes
+        self.end = 0
+        """The place of the event that comes next."""
+        self._log: deque[bytes] = deque()
+        self._size = 0
         self._limit = limit
         self._closed = False
         self._subscriptions: set[Subscription] = set()
@@ -128,36 +155,66 @@ class EventBus:
     def subscribers(self) -> int:
         return len(self._subscriptions)
 
+    @property
+    def first(self) -> int:
+        """The place of the oldest event in the log."""
+        return self.end - len(self._log)
+
     def subscribe(self) -> Subscription:
-        """Raises TooManySubscribers, also once closed."""
+        """From here on. Raises TooManySubscribers, also once closed."""
         if self._closed or len(self._subscriptions) >= self._limit:
             raise TooManySubscribers
-        subscription = Subscription(self)
+        subscription = Subscription(self, self.end)
         self._subscriptions.add(subscription)
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
+        if not self._subscriptions:
+            self.lose()  # what happens now is in no log
 
     def event(self, kind: str, data: Any) -> bytes:
         """One event as it goes over the wire, under the next number."""
         head = f"id: {next(self._numbers)}\nevent: {kind}\ndata: "
         return head.encode() + encode(data) + b"\n\n"
 
-    def publish(self, kind: str, data: Any) -> None:
+    def publish(self, kind: str, data: Any, *, wakes: bool = True) -> None:
+        """`wakes` False: it goes with the next event, which comes soon."""
         if not self._subscriptions:
             return
         event = self.event(kind, data)
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        self._log.append(event)
+        self._size += len(event)
+        self.end += 1
+        while len(self._log) > self.queue or (self._size > self.queue_bytes and len(self._log) > 1):
+            self._size -= len(self._log.popleft())
+        if wakes:
+            self._wake_all()
+
+    def since(self, place: int) -> list[bytes]:
+        """The events from that place on: one, or several that are `AT_ONCE` bytes together."""
+        events: list[bytes] = []
+        size = 0
+        for event in itertools.islice(self._log, max(0, place - self.first), None):
+            size += len(event)
+            if events and size > AT_ONCE:
+                break
+            events.append(event)
+        return events
 
     def lose(self) -> None:
-        """More happened at once than a listener's queue takes: all get a snapshot instead."""
-        for subscription in self._subscriptions:
-            subscription.lose()
+        """More happened than the log takes: all get a snapshot instead."""
+        self._log.clear()
+        self._size = 0
+        self.end += 1
+        self._wake_all()
 
     def close(self) -> None:
         """Ends every stream, and takes no new one."""
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
+
+    def _wake_all(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.wake()

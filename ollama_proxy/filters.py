@@ -89,7 +89,12 @@ def model_alike(name: str, pattern: str) -> bool:
 
 
 def _is_named(model: str | None, wanted: str) -> bool:
-    return model is not None and _folded(model) in map(_folded, spellings(wanted))
+    return model is not None and _folded(model) in _spellings(wanted)
+
+
+@lru_cache(maxsize=16)
+def _spellings(wanted: str) -> frozenset[bytes]:
+    return frozenset(map(_folded, spellings(wanted)))
 
 
 def _follows(call: Call, wanted: Filter) -> bool:

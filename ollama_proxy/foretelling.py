@@ -5,7 +5,7 @@ Not here: the estimating (`insights/estimate.py`), REST (`admin/estimates.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ollama_proxy.exchange import Call, Exchange
@@ -68,11 +68,15 @@ class Foretelling:
         )
 
 
-def in_service(live: Live) -> list[Running]:
+def in_service(live: Live) -> Iterator[Running]:
     """The calls that run a model, as far as it is known; also those that have just ended, of which
-    nobody was told yet."""
-    return [
-        Running(seen.model, seen.asked, one.started, one.client_name, seen.output_chunks)
-        for one in (*live.exchanges, *live.unrecorded)
-        if one.runs_model and (seen := one.observation).model
-    ]
+    nobody was told yet. One by one: of thousands mostly the first few are looked at."""
+    for one in _unfinished(live):
+        seen = one.observation
+        if one.runs_model and seen.model:
+            yield Running(seen.model, seen.asked, one.started, one.client_name, seen.output_chunks)
+
+
+def _unfinished(live: Live) -> Iterator[Exchange]:
+    yield from live.exchanges
+    yield from live.unrecorded

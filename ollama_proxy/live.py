@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ollama_proxy.bus import EventBus, Subscription, progress, unspoken
+from ollama_proxy.bus import EventBus, Progress, Subscription, unspoken
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
 from ollama_proxy.listeners import Judge, Meter, Running, Sink
@@ -73,6 +73,8 @@ class Live:
         self._phases, self._loaded = Phases(judge), loaded
         self.runner = model_key if judge is None else judge.runner
         self._prefills = Prefills()
+        self._progress = Progress()
+        self._seen: tuple[dict[str, dict[str, Any]], float] = {}, float("-inf")
         self._meter = meter
         self._judge = judge
         self._looked: dict[str, float] = {}  # when each running call was last refreshed
@@ -226,9 +228,12 @@ class Live:
         return [call.exchange.record() for call in self._refreshed()]
 
     def phases(self, *, look: bool = True) -> dict[str, dict[str, Any]]:
-        """Each running call's phase by its id, and since when; `look` as `moving_models` says."""
+        """Each running call's phase by its id, and since when. `look` False: as `moving_models`
+        says, or as they were told of a moment ago, which of thousands takes no time."""
+        now, (phases, seen) = time.monotonic(), self._seen
+        if not look and now - seen < REFRESH_SECONDS:
+            return phases
         running = [call.exchange for call in self._refreshed()] if look else self.exchanges
-        now = time.monotonic()
         return {
             id: {
                 "phase": phase.name,
@@ -377,13 +382,9 @@ class Live:
         self.tell_now()
         told = bool(self.bus.subscribers) and bool(self._running)
         if told:
-            phases = self.phases()
-            running = [
-                progress(call.exchange) | phases.get(id, {})
-                for id, call in self._running.items()
-                if id not in self._untold
-            ]
-            self._guarded(self.bus.publish, "progress", running)
+            self._seen = self.phases(), time.monotonic()
+            there = (one.exchange for id, one in self._running.items() if id not in self._untold)
+            self._guarded(self.bus.publish, "progress", self._progress.rows(there, self._seen[0]))
         return told
 
     def _refreshed(self) -> Iterator[Running]:

@@ -108,16 +108,24 @@ class Phases:
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.slots, self._memory = Slots(), memory
-        self._key = model_key if memory is None else memory.runner
+        self._runner = model_key if memory is None else memory.runner
+        self._keys: dict[str, str] = {}
         self._known: dict[str, Phase] = {}
         self._served: dict[str, float] = {}  # when a model last served a call
+
+    def _key(self, name: str) -> str:
+        """The runner's name; in one look it is asked for each model once, not for each call."""
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = self._runner(name)
+        return key
 
     def ended(self, exchange: Exchange) -> None:
         """Learn from a call that has ended."""
         self._known.pop(exchange.id, None)
         seen = exchange.observation
         if seen.model and exchange.ended and seen.prefill is not None and seen.decode is not None:
-            model = self._key(seen.model)
+            model = self._runner(seen.model)
             self.slots.add(model, exchange.ended, seen.prefill + seen.decode)
             if model in self._served or len(self._served) < MAX_MODELS:
                 self._served[model] = exchange.ended
@@ -125,6 +133,7 @@ class Phases:
     def of(self, running: Iterable[Exchange], loaded: Loaded, now: float) -> dict[str, Phase]:
         """Each running call's phase by its id; `running` in the order in which they began."""
         running = list(running)
+        self._keys.clear()
         served = self._served | self._answering(running)
         loaded = self._by_runner(loaded)
         to_load = self._to_load(running, loaded)
@@ -183,15 +192,13 @@ class Phases:
     def queued(self, running: Iterable[Exchange], loaded: Loaded) -> int:
         """How many of them wait, queued or to load, as `of` would tell; of thousands sooner."""
         running = list(running)
+        self._keys.clear()
         loaded = self._by_runner(loaded)
         to_load = self._to_load(running, loaded)
-        keys: dict[str, str] = {}
         calls: dict[str, list[Exchange]] = {}
         for exchange in running:
             if exchange.runs_model and exchange.id not in to_load:
-                name = exchange.observation.model or ""
-                key = keys.get(name) or keys.setdefault(name, self._key(name))
-                calls.setdefault(key, []).append(exchange)
+                calls.setdefault(self._key(exchange.observation.model or ""), []).append(exchange)
         count = sum(name == "waiting_to_load" for name in to_load.values())
         for model, own in calls.items():
             behind = own[self.slots.of(model) :]

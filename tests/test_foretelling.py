@@ -133,10 +133,10 @@ async def test_only_what_runs_a_model_is_ahead_and_also_what_has_just_ended() ->
     pull = Exchange.begin("POST", "/api/pull", "a.py")
     pull.observation.model = "m"
     world.live.start(Arrived(pull))
-    assert in_service(world.live) == []
+    assert list(in_service(world.live)) == []
     exchange = world.begin()
     exchange.end(State.COMPLETED)
     world.live.finish(exchange)
     assert [one.model for one in in_service(world.live)] == ["m"]
     world.live.settle()
-    assert in_service(world.live) == []
+    assert list(in_service(world.live)) == []

@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
-from ollama_proxy.bus import EventBus, Subscription, TooManySubscribers, encode
+from ollama_proxy.bus import (
+    ALL_TOLD,
+    AT_ONCE,
+    EventBus,
+    Progress,
+    Subscription,
+    TooManySubscribers,
+    encode,
+)
 from ollama_proxy.derived import KEYS
 from ollama_proxy.endings import Endings
 from ollama_proxy.exchange import Call, Exchange, Reason, State, model_key
@@ -475,13 +483,30 @@ def test_an_event_is_encoded_once_for_all_and_numbered() -> None:
     bus = EventBus()
     one, two = bus.subscribe(), bus.subscribe()
     bus.publish("status", {"a": 1})
-    assert one._waiting[0] is two._waiting[0]
-    assert one.take() == b'id: 1\nevent: status\ndata: {"a":1}\n\n'
+    taken = one.take()
+    assert two.take() is taken
+    assert taken == b'id: 1\nevent: status\ndata: {"a":1}\n\n'
     bus.publish("status", {"a": "x\ny"})
     assert one.take() == b'id: 2\nevent: status\ndata: {"a":"x\\ny"}\n\n'
 
 
-async def test_past_its_limit_a_queue_is_dropped_and_takes_no_more() -> None:
+def test_of_very_many_calls_that_wait_only_what_is_new_is_told_again() -> None:
+    """5,000 that wait would else be told of, each with all it says, four times a second."""
+    telling = Progress()
+    running = [Exchange.begin("POST", "/api/chat", "c") for _ in range(ALL_TOLD + 50)]
+    queued = {one.id: {"phase": "queued", "queue_position": n} for n, one in enumerate(running)}
+    assert [row["id"] for row in telling.rows(running, queued)] == [one.id for one in running]
+    moved = {id: phase | {"queue_position": 7} for id, phase in queued.items()}
+    first = [one.id for one in running[:ALL_TOLD]]
+    assert [row["id"] for row in telling.rows(running, moved)] == first
+    running[-1].response_bytes = 10
+    moved[running[-2].id] = {"phase": "reading"}
+    told = [row["id"] for row in telling.rows(running, moved)]
+    assert told == [*first, running[-2].id, running[-1].id]
+    assert len(telling.rows(running[:-1], moved)) == ALL_TOLD
+
+
+async def test_who_falls_behind_the_log_has_lost_what_was_in_it() -> None:
     bus = EventBus(queue=3)
     slow, quick = bus.subscribe(), bus.subscribe()
     for number in range(5):
@@ -489,7 +514,6 @@ async def test_past_its_limit_a_queue_is_dropped_and_takes_no_more() -> None:
         quick.take()
     assert slow.lost
     assert not quick.lost
-    assert len(slow._waiting) == 0
     slow.renew()
     bus.publish("n", 9)
     assert not slow.lost
@@ -506,7 +530,7 @@ async def test_who_lost_events_is_woken_for_it() -> None:
     assert subscription.lost
 
 
-def test_a_queue_is_bounded_by_its_bytes_but_one_event_always_fits() -> None:
+def test_the_log_is_bounded_by_its_bytes_but_one_event_always_fits() -> None:
     bus = EventBus(queue_bytes=100)
     subscription = bus.subscribe()
     bus.publish("n", "x" * 200)
@@ -517,6 +541,36 @@ def test_a_queue_is_bounded_by_its_bytes_but_one_event_always_fits() -> None:
     bus.publish("n", "x")
     bus.publish("n", "x")
     assert not subscription.lost
+
+
+async def test_many_small_events_are_taken_in_portions_that_are_bounded() -> None:
+    bus = EventBus()
+    one, two = bus.subscribe(), bus.subscribe()
+    for number in range(30):
+        bus.publish("n", str(number) * 4000)
+    bus.publish("n", "x" * 10 * AT_ONCE)
+    portions: list[bytes] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(b"".join(portions)) < 10 * AT_ONCE:
+            assert await one.wait()
+            portions.append(one.take())
+    assert len(portions) > 3
+    assert max(map(len, portions[:-1])) <= AT_ONCE
+    assert [kind for kind, _ in told(b"".join(portions))] == ["n"] * 31
+    assert not two.lost
+    assert two.take() == portions[0]
+
+
+def test_what_nobody_waits_for_is_not_kept() -> None:
+    bus = EventBus()
+    leaving = bus.subscribe()
+    bus.publish("n", 1)
+    leaving.close()
+    assert len(bus._log) == 0
+    later = bus.subscribe()
+    assert not later.lost
+    bus.publish("n", 2)
+    assert told(later.take()) == [("n", 2)]
 
 
 async def test_a_closed_bus_ends_who_waits_and_takes_nobody() -> None:
@@ -703,8 +757,8 @@ async def test_ten_thousand_calls_leave_nothing_behind() -> None:
     for number in range(10_000):
         end(live, begin(live), states[number % 3])
     assert (live.running, len(live.recent_calls())) == (0, 1000)
-    assert len(subscription._waiting) == 0
     assert subscription.lost
+    assert len(live.bus._log) == 0
     live.close()
     assert live.bus.subscribers == 0
     assert not ticking(live)

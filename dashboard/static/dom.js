@@ -67,8 +67,8 @@ export function mark(element, kind) {
 export const full = (value) => [value].flat().at(-1);
 
 /** Fetches JSON, of which the browser keeps no copy; other than 2xx rejects with status and reason. */
-export async function json(path, method = "GET") {
-  const response = await fetch(path, { method, cache: "no-store", headers: { Accept: "application/json" } });
+export async function json(path, method = "GET", headers = {}) {
+  const response = await fetch(path, { method, cache: "no-store", headers: { Accept: "application/json", ...headers } });
   const body = await response.json().catch(() => ({}));
   // The session has ended: the page itself, asked for again, leads to the login.
   if (response.status === 401) location.reload();

@@ -1,9 +1,11 @@
-// The page of calls: keeps the newest page of those that the address asks for up to date, and fetches
-// older ones below it. While somebody reads the list, new ones wait. A list that is sorted stands.
+// The page of calls: keeps the newest page of those that the address asks for up to date, by its stream or,
+// where only the server knows which they are, by asking again; and fetches older ones below it. While
+// somebody reads the list, new ones wait. A list that is sorted stands.
 
 import { scaleFor } from "./bars.js";
 import { showCall } from "./call-row.js";
 import { copy, find, json, say, show } from "./dom.js";
+import { fits } from "./fits.js";
 import { seconds } from "./format.js";
 import { Hold } from "./hold.js";
 import { Rows } from "./rows.js";
@@ -12,7 +14,8 @@ import { Shell } from "./shell.js";
 const PAGE = 50;
 const MOST = 2000; // rows; older ones are on a page of their own
 const KEPT = 500; // rows, unless older ones were fetched: a page may stay open for days
-const GAP = 2000; // milliseconds from one look to the next
+const GAP = 4000; // milliseconds from one look to the next
+const OLD = 1000; // so old an answer may be: it was made for another page
 
 const section = document.getElementById("requests");
 const older = document.getElementById("requests-older");
@@ -23,20 +26,27 @@ const hold = new Hold(section, () => shell.again());
 const rows = new Rows(find("tbody", section), () => copy("t-call"), (row, call) => showCall(row, call, store.now(), scale));
 const { sort } = section.dataset;
 const lives = section.dataset.first !== "" && !sort;
-const plain = query({}) === "api/requests?"; // every call is asked for: the stream tells them all
+const asked = [...wanted()].filter(([name]) => name !== "limit");
 const calls = new Map(shell.data.calls.map((call) => [call.id, call]));
 let scale = 1;
 let oldest = shell.data.calls.at(-1)?.id ?? "";
 let fetched = Date.now();
 let due = false;
+let heardAt = 0;
 let kept = KEPT;
 
-/** What the address asks for, as the API takes it. */
-function query(more) {
+/** What the address asks for. */
+function wanted() {
   const asked = new URLSearchParams(location.search);
   for (const [name, value] of [...asked]) {
     if (value === "" || ["call", "columns", "language", "theme"].includes(name)) asked.delete(name);
   }
+  return asked;
+}
+
+/** The same, and more, as the API takes it. */
+function query(more) {
+  const asked = wanted();
   for (const [name, value] of Object.entries(more)) asked.set(name, value);
   return `api/requests?${asked}`;
 }
@@ -63,15 +73,10 @@ function render() {
 
 function heard(kind, changed, value) {
   if (!lives || !changed) return;
-  if (kind === "snapshot" || (!plain && concerns(value))) due = true;
-  else if (plain) calls.set(value.id, store.active.get(value.id) ?? store.recent.find((call) => call.id === value.id) ?? value);
-}
-
-/** Whether a call that began or ended may change what is listed; what is not sure may. */
-function concerns(call) {
-  const asked = new URLSearchParams(location.search);
-  const fits = (name) => [null, "", call[name]].includes(asked.get(name));
-  return calls.has(call.id) || (fits("client") && fits("state"));
+  const fit = kind === "snapshot" ? null : fits(value, asked);
+  if (fit === null) [due, heardAt] = [true, Date.now()]; // the server is asked
+  else if (fit) calls.set(value.id, store.active.get(value.id) ?? store.recent.find((call) => call.id === value.id) ?? value);
+  else calls.delete(value.id);
 }
 
 /** The oldest rows: they are on the next page, from the last one on that stays. */
@@ -86,10 +91,10 @@ function leaveOut(oldest, last) {
 /** Fetches the newest page again. What has ended since, or began, is in it. */
 async function look() {
   if (!shell.awake) return;
-  due = false;
   fetched = Date.now();
+  due = fetched - heardAt < OLD; // what was heard last may not be in the answer yet
   try {
-    const found = await json(query({ limit: PAGE }));
+    const found = await json(query({ limit: PAGE }), "GET", { "Cache-Control": `max-age=${OLD / 1000}` });
     const told = new Set(found.map((call) => call.id));
     const last = found.length < PAGE ? "" : found.at(-1).id;
     // One that ran may have ended as something else than is asked for; ended ones do not change.

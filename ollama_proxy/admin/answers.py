@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -58,18 +58,19 @@ def json_answer(value: Any, status: int = 200) -> web.Response:
     )
 
 
-def listed(
-    request: web.Request,
-    value: Any,
-    headers: Mapping[str, str] | None = None,
-    *,
-    but: str | None = None,
-) -> web.Response:
-    """A list as JSON with its ETag, or 304 to who has just this one.
+class Made(NamedTuple):
+    """A list as JSON, ready to be given to any who ask for it, and its ETag without the quotes."""
 
-    The tag is of body and `headers`, so that no kept answer misses what they tell. `but`: a number
-    that grows by itself and says nothing new; the tag is of the rest, and so a weak one (RFC 9110
-    section 8.8.1). A browser asks each time before it shows a copy that it kept.
+    body: bytes
+    headers: dict[str, str]
+    tag: str
+
+
+def made(value: Any, headers: Mapping[str, str] | None = None, *, but: str | None = None) -> Made:
+    """The tag is of body and `headers`, so that no kept answer misses what they tell.
+
+    `but`: a number that grows by itself and says nothing new; the tag is of the rest, and so a weak
+    one (RFC 9110 section 8.8.1). A browser asks each time before it shows a copy that it kept.
     """
     body, seen = encode(value), value
     if but is not None:
@@ -82,9 +83,25 @@ def listed(
         "Cache-Control": "no-cache, private",
         "ETag": f'"{tag}"' if but is None else f'W/"{tag}"',
     }
-    if any(one.value in (tag, "*") for one in request.if_none_match or ()):
-        return web.Response(status=304, headers=told)
-    return web.Response(body=body, content_type="application/json", headers=told)
+    return Made(body, told, tag)
+
+
+def given(request: web.Request, made: Made) -> web.Response:
+    """A list, or 304 to who has just this one."""
+    if any(one.value in (made.tag, "*") for one in request.if_none_match or ()):
+        return web.Response(status=304, headers=made.headers)
+    return web.Response(body=made.body, content_type="application/json", headers=made.headers)
+
+
+def listed(
+    request: web.Request,
+    value: Any,
+    headers: Mapping[str, str] | None = None,
+    *,
+    but: str | None = None,
+) -> web.Response:
+    """A list as JSON with its ETag, or 304; `but` as `made` has it."""
+    return given(request, made(value, headers, but=but))
 
 
 def answering_list(answer: Callable[[], Any], *, but: str | None = None) -> Handler:

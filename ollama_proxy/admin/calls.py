@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from ollama_proxy.admin.answers import json_answer, listed, next_page, told
+from ollama_proxy.admin.answers import Made, given, json_answer, listed, made, next_page, told
 from ollama_proxy.admin.history import History, Unreadable
 from ollama_proxy.admin.query import FILTERS, ORDER, ParameterError, parse_filter, single
+from ollama_proxy.admin.sharing import Shared, age_of
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.headers import INCOMPLETE, SCANNED_TO
@@ -46,6 +47,7 @@ class Calls:
         self._now = now
         self._cancel_running = cancel
         self._expect = expect
+        self._lists: Shared[Made] = Shared()
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/api/requests", self._requests)
@@ -55,7 +57,13 @@ class Calls:
         app.router.add_get("/api/marks", self._marks)
 
     async def _requests(self, request: web.Request) -> web.Response:
-        wanted = parse_filter(single(request.query.items(), FILTERS | ORDER), self._now())
+        asked = single(request.query.items(), FILTERS | ORDER)
+        question = frozenset(asked.items())
+        found = self._lists.get(question, age_of(request), lambda: self._list(request, asked))
+        return given(request, await found)
+
+    async def _list(self, request: web.Request, asked: dict[str, str]) -> Made:
+        wanted = parse_filter(asked, self._now())
         found = await told(self._history.search(wanted))
         next_ = onward(wanted, found)
         headers = next_page(request, *next_) if next_ is not None else {}
@@ -63,7 +71,7 @@ class Calls:
             headers[SCANNED_TO] = found.scanned_to
         if found.incomplete:
             headers[INCOMPLETE] = "the store cannot be read now"
-        return listed(request, [view(call) for call in found.calls], headers)
+        return made([view(call) for call in found.calls], headers)
 
     async def _request(self, request: web.Request) -> web.Response:
         single(request.query.items(), ())

@@ -1,14 +1,15 @@
 """The event stream: a snapshot, then what happens, as server-sent events (WHATWG HTML, 9.2).
 
 Each status and each event is made once for all listeners, the totals only where they changed. A
-listener that does not keep up gets a fresh snapshot in place of what it missed. Not here: what a
-status, a snapshot or the numbers say (`api.py`).
+listener that does not keep up gets a snapshot in place of what it missed. What is sent is copied in
+small pieces, and a big snapshot is made once for those who want one at the same time: however many
+do not read, they hold little. Not here: what a status, a snapshot or the numbers say (`api.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,11 +23,19 @@ from ollama_proxy.ticker import Ticker
 
 log = logging.getLogger(__name__)
 
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 20.0
+"""For each piece: whoever takes none of it is let go, and comes again with a new stream."""
+PIECE = 64 * 1024  # bytes; for less `StreamResponse.write` does not wait
+UNSENT = 16 * 1024
+"""Bytes that may wait in the socket's transport before the next piece is put there."""
+SHARED_SECONDS = 1.0
+"""A snapshot of more than a piece also serves who comes so much later: the events since follow."""
 NUMBERS_EACH = 2
 """The totals and the models are told with each second status at the most."""
 
 Snapshot = Callable[[], dict[str, Any]]
+Sent = tuple[float, web.Request]
+"""Since when a piece waits to be taken, and whose."""
 
 
 class Events:
@@ -49,6 +58,8 @@ class Events:
         self._status = status
         self._numbers = numbers
         self._told = b""
+        self._writing: dict[int, Sent] = {}
+        self._shared = b"", -1, 0.0  # a big snapshot, its place in the log, and when it was made
         self._ticks = 0
         self._ticker = Ticker(interval, self._tick)
 
@@ -68,15 +79,18 @@ class Events:
         except TooManySubscribers:
             raise web.HTTPServiceUnavailable(text="too many event streams are open") from None
         try:
-            first = self._bus.event("snapshot", snapshot())
+            first = self._begin(subscription, snapshot)
             self._told = b""  # a page may have been made before they last changed
             self._ticker.wake()
             await response.prepare(request)
-            await self._tell(subscription, response, first)
+            if request.transport is not None:
+                request.transport.set_write_buffer_limits(UNSENT)
+            await self._tell(subscription, request, response, first)
         except ConnectionError:
             if request.transport is not None:
                 request.transport.abort()  # so that the end is not taken for a clean one
         finally:
+            self._writing.pop(id(request), None)
             subscription.close()
         return response
 
@@ -86,13 +100,17 @@ class Events:
         self._ticker.stop()
 
     async def _tell(
-        self, subscription: Subscription, response: web.StreamResponse, data: bytes
+        self,
+        subscription: Subscription,
+        request: web.Request,
+        response: web.StreamResponse,
+        data: bytes,
     ) -> None:
         """Write `data`, then all that comes. Raises ConnectionError once nobody reads it."""
         try:
-            await _send(response, data)
+            await self._send(request, response, data)
             while await subscription.wait():
-                await _send(response, await self._next(subscription))
+                await self._send(request, response, await self._next(subscription))
         except ConnectionError:
             raise
         except Exception as error:
@@ -100,19 +118,45 @@ class Events:
             log.warning("an event stream was broken off: %s", where(error))
             raise ConnectionAbortedError from error
 
+    async def _send(self, request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+        """Raises ConnectionError, also once it was stuck."""
+        whole = memoryview(data)
+        for begun in range(0, len(data), PIECE):
+            self._writing[id(request)] = time.monotonic(), request
+            await response.write(whole[begun : begun + PIECE])
+        self._writing.pop(id(request), None)
+
+    def _let_go(self) -> None:
+        """Break off what is stuck: one look at all costs less than a timer for each piece."""
+        now = time.monotonic()
+        for since, request in self._writing.values():
+            if now - since > STUCK_SECONDS and request.transport is not None:
+                request.transport.abort()
+
     async def _next(self, subscription: Subscription) -> bytes:
         if not subscription.lost:
             return subscription.take()
         snapshot = await self._prepare()
         self._live.tell_now()
-        subscription.renew()
-        return self._bus.event("snapshot", snapshot())
+        return self._begin(subscription, snapshot)
+
+    def _begin(self, subscription: Subscription, snapshot: Snapshot) -> bytes:
+        """A snapshot, from which on it goes on."""
+        event, place, made = self._shared
+        now = time.monotonic()
+        if now - made > SHARED_SECONDS or place < self._bus.first:
+            event, place = self._bus.event("snapshot", snapshot()), self._bus.end
+            self._shared = (event, place, now) if len(event) > PIECE else (b"", -1, 0.0)
+        subscription.renew(place)
+        return event
 
     def _tick(self) -> bool:
         """Tell the status. False: nobody listens."""
         if not self._bus.subscribers:
             return False
-        self._bus.publish("status", self._status())
+        self._let_go()
+        # While calls run, their progress is told within a moment: both go as one.
+        self._bus.publish("status", self._status(), wakes=not self._live.running)
         self._ticks += 1
         if self._ticks % NUMBERS_EACH == 0:
             self._tell_numbers()
@@ -123,9 +167,4 @@ class Events:
         numbers = encode(self._numbers())
         if numbers != self._told:
             self._told = numbers
-            self._bus.publish("numbers", msgspec.Raw(numbers))
-
-
-async def _send(response: web.StreamResponse, data: bytes) -> None:
-    async with asyncio.timeout(STUCK_SECONDS):
-        await response.write(data)
+            self._bus.publish("numbers", msgspec.Raw(numbers), wakes=not self._live.running)

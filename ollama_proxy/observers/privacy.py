@@ -19,6 +19,7 @@ from functools import lru_cache
 import msgspec
 
 from ollama_proxy.observers.secrets import LONGEST, SHIPPED, Finder
+from ollama_proxy.observers.sifting import STEP, Sifting, Spans
 
 MARK = "[redacted]"
 ERROR_LIMIT = 500
@@ -156,18 +157,25 @@ class Privacy(msgspec.Struct, frozen=True):
         """
         return self._kept(text, whole, self.mode)
 
-    def keep_answer(self, text: str | None, whole: bool = True) -> str | None:
-        """The same of an answer."""
-        return self._kept(text, whole, self.of_answers)
+    def keep_answer(
+        self, text: str | None, whole: bool = True, sifting: Sifting | None = None
+    ) -> str | None:
+        """The same of an answer. `sifting` has looked for `secrets` in what it began with."""
+        return self._kept(text, whole, self.of_answers, sifting)
 
-    def _kept(self, text: str | None, whole: bool, mode: Mode) -> str | None:
+    def _kept(
+        self, text: str | None, whole: bool, mode: Mode, sifting: Sifting | None = None
+    ) -> str | None:
         if text is None or mode is Mode.NONE:
             return None
         wanted = self.wanted(mode)
         whole = whole and len(text) <= wanted
         text = text[:wanted]
         end = len(text) if whole else max(0, len(text) - self._lookahead)
-        kept = readable(redacted(text, self.finders, end) if self.finders else text)
+        if sifting is not None and mode in (Mode.FULL, Mode.HASH):
+            kept = readable(without(text, spans_of(text, self.redact) + sifting.end(text), end))
+        else:
+            kept = readable(redacted(text, self.finders, end) if self.finders else text)
         if mode is Mode.TRUNCATE:
             return kept[: self.characters]
         if mode is Mode.FULL:
@@ -221,12 +229,15 @@ def _without(text: str, finders: tuple[Finder, ...]) -> str:
 class Held:
     """Collects an answer's text piece by piece, no more of it than is needed."""
 
-    __slots__ = ("_parts", "_room", "_seen")
+    __slots__ = ("_next", "_parts", "_room", "_seen", "sifting")
 
-    def __init__(self, wanted: int) -> None:
+    def __init__(self, wanted: int, secrets: Iterable[Finder] = ()) -> None:
+        """`secrets` are looked for while it comes, where it may become long."""
         self._parts: list[str] = []
         self._room = wanted
         self._seen = False
+        self.sifting = Sifting(secrets) if wanted > STEP else None
+        self._next = wanted - STEP  # the room that is left when the next look is due
 
     @property
     def full(self) -> bool:
@@ -237,8 +248,12 @@ class Held:
         if text and self._room > 0:
             self._parts.append(text[: self._room])
             self._room -= len(text)
-            if len(self._parts) == PARTS_LIMIT:
+            due = self.sifting is not None and self._room < self._next
+            if due or len(self._parts) == PARTS_LIMIT:
                 self._parts = ["".join(self._parts)]
+            if due and self.sifting is not None:
+                self._next = self._room - STEP
+                self.sifting.look(self._parts[0])
 
     def text(self) -> str | None:
         """What was collected; None if nothing ever came, which is not the same as empty text."""
@@ -247,8 +262,16 @@ class Held:
 
 def redacted(text: str, finders: Iterable[Finder], end: int) -> str:
     """The first `end` characters of `text`; each match that begins there is replaced by a mark."""
-    matches = (found.span() for finder in finders for found in finder.finditer(text))
-    spans = sorted((start, stop) for start, stop in matches if stop > start)
+    return without(text, spans_of(text, finders), end)
+
+
+def spans_of(text: str, finders: Iterable[Finder]) -> Spans:
+    return [found.span() for finder in finders for found in finder.finditer(text)]
+
+
+def without(text: str, spans: Spans, end: int) -> str:
+    """The same, of matches that were found before."""
+    spans = sorted((start, stop) for start, stop in spans if stop > start)
     pieces: list[str] = []
     at = 0
     for start, stop in spans:

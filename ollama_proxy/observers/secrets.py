@@ -19,7 +19,8 @@ LONGEST = 256
 class Finder(Protocol):
     """Finds pieces of a text; `re.Pattern` is one."""
 
-    def finditer(self, string: str, /) -> Iterator[re.Match[str]]: ...
+    def finditer(self, string: str, pos: int = 0, /) -> Iterator[re.Match[str]]:
+        """Those that begin from `pos` on; what stands before it is seen."""
 
     def search(self, string: str, /) -> re.Match[str] | None: ...
 
@@ -60,6 +61,11 @@ _LOCAL_PART = 64
 _CARD = re.compile(r"[2-6](?<![0-9.,-].)\d{3}(?:[ -]?\d){9,15}(?![.,-]?\d)")
 # The first digits and lengths of the issuers: Visa, Mastercard, American Express, Discover, JCB,
 # Diners Club, UnionPay.
+_LUHN = [
+    sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(f"{four:04}"))
+    for four in range(10_000)
+]
+"""What four digits add to that formula's sum: of many numbers in a row each is looked at."""
 _ISSUED = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"
     r"|3[47]\d{13}|6(?:011|5\d\d)\d{12}|35\d{14}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
@@ -69,14 +75,15 @@ _ISSUED = re.compile(
 class Keys:
     """API keys, tokens, private keys, passwords that a text names so."""
 
-    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
+    def finditer(self, text: str, pos: int = 0, /) -> Iterator[re.Match[str]]:
         # Many times as quick as the pattern, and most texts hold none of these.
+        rest = text[pos:]
         if (
-            any(map(text.__contains__, _IN_KEYS))
-            or any(map(text.lower().__contains__, _IN_NAMED_KEYS))
-            or ("_" in text and any(map(text.__contains__, _WITH_LINES)))
+            any(map(rest.__contains__, _IN_KEYS))
+            or any(map(rest.lower().__contains__, _IN_NAMED_KEYS))
+            or ("_" in rest and any(map(rest.__contains__, _WITH_LINES)))
         ):
-            yield from _KEY.finditer(text)
+            yield from _KEY.finditer(text, pos)
 
     def search(self, text: str, /) -> re.Match[str] | None:
         return next(self.finditer(text), None)
@@ -85,9 +92,9 @@ class Keys:
 class Mails:
     """Mail addresses. Looks only around an @ that a domain follows: others cost nothing."""
 
-    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
-        after = 0
-        for at in _AT_DOMAIN.finditer(text):
+    def finditer(self, text: str, pos: int = 0, /) -> Iterator[re.Match[str]]:
+        after = pos
+        for at in _AT_DOMAIN.finditer(text, pos):
             first = max(after, at.start() - _LOCAL_PART)
             before = text[first : at.start()]
             others = [found.end() for found in _NO_LOCAL_PART.finditer(before)]
@@ -103,8 +110,8 @@ class Mails:
 class Cards:
     """Numbers of payment cards: an issuer's first digits, a length it uses, a check digit."""
 
-    def finditer(self, text: str, /) -> Iterator[re.Match[str]]:
-        at = 0
+    def finditer(self, text: str, pos: int = 0, /) -> Iterator[re.Match[str]]:
+        at = pos
         while (found := _CARD.search(text, at)) is not None:
             digits = found[0].replace(" ", "").replace("-", "")
             if _ISSUED.fullmatch(digits) and checked(digits):
@@ -119,8 +126,11 @@ class Cards:
 
 def checked(digits: str) -> bool:
     """Whether the last digit is the one that the others call for (the Luhn formula)."""
-    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
-    return (sum(doubled) + sum(map(int, digits[-1::-2]))) % 10 == 0
+    left, total = int(digits), 0
+    while left:
+        left, four = divmod(left, 10_000)
+        total += _LUHN[four]
+    return total % 10 == 0
 
 
 SHIPPED: Mapping[str, Finder] = {"keys": Keys(), "mails": Mails(), "cards": Cards()}

@@ -81,7 +81,7 @@ class TextObserver(LineObserver):
             self.observation.streamed = streamed
 
     def _begin(self) -> None:
-        self._held = Held(self.privacy.wanted(self.widest))
+        self._held = Held(self.privacy.wanted(self.widest), self.privacy.secrets)
         if self.status != 200:
             return
         is_stream = self.content_type == self.stream_type
@@ -285,7 +285,8 @@ class TextObserver(LineObserver):
         if self.text_seen:
             self._held.add("")  # thinking or a call without an answer: its text is empty
         whole = not self._held.full and not unsure
-        self.observation.response = self.privacy.keep_answer(self._held.text(), whole)
+        held = self._held
+        self.observation.response = self.privacy.keep_answer(held.text(), whole, held.sifting)
         ended = self._ended or self.observation.error_in_stream
         self.observation.incomplete = self.status == 200 and not ended and not unsure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,41 @@ async def test_what_has_changed_is(name: str) -> None:
         world.end(exchange, State.FAILED)
         tags.add(await tag(running))
     assert len(tags) == 3
+
+
+async def test_who_takes_an_answer_of_a_moment_ago_shares_it_with_others() -> None:
+    """Hundreds of pages that ask the same cost one search; who does not say so has his own."""
+    world = World()
+    old = {"Cache-Control": "max-age=1"}
+    async with served(world) as client:
+
+        async def ask(query: str, headers: dict[str, str]) -> list[str]:
+            async with client.get(f"/api/requests?{query}", headers=headers) as answer:
+                assert answer.status == 200
+                return [call["id"] for call in await answer.json()]
+
+        assert await asyncio.gather(*(ask("text=x", old) for _ in range(50))) == [[]] * 50
+        assert len(world.stored.asked) <= 2  # one, or the machine took a second
+        before = len(world.stored.asked)
+        await ask("text=y", old)
+        assert len(world.stored.asked) == before + 1
+        ended = world.ended(prompt="x")
+        for headers in ({}, {"Cache-Control": "max-age=0"}, {"Cache-Control": "no-cache"}):
+            assert await ask("text=x", headers) == [ended]
+
+
+async def test_an_answer_that_failed_is_not_shared_with_who_comes_later() -> None:
+    world = World()
+    world.stored.broken = True
+    old = {"Cache-Control": "max-age=1"}
+    async with served(world) as client:
+        async with client.get("/api/requests", headers=old) as answer:
+            assert answer.status == 503
+        world.stored.broken = False
+        async with client.get("/api/requests", headers=old) as answer:
+            assert answer.status == 200
+        async with client.get("/api/requests?since=never", headers=old) as answer:
+            assert answer.status == 400
 
 
 async def test_an_incomplete_list_is_another_one() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
+import time
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from playwright.async_api import Page, expect
 
+from ollama_proxy.admin.query import parse_filter
+from ollama_proxy.filters import matches
 from tests.browser.fake import Fake, call, finding
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,6 +94,52 @@ async def test_where_every_call_is_asked_for_the_stream_is_enough(page: Page, fa
     await pill.click()
     await expect(rows.first).to_contain_text("c1029.py")
     await expect(rows.last).to_contain_text("c530.py")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "client=new.py",
+        "state=failed",
+        "model=llama3.2",
+        "model=LLAMA3.2:latest&since=1h",
+        "route=/api/generate",
+        "reason=http_status&client=new.py",
+        "slower_than=3&state=completed",
+    ],
+)
+async def test_a_filter_that_the_page_knows_needs_the_stream_alone(
+    page: Page, fake: Fake, query: str
+) -> None:
+    """It lists what the server would, call by call."""
+    await page.route("**/api/requests?*", lambda route: route.abort())
+    await listed(page, fake, f"?{query}")
+    begun = [
+        await fake.start(call("running", ago=1.0, client=client, model=model, path=path))
+        for client in ("new.py", "other.py")
+        for model in ("llama3.2:latest", "mistral")
+        for path in ("/api/chat", "/api/generate")
+    ]
+    ended = []
+    for number, one in enumerate(begun):
+        state, reason = ("failed", "http_status") if number % 3 else ("completed", None)
+        took = float(number)
+        ended.append(await fake.finish(one, duration=took, state=state, reason=reason))
+    wanted = parse_filter(dict(parse_qsl(query)), time.time())
+    ids = sorted((one.id for one in ended if matches(one, wanted)), reverse=True)
+    assert 0 < len(ids) < len(ended)
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(len(ids))
+    links = await rows.locator("a").evaluate_all("all => all.map((one) => one.href)")
+    assert [parse_qs(urlsplit(link).query)["call"][0] for link in links] == ids
+
+
+async def test_a_text_is_looked_for_by_the_server(page: Page, fake: Fake) -> None:
+    await listed(page, fake, "?text=needle")
+    rows = page.locator("#requests tbody tr")
+    await fake.finish(await fake.start(call("running", ago=0.0)))
+    await fake.finish(await fake.start(call("running", ago=0.0)), response="a needle")
+    await expect(rows).to_have_count(1)
 
 
 async def test_a_call_that_ran_and_has_ended_leaves_the_list_of_those_that_run(

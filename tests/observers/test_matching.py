@@ -128,7 +128,7 @@ def test_an_error_while_searching_keeps_nothing_and_ends_there() -> None:
         def search(self, string: str, /) -> None:
             raise MemoryError
 
-        def finditer(self, string: str, /) -> Iterator[re.Match[str]]:
+        def finditer(self, string: str, pos: int = 0, /) -> Iterator[re.Match[str]]:
             raise MemoryError
 
     capture = Capture(id="", method="", target="/", headers=[], body=b"{}")

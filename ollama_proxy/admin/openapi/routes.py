@@ -115,7 +115,8 @@ ROUTES = (
             "snapshot": ("How all stands.", shapes.Snapshot),
             "started": ("A call began.", shapes.Call),
             "progress": (
-                "How far the running calls are, at most 4 times a second.",
+                "How far the running calls are, at most 4 times a second. Of those behind the "
+                "first 100 only where more is new than the time and their place.",
                 shapes.Many[shapes.Progress],
             ),
             "finished": ("A call ended.", shapes.Call),
