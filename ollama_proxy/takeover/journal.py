@@ -1,0 +1,106 @@
+"""What a takeover has begun, on disk before it is done: what outlives a crash can be undone.
+
+One file in the data folder, a JSON value a line: the plan, then the name of each step that begins,
+at last that it is complete. Locked by whoever acts. Not here: acting (`doing.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ollama_proxy.takeover.plan import Plan
+
+FILE = "takeover.journal"
+COMPLETE = b"true"
+
+
+class Busy(Exception):
+    """Another takeover of this folder acts now."""
+
+
+class Story(msgspec.Struct):
+    """`plan` None: no takeover was begun. `begun`: names of steps. `complete`: it is done."""
+
+    plan: Plan | None = None
+    begun: list[str] = []
+    complete: bool = False
+
+
+def read(folder: Path) -> Story:
+    """What the folder's journal says; nothing, where there is none."""
+    try:
+        text = (folder / FILE).read_bytes()
+    except OSError:
+        return Story()
+    return _told(text)
+
+
+def _told(text: bytes) -> Story:
+    story = Story()
+    for line in text.split(b"\n")[:-1]:  # what is behind the last end of a line, a crash cut off
+        with contextlib.suppress(msgspec.DecodeError):
+            if story.plan is None:
+                story.plan = msgspec.json.decode(line, type=Plan)
+            elif line == COMPLETE:
+                story.complete = True
+            else:
+                story.begun.append(msgspec.json.decode(line, type=str))
+    return story
+
+
+class Journal:
+    """An open one, for who holds it."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self._path, self._file = path, file
+        self.story = _told(os.pread(file, 1 << 20, 0))
+
+    def begin(self, plan: Plan) -> None:
+        self.story = Story(plan)
+        self._add(msgspec.json.encode(plan))
+
+    def step(self, name: str) -> None:
+        """Before it is done."""
+        self.story.begun.append(name)
+        self._add(msgspec.json.encode(name))
+
+    def complete(self) -> None:
+        self.story.complete = True
+        self._add(COMPLETE)
+
+    def end(self) -> None:
+        """All is as it was before."""
+        self.story = Story()
+        self._path.unlink(missing_ok=True)
+
+    def _add(self, line: bytes) -> None:
+        os.write(self._file, line + b"\n")
+        os.fsync(self._file)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[Journal]:
+    """The folder's journal, made where there is none; nobody else acts meanwhile. Raises Busy, and
+    OSError."""
+    path = folder / FILE
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy from None
+        if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
+            raise Busy  # its holder has just ended it
+        journal = Journal(path, file)
+        yield journal
+        if journal.story.plan is None:
+            journal.end()
+    finally:
+        os.close(file)
