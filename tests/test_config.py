@@ -161,7 +161,7 @@ class TestWhatWins:
         assert found.sources["upstream"] == f"file {left}"
         assert load({"data_dir": str(tmp_path / "other")}, {}).upstream.port == 11434
         left.write_text("listen = 1\n")
-        with pytest.raises(ConfigError, match="takeover.toml"):
+        with pytest.raises(ConfigError, match=r"takeover\.toml"):
             load({"data_dir": str(tmp_path)}, {})
 
     def test_empty_environment_variable_is_not_a_value(self) -> None:

@@ -175,6 +175,22 @@ async def test_killed_midway_it_is_undone_by_the_next(machine: Machine) -> None:
     assert get(machine.at, "/api/version")
 
 
+async def test_a_journal_that_is_cut_off_or_not_understood(machine: Machine) -> None:
+    """A crash while its first line was written, before anything was done; another version's."""
+    machine.data.mkdir()
+    journal = machine.data / "takeover.journal"
+    journal.write_text('{"steps": [')
+    code, out, _ = await machine.run("takeover", "--undo")
+    assert code == 0 and out.startswith("nothing to undo")
+    code, _, err = await machine.takeover("--upstream", f"http://127.0.0.1:{machine.at}")
+    assert code == 0, err
+    assert (await machine.run("takeover", "--undo", "--yes"))[0] == 0 and not journal.exists()
+    journal.write_text('{"of": "another version"}\n')
+    code, _, err = await machine.takeover()
+    assert code == 1 and err.endswith("undo it by the version that took over\n")
+    journal.unlink()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_ended_midway_it_puts_all_back_by_itself(machine: Machine, number: int) -> None:
     before = machine.system()

@@ -139,6 +139,10 @@ def test_other_machines_are_neither_cut_off_nor_let_in_unasked(host: str) -> Non
         ({"drop_in_exists": True}, "remove it, then again"),
         ({"foreign": True}, "run takeover as that user, without sudo"),
         ({"explicit": {"listen": "environment OLLAMA_PROXY_LISTEN"}}, "unset OLLAMA_PROXY_LISTEN"),
+        (
+            {"listener": Listener(7, ("/usr/bin/python3", "-m", "ollama_proxy", "serve"))},
+            "a proxy listens at http://127.0.0.1:11434 already (process 7)",
+        ),
         ({"explicit": {"upstream": "file /p.toml"}}, "take it out of /p.toml"),
     ],
 )

@@ -22,7 +22,7 @@ from ollama_proxy.rest import Refused
 from ollama_proxy.running import Found
 from ollama_proxy.settings import ADDRESS, Address
 from ollama_proxy.takeover import journal, look, plan
-from ollama_proxy.takeover.doing import Failed, Stop, do, undo
+from ollama_proxy.takeover.doing import Failed, Stop, cause, do, undo
 from ollama_proxy.takeover.facts import Facts
 from ollama_proxy.takeover.proof import prove
 
@@ -50,9 +50,12 @@ def takeover(
     said = absolute(given(flags))
     listen = _address(said.pop("listen", None))
     config, there = _as_it_runs(said)
+    try:
+        story = journal.read(config.data_dir)
+    except (journal.Unreadable, OSError) as error:
+        return refuse(str(error), 1)
     if back:
-        return _undone(config.data_dir, dry_run, yes)
-    story = journal.read(config.data_dir)
+        return _undone(config.data_dir, story, dry_run, yes)
     if story.plan is not None:
         return _done_already(story, story.plan)
     own = there.run.url if there is not None and there.run is not None else None
@@ -150,7 +153,7 @@ def _done(config: Config, facts: Facts, planned: plan.Plan, model: str | None) -
                 stop.check()
                 held.complete()
             except (Failed, OSError) as error:
-                why = str(error)
+                why = cause(error)
             finally:
                 if not held.story.complete:
                     failures = undo(held, _say)
@@ -161,7 +164,7 @@ def _done(config: Config, facts: Facts, planned: plan.Plan, model: str | None) -
     except journal.Busy:
         return refuse("another takeover is under way: wait until it has ended", 1)
     except OSError as error:
-        return refuse(f"cannot write {error.filename}: {error.strerror}: make it writable", 1)
+        return refuse(f"{cause(error)}: nothing was changed", 1)
     if failures:
         return refuse(f"{why}; {_left(failures)}", 1)
     return refuse(f"{why}: all is as it was before", 1)
@@ -187,8 +190,7 @@ def _afterwards(facts: Facts, planned: plan.Plan) -> list[str]:
     return lines
 
 
-def _undone(folder: Path, dry_run: bool, yes: bool) -> int:
-    story = journal.read(folder)
+def _undone(folder: Path, story: journal.Story, dry_run: bool, yes: bool) -> int:
     if story.plan is None:
         print(f"nothing to undo: no takeover was made with {folder}")
         return 0
@@ -206,7 +208,7 @@ def _undone(folder: Path, dry_run: bool, yes: bool) -> int:
     except journal.Busy:
         return refuse("a takeover is under way: wait until it has ended", 1)
     except OSError as error:
-        return refuse(f"cannot write {error.filename}: {error.strerror}: make it writable", 1)
+        return refuse(cause(error), 1)
     if failures:
         return refuse(_left(failures), 1)
     print("undone: all is as it was before the takeover")

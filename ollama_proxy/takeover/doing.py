@@ -76,10 +76,17 @@ def undo(journal: Journal, say: Say) -> list[str]:
                 say(f"back: {shown(one.action)[0]}")
                 _do(one.action, Stop())
             except (Failed, OSError) as error:
-                failures.append(str(error))
+                failures.append(cause(error))
     if not failures:
         journal.end()
     return failures
+
+
+def cause(error: Failed | OSError) -> str:
+    """Why, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}"
+    return str(error)
 
 
 def _do(action: Action, stop: Stop) -> None:

@@ -7,6 +7,7 @@ at last that it is complete. Locked by whoever acts. Not here: acting (`doing.py
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ class Busy(Exception):
     """Another takeover of this folder acts now."""
 
 
+class Unreadable(Exception):
+    """Another version's; its text is one line that says so."""
+
+
 class Story(msgspec.Struct):
     """`plan` None: no takeover was begun. `begun`: names of steps. `complete`: it is done."""
 
@@ -33,25 +38,24 @@ class Story(msgspec.Struct):
 
 
 def read(folder: Path) -> Story:
-    """What the folder's journal says; nothing, where there is none."""
+    """What the folder's journal says; nothing, where there is none. Raises Unreadable, OSError."""
     try:
-        text = (folder / FILE).read_bytes()
-    except OSError:
+        return _told(folder / FILE, (folder / FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return Story()
-    return _told(text)
 
 
-def _told(text: bytes) -> Story:
-    story = Story()
-    for line in text.split(b"\n")[:-1]:  # what is behind the last end of a line, a crash cut off
-        with contextlib.suppress(msgspec.DecodeError):
-            if story.plan is None:
-                story.plan = msgspec.json.decode(line, type=Plan)
-            elif line == COMPLETE:
-                story.complete = True
-            else:
-                story.begun.append(msgspec.json.decode(line, type=str))
-    return story
+def _told(path: Path, text: bytes) -> Story:
+    lines = text.split(b"\n")[:-1]  # what is behind the last end of a line, a crash cut off
+    if not lines:
+        return Story()
+    try:
+        plan = msgspec.json.decode(lines[0], type=Plan)
+        begun = [msgspec.json.decode(line, type=str) for line in lines[1:] if line != COMPLETE]
+    except msgspec.DecodeError as error:
+        says = f"{path} is not understood: undo it by the version that took over"
+        raise Unreadable(says) from error
+    return Story(plan, begun, COMPLETE in lines)
 
 
 class Journal:
@@ -59,11 +63,12 @@ class Journal:
 
     def __init__(self, path: Path, file: int) -> None:
         self._path, self._file = path, file
-        self.story = _told(os.pread(file, 1 << 20, 0))
+        self.story = _told(path, os.pread(file, 1 << 20, 0))
 
     def begin(self, plan: Plan) -> None:
-        self.story = Story(plan)
+        os.ftruncate(self._file, 0)  # a crash may have left the beginning of a line
         self._add(msgspec.json.encode(plan))
+        self.story = Story(plan)
 
     def step(self, name: str) -> None:
         """Before it is done."""
@@ -80,14 +85,16 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
     def _add(self, line: bytes) -> None:
-        os.write(self._file, line + b"\n")
+        whole = line + b"\n"
+        if os.write(self._file, whole) != len(whole):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         os.fsync(self._file)
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[Journal]:
-    """The folder's journal, made where there is none; nobody else acts meanwhile. Raises Busy, and
-    OSError."""
+    """The folder's journal, made where there is none; nobody else acts meanwhile. Raises Busy,
+    Unreadable, OSError."""
     path = folder / FILE
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -99,8 +106,10 @@ def held(folder: Path) -> Iterator[Journal]:
         if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
             raise Busy  # its holder has just ended it
         journal = Journal(path, file)
-        yield journal
-        if journal.story.plan is None:
-            journal.end()
+        try:
+            yield journal
+        finally:
+            if journal.story.plan is None:
+                journal.end()
     finally:
         os.close(file)

@@ -21,6 +21,8 @@ from ollama_proxy.takeover.facts import OLLAMA, VARIABLE, Facts, Proxy, Unit, is
 
 DROP_IN = "zz-ollama-proxy.conf"
 """Drop-ins hold in the order of their names; `systemctl edit` writes override.conf."""
+PROXY = ("ollama-proxy", "ollama_proxy")
+"""This program in a command line."""
 SETS = ("listen", "upstream")
 
 
@@ -168,14 +170,17 @@ def _unit(facts: Facts) -> Unit | None:
         raise Refusal(f"{at} is not an Ollama of this machine: run takeover on that one")
     if same_listener(Address(at.host, at.port), to):
         raise Refusal(f"Ollama is at port {to.port} already: name another one with --port")
+    who = facts.listener
+    if who is not None and any(word.rpartition("/")[2] in PROXY for word in who.command):
+        raise Refusal(
+            f"a proxy listens at {at} already (process {who.pid}): end that by ollama-proxy "
+            "takeover --undo, or stop, with its --data-dir"
+        )
     if facts.answer is None:
         if facts.at_taken:
-            who = (
-                f" (process {facts.listener.pid}, {facts.listener.name})" if facts.listener else ""
-            )
-            see = f"ss -ltnp 'sport = :{at.port}' names it"
-            end = "end it" if who else f"end it ({see})"
-            raise Refusal(f"what listens at {at} is not Ollama{who}: {end}, or name --upstream")
+            named = f"process {who.pid}, {who.name}" if who else f"ss -ltnp 'sport = :{at.port}'"
+            told = f"what listens at {at} is not Ollama ({named})"
+            raise Refusal(f"{told}: end it, or name Ollama's address by --upstream")
         if facts.answer_there is not None:
             return None
         raise Refusal(f"nobody answers at {at}: start Ollama, or name its address by --upstream")
