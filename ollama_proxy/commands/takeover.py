@@ -36,19 +36,28 @@ ASKS = "it changes the system: say --yes to do it unasked, --dry-run to see what
 @click.option("--undo", "back", is_flag=True, help="Put all back as it was before.")
 @click.option("--dry-run", is_flag=True, help="Only show each step.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--port", type=Port(), default=PORT, show_default=True, help="Ollama's new one.")
+@click.option(
+    "--port", type=Port(), default=PORT, metavar="PORT", help=f"Ollama's new one. Default: {PORT}."
+)
+@click.option(
+    "--listen", metavar="HOST:PORT", help="The proxy's new address. Default: where Ollama is now."
+)
 @click.option("--call", "model", metavar="MODEL", help="Prove it by one call of one token, too.")
-@settings(only=("listen", "upstream", "data_dir"))
+@settings(only=("upstream", "data_dir"))
 def takeover(
-    back: bool, dry_run: bool, yes: bool, port: int, model: str | None, **flags: Any
+    back: bool,
+    dry_run: bool,
+    yes: bool,
+    port: int,
+    listen: str | None,
+    model: str | None,
+    **flags: Any,
 ) -> int:
     """Move Ollama to another port of this machine and have the proxy listen at its old one, so that
     programs with that address written in go through the proxy, and change nothing. Ollama is
-    restarted for it. It is proved by calls; where something fails all is put back.
-
-    --listen names another host to listen at, --upstream where Ollama is now."""
+    restarted for it. It is proved by calls; where something fails all is put back."""
     said = absolute(given(flags))
-    listen = _address(said.pop("listen", None))
+    wanted = _address(listen)
     config, there = _as_it_runs(said)
     try:
         story = journal.read(config.data_dir)
@@ -64,7 +73,7 @@ def takeover(
         return 0
     try:
         rest = {name: said[name] for name in ("config",) if name in said}
-        facts = look.facts(config, there, rest, listen, port)
+        facts = look.facts(config, there, rest, wanted, port)
         planned = plan.made(facts)
     except plan.Refusal as refusal:
         print("\n".join(refusal.lines), end="\n" if refusal.lines else "")
