@@ -30,14 +30,14 @@ from ollama_proxy.takeover.facts import (
     host_in_file,
     unit_from,
 )
-from ollama_proxy.takeover.plan import SETS, drop_in
+from ollama_proxy.takeover.plan import SETS, Refusal, drop_in
 
 
 def facts(
     config: Config, there: Found | None, said: dict[str, str], listen: Address | None, port: int
 ) -> Facts:
-    """`said`: the settings of the command line, without listen and upstream. Raises Refused where
-    the proxy that runs does not say how it is."""
+    """`said`: the settings of the command line, without listen and upstream. Raises Refused or
+    Refusal where the proxy that runs does not say how it is."""
     at, to = config.upstream, Address("127.0.0.1", port)
     units = tuple(one for one in (_unit(user=False), _unit(user=True)) if one is not None)
     mine = next((one for one in units if one.active and one.port == at.port), None)
@@ -120,7 +120,8 @@ def _proxy(config: Config, there: Found | None) -> Proxy | None:
     try:
         calls = int(ask(there.run.admin, "status", config.admin.token)["active_requests"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise Refused("does not answer: its log says why (ollama-proxy logs)") from None
+        why = "the proxy that runs does not answer: its log says why (ollama-proxy logs)"
+        raise Refusal(why) from None
     command = ["systemctl", "--user", "show", PROXY_UNIT, "--property=MainPID", "--value"]
     service = shows(command).strip() == str(there.pid)
     return Proxy(there.pid, there.run.url, there.run.flags, service, calls)

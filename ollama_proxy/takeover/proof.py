@@ -9,7 +9,7 @@ import time
 import urllib.request
 
 from ollama_proxy.config import Config
-from ollama_proxy.rest import Refused, opened
+from ollama_proxy.rest import Refused, cause, opened
 from ollama_proxy.running import Found, found
 from ollama_proxy.selfcheck import asking
 from ollama_proxy.selfcheck.check import OK
@@ -64,6 +64,6 @@ def _recorded(address: str, config: Config, there: Found) -> None:
         assert there.run is not None
         call = asking.record(there.run, config.admin.token, CALLER, began)
     except (OSError, Refused, ValueError) as error:
-        raise Failed(f"no record of a call through {address}: {asking.cause(error)}") from error
+        raise Failed(f"no record of a call through {address}: {cause(error)}") from error
     if call is None:
         raise Failed(f"a call to {address} was answered, but the proxy has no record of it")
