@@ -36,6 +36,7 @@ COMMANDS = {
     "privacy": "privacy",
     "config": "config",
     "service": "service",
+    "takeover": "takeover",
     "completion": "completion",
     "help": "help",
 }

@@ -1,5 +1,7 @@
 """The configuration: defaults < TOML file < environment `OLLAMA_PROXY_…` < command-line flags.
 
+After a takeover, what it left in the data folder stands in place of two defaults.
+
 Not here: what settings there are (`settings.py`), opening ports, checking that Ollama is there.
 """
 
@@ -146,6 +148,8 @@ class Effective(msgspec.Struct, frozen=True):
 
 
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
+TAKEN_OVER = "takeover.toml"
+"""In the data folder: `listen` and `upstream` of who says nothing else, after a takeover."""
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 _SECTIONS = dict.fromkeys(name.partition(".")[0] for name in _SETTINGS if "." in name)
 
@@ -177,6 +181,8 @@ def load(
             given[name] = _Given(text, f"environment {setting.environment}", text=True)
         if name in flags:
             given[name] = _Given(flags[name], f"flag {setting.flag}", text=True)
+    taken_over = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
+    given |= {name: one for name, one in taken_over.items() if given[name].source == "default"}
     config = _build(
         {name: _understood(_SETTINGS[name], value) for name, value in given.items()},
         {name: value.source for name, value in given.items()},
@@ -239,6 +245,16 @@ def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given
         if name not in _SETTINGS:
             raise ConfigError(f"{_line(name)} (file {path}): no such setting{_nearest(name)}")
     return {name: _Given(value, f"file {path}") for name, value in found.items()}
+
+
+def _taken_over(folder: Path) -> dict[str, _Given]:
+    """What a takeover left in the data folder, if there was one."""
+    path = folder / TAKEN_OVER
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return {}
+    return _from_file(str(path), lambda _: text)
 
 
 def _toml(path: str, read_file: Callable[[str], bytes]) -> dict[str, Any]:

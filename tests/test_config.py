@@ -151,6 +151,19 @@ class TestWhatWins:
         load({}, {"OLLAMA_PROXY_CONFIG": ""}, read)
         assert asked == ["a.toml", "b.toml"]
 
+    def test_what_a_takeover_left_in_the_data_folder_stands_in_place_of_defaults(
+        self, tmp_path: Path
+    ) -> None:
+        left = tmp_path / "takeover.toml"
+        left.write_text('listen = "127.0.0.1:11434"\nupstream = "http://127.0.0.1:11436"\n')
+        found = load({"data_dir": str(tmp_path)}, {"OLLAMA_PROXY_LISTEN": "127.0.0.1:2"})
+        assert (found.listen.port, found.upstream.port) == (2, 11436)
+        assert found.sources["upstream"] == f"file {left}"
+        assert load({"data_dir": str(tmp_path / "other")}, {}).upstream.port == 11434
+        left.write_text("listen = 1\n")
+        with pytest.raises(ConfigError, match=r"takeover\.toml"):
+            load({"data_dir": str(tmp_path)}, {})
+
     def test_empty_environment_variable_is_not_a_value(self) -> None:
         assert load({}, {"OLLAMA_PROXY_LISTEN": ""}).sources["listen"] == "default"
 

@@ -34,8 +34,6 @@ NAMES = (
     ),
 )
 PAGES = {name: (ROOT / name).read_text() for name in NAMES}
-BESIDE = ("takeover.md",)
-"""Pages that come with their own parts of the program, and are held by those parts' tests."""
 ENOUGH = 0.5
 """Of a quoted line, the part that must be words of the program; the rest are names and numbers."""
 A_PHRASE = 12
@@ -137,7 +135,7 @@ def test_what_a_page_links_to_exists(page: str) -> None:
             continue
         target, _, anchor = link.partition("#")
         file = (ROOT / page).parent / target if target else ROOT / page
-        assert file.exists() or file.name in BESIDE, link
+        assert file.exists(), link
         if anchor:
             headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
             assert anchor in {anchored(one) for one in headings}, link

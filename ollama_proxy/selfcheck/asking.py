@@ -127,21 +127,28 @@ def call(config: Config, there: Found | None, model: str) -> Check:
 
 
 def _recorded(config: Config, run: Run, model: str, began: float, took: float) -> Check:
+    try:
+        one = record(run, config.admin.token, CALLER, began)
+    except (OSError, Refused, ValueError) as error:
+        return wrong("call", f"{model} answered, but its record cannot be asked for: {error}")
+    if one is None:
+        remedy = "ollama-proxy logs says what keeps records from being made"
+        return wrong("call", f"{model} answered, but no record of the call is there", remedy)
+    tokens = f"{one['input_tokens']} tokens in, {one['output_tokens']} out"
+    says = f"{model} answered through the proxy in {took:.1f} s, recorded as {one['id']}"
+    return ok("call", f"{says} ({one['state']}, {tokens})")
+
+
+def record(run: Run, token: str | None, client: str, began: float) -> dict[str, Any] | None:
+    """The client's ended call since then, waited for; None if none comes. Raises as `ask` does."""
     until = time.monotonic() + RECORD_SECONDS
-    query = f"requests?client={CALLER}&since={began - 1:.0f}&limit=1"
     while time.monotonic() < until:
-        try:
-            calls = ask(run.admin, query, config.admin.token)
-        except (OSError, Refused, ValueError) as error:
-            return wrong("call", f"{model} answered, but its record cannot be asked for: {error}")
+        calls = ask(run.admin, f"requests?client={client}&since={began - 1:.0f}&limit=1", token)
         if calls and calls[0]["state"] != "running":
-            one = calls[0]
-            tokens = f"{one['input_tokens']} tokens in, {one['output_tokens']} out"
-            says = f"{model} answered through the proxy in {took:.1f} s, recorded as {one['id']}"
-            return ok("call", f"{says} ({one['state']}, {tokens})")
+            found: dict[str, Any] = calls[0]
+            return found
         time.sleep(PAUSE)
-    remedy = "ollama-proxy logs says what keeps records from being made"
-    return wrong("call", f"{model} answered, but no record of the call is there", remedy)
+    return None
 
 
 def _error(error: urllib.error.HTTPError) -> str:

@@ -1,0 +1,152 @@
+"""Finds out what is so: asks Ollama, systemd, the kernel, the proxy. Changes nothing.
+
+Not here: what follows from it (`plan.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ollama_proxy.config import Config
+from ollama_proxy.rest import Refused, ask
+from ollama_proxy.running import Found
+from ollama_proxy.sensors.listener import listener
+from ollama_proxy.service import UNIT as PROXY_UNIT
+from ollama_proxy.settings import Address
+from ollama_proxy.takeover.facts import (
+    OLLAMA,
+    PROPERTIES,
+    Answer,
+    Facts,
+    Listener,
+    Proxy,
+    Unit,
+    host_in_file,
+    unit_from,
+)
+from ollama_proxy.takeover.plan import SETS, Refusal, drop_in
+
+
+def facts(
+    config: Config, there: Found | None, said: dict[str, str], listen: Address | None, port: int
+) -> Facts:
+    """`said`: the settings of the command line, without listen and upstream. Raises Refused or
+    Refusal where the proxy that runs does not say how it is."""
+    at, to = config.upstream, Address("127.0.0.1", port)
+    units = tuple(one for one in (_unit(user=False), _unit(user=True)) if one is not None)
+    mine = next((one for one in units if one.active and one.port == at.port), None)
+    path = drop_in(mine) if mine else ""
+    found, now = listener(at.port), answer(str(at))
+    return Facts(
+        at=at,
+        to=to,
+        listen=listen,
+        answer=now,
+        answer_there=answer(f"http://{to}") if now is None else None,
+        at_taken=_is_taken(Address(at.host, at.port)),
+        to_taken=_is_taken(to),
+        listener=None if found is None else Listener(*found),
+        units=units,
+        file_hosts=_file_hosts(mine),
+        drop_in_exists=os.path.lexists(path),
+        folder_exists=os.path.isdir(os.path.dirname(path)),
+        proxy=_proxy(config, there),
+        service_installed=_is_installed(),
+        explicit=_explicit(config.sources),
+        data_dir=str(config.data_dir.absolute()),
+        foreign=_is_foreign(config.data_dir),
+        flags=said,
+        program=(sys.executable, "-m", "ollama_proxy"),
+        root=os.geteuid() == 0,
+        sudo=shutil.which("sudo") is not None,
+        macos=sys.platform == "darwin",
+    )
+
+
+def answer(url: str) -> Answer | None:
+    """What Ollama says of itself there; None where nobody does."""
+    try:
+        version = ask(url, "version")["version"]
+        models = ask(url, "tags")["models"] or ()
+        named = sorted((str(one["name"]), str(one.get("digest"))) for one in models)
+        return Answer(str(version), tuple(named))
+    except (OSError, Refused, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def shows(command: list[str]) -> str:
+    """What a command prints; empty if it cannot be run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _unit(user: bool) -> Unit | None:
+    control = ["systemctl", "--user"] if user else ["systemctl"]
+    return unit_from(shows([*control, "show", OLLAMA, f"--property={PROPERTIES}"]), user)
+
+
+def _file_hosts(unit: Unit | None) -> dict[str, str]:
+    """Of a unit's EnvironmentFiles those that can be read and set OLLAMA_HOST."""
+    found = {}
+    for path in unit.files if unit else ():
+        try:
+            host = host_in_file(Path(path).read_text())
+        except (OSError, ValueError):
+            continue
+        if host is not None:
+            found[path] = host
+    return found
+
+
+def _explicit(sources: Mapping[str, str]) -> dict[str, str]:
+    """A flag of the proxy that runs is not: it is restarted with others."""
+    return {
+        name: sources[name] for name in SETS if sources[name].startswith(("file ", "environment "))
+    }
+
+
+def _proxy(config: Config, there: Found | None) -> Proxy | None:
+    if there is None or there.run is None:
+        return None
+    try:
+        calls = int(ask(there.run.admin, "status", config.admin.token)["active_requests"])
+    except (OSError, ValueError, KeyError, TypeError):
+        why = "the proxy that runs does not answer: its log says why (ollama-proxy logs)"
+        raise Refusal(why) from None
+    command = ["systemctl", "--user", "show", PROXY_UNIT, "--property=MainPID", "--value"]
+    service = shows(command).strip() == str(there.pid)
+    return Proxy(there.pid, there.run.url, there.run.flags, service, calls)
+
+
+def _is_foreign(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid != os.geteuid()
+    except OSError:  # it is not there yet: by sudo, it would become root's
+        return os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root"
+
+
+def _is_installed() -> bool:
+    """Whether the proxy is a service of the user's that starts by itself."""
+    return shows(["systemctl", "--user", "is-enabled", PROXY_UNIT]).strip() == "enabled"
+
+
+def _is_taken(address: Address) -> bool:
+    """Whether something listens there."""
+    try:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((address.host, address.port))
+            trial.listen()
+    except OSError:
+        return True
+    return False
