@@ -319,7 +319,7 @@ async def test_rows_of_nothing_are_not_shown(page: Page, fake: Fake) -> None:
     for hidden in ("#spent-shown", "[data-count=cancelled]", "[data-count=interrupted]"):
         await expect(totals.locator(hidden)).to_be_hidden()
     await expect(totals).to_contain_text("Ollama has not reported the times of a call yet.")
-    await expect(totals).to_contain_text("Duration 0 calls that ran a model")
+    await expect(totals).to_contain_text("Duration 0 completed calls that ran a model")
     fake.all = summary(requests=3, completed=1, cancelled=1, interrupted=1, decode_seconds=4.0)
     await fake.finish(await fake.start(call("running")))
     await expect(totals.locator("[data-count=interrupted]")).to_have_text("Interrupted1")

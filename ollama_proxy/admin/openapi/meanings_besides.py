@@ -95,9 +95,9 @@ success_rate: Percent: completed of completed, failed and timeout; null while th
 input_tokens: Tokens of all prompts.
 output_tokens: Tokens of all answers.
 total_tokens: Both together.
-duration: Seconds of the calls that ran a model.
-time_to_first_token: Seconds to the first token.
-tokens_per_second: Output tokens by decode seconds.
+duration: Seconds of the completed calls that ran a model.
+time_to_first_token: Seconds to the first token, of the same.
+tokens_per_second: Output tokens by decode seconds, of the same.
 queue_seconds: Seconds of waiting, all calls together.
 load_seconds: Seconds of loading, all calls together.
 prefill_seconds: Seconds of reading prompts, all calls together.
@@ -199,9 +199,9 @@ unfinished: Whether the last step is not over yet.
 at: When each step begins of which anything is known; all other fields have a value for each.
 n: Calls that ended in it.
 calls: The same by how they ended.
-duration: Seconds of calls that ran a model.
-time_to_first_token: Seconds from a call's start.
-tokens_per_second: Of writing, of calls whose decode is known.
+duration: Seconds of completed calls that ran a model.
+time_to_first_token: Seconds from a call's start, of the same.
+tokens_per_second: Of writing, of those of the same whose decode is known.
 input_tokens: Tokens read; null where calls told none.
 output_tokens: Tokens written; null where calls told none.
 running: Calls on their way.
