@@ -13,6 +13,8 @@ PROBE_HEADER = "X-Ollama-Proxy-Probe"
 RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
 WRONG = ("prompt_cut", "context_overrun", "context_full")
 """Of the findings those that make an answer wrong, where others only make it late."""
+FAILED = ("outage", "model_missing")
+"""Of the findings those of calls that got no answer at all."""
 FINDINGS = (
     "prompt_cut",
     "context_overrun",
@@ -30,10 +32,16 @@ FINDINGS = (
     "unfinished",
     "slow_prefill",
     "slow_decode",
+    *FAILED,
 )
 """The kinds of findings."""
 SORTS = ("duration", "queue", "time_to_first_token", "output_tokens")
 """Fields of a call by which calls can be sorted, the most first."""
+
+
+def gravity(kind: str) -> int:
+    """Of findings: 2 where there was no answer, 1 where it was wrong, 0 where it came late."""
+    return 2 if kind in FAILED else int(kind in WRONG)
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
@@ -171,7 +179,8 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
-    """What was found of a model's calls from one client, within a span of time.
+    """What was found of a model's calls from one client, within a span of time; an outage is of all
+    calls, whatever their model and client.
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
     what comes later is another one. `count` of its calls are occurrences, of `of` that the client

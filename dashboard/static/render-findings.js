@@ -1,7 +1,7 @@
 // What there is to look at, and who waited for whom: asked for now and then, in the proxy's own words.
 
 import { attribute, copy, fill, find, json, say, show } from "./dom.js";
-import { ago, clock, epoch, n, name, number, seconds } from "./format.js";
+import { ago, clock, epoch, n, name, number, seconds, when } from "./format.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 
@@ -59,7 +59,7 @@ export class FindingsView {
 
   row(row, one) {
     const last = t("findings.last", { ago: ago(epoch(one.last_at), this.store.now()) });
-    fill(row, { text: one.text[document.documentElement.lang], last });
+    fill(row, { text: textOf(one, this.store.now()), last });
     this.named(row, `finding-${one.id}`);
     attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}`);
     attribute(find(".shows", row), "href", `?call=${encodeURIComponent(one.calls[0] ?? "")}`);
@@ -85,6 +85,13 @@ export class FindingsView {
       unit: n("waits.calls", one.count),
     });
   }
+}
+
+/** The proxy's own words; what tells a time is written here, in the reader's zone. */
+function textOf(one, now) {
+  if (one.kind !== "outage") return one.text[document.documentElement.lang];
+  const moments = [one.opened_at, one.last_at].map((at) => when(epoch(at), now));
+  return n("findings.outage", one.count, { at: [...new Set(moments)].join(" \u2013 ") });
 }
 
 /** One for each client, for whom it waited and at which model; the longest first. */

@@ -15,12 +15,15 @@ from ollama_proxy.insights.occurring import NOT_NAMED, RELOAD, changed_options
 from ollama_proxy.records import Finding
 
 _STEP = 1024
+_PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
 _NUMBER = re.compile("[0-9]{1,18}")
 _Option = tuple[str, str, str]  # its name, its old and its new value
 
 
-def sentence(found: Finding, words: Words) -> str:
-    """What, who, how often, what it cost, and what to change."""
+def sentence(found: Finding, words: Words, now: float) -> str:
+    """What, who, how often, what it cost, and what to change; `now` in seconds since 1970."""
+    if found.kind == "outage":
+        return outage(found, words, now)
     tokens = words.n("finding.cost.tokens", found.tokens or 0)
     options = _options(found)
     key = _key(found, options, words)
@@ -41,6 +44,12 @@ def sentence(found: Finding, words: Words) -> str:
         new=_asked(words, [(name, new) for name, _, new in options]),
     )
     return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
+
+
+def outage(found: Finding, words: Words, now: float) -> str:
+    """Times are those of this machine: the page writes them anew, in the reader's zone."""
+    moments = [words.moment(epoch(one), now) for one in (found.opened_at, found.last_at)]
+    return words.n("findings.outage", found.count, at=" \u2013 ".join(dict.fromkeys(moments)))
 
 
 def _options(found: Finding) -> list[_Option]:
@@ -118,6 +127,11 @@ def _remedy(found: Finding, options: list[_Option], words: Words) -> str:
     if found.kind.startswith("slow_"):
         key = f"finding.slow.{found.detail}"
         return words.t(key if key in words.catalogue else "finding.slow.unknown")
+    if found.kind == "model_missing":
+        # A name that a shell would read as more than one is not put into a command.
+        known = "pull" if _PLAIN.fullmatch(found.model or "") else "name"
+        key = f"finding.missing.{known}"
+        return words.t(key, model=found.model or "", client=_client(found.client, words))
     if options:
         return " ".join(_one_for_both(found, one, words) for one in options)
     needed = None if found.needed is None else -(-found.needed // _STEP) * _STEP
@@ -149,7 +163,7 @@ def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:
     """A finding among those to look at, with the id of its latest call."""
     return {
         "id": found.id,
-        "text": sentence(found, w),
+        "text": sentence(found, w, now),
         "last": w.t("findings.last", ago=w.ago(epoch(found.last_at), now)),
         "call": found.calls[0] if found.calls else "",
     }

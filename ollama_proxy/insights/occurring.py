@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ollama_proxy.exchange import Call
-from ollama_proxy.records import RELOADS, WRONG, Occurrence
+from ollama_proxy.exchange import Call, Reason
+from ollama_proxy.records import RELOADS, Occurrence, gravity
 
 NOT_NAMED = "\u2013"
 RELOAD = "reload"
@@ -21,6 +21,10 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
     """Those of a finished call, by its `insights`; at most one of a kind. Of waits nothing is there
     yet: who was waited for is known when others have ended, too."""
     found = call.insights or {}
+    if outage := found.get("outage"):
+        yield Occurrence(kind="outage", detail=outage["since"])
+    if call.reason == Reason.MODEL_MISSING and call.model is not None:
+        yield Occurrence(kind="model_missing")
     cut, over, reload = found.get("prompt_cut"), found.get("overrun"), found.get("reload")
     if cut and cut["cut"]:
         yield Occurrence(
@@ -55,11 +59,11 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
 
 
 def kinds(call: Call) -> list[str] | None:
-    """Of which findings it is an occurrence, in the order of findings: what makes the answer wrong,
-    then what cost most. None: of none."""
+    """Of which findings it is an occurrence, in the order of findings: that there was no answer, or
+    a wrong one, then what cost most. None: of none."""
     found = sorted(
-        occurrences(call) if call.insights else (),
-        key=lambda one: (one.kind in WRONG, one.seconds or 0.0, one.tokens or 0),
+        occurrences(call),
+        key=lambda one: (gravity(one.kind), one.seconds or 0.0, one.tokens or 0),
         reverse=True,
     )
     return [one.kind for one in found] or None

@@ -315,8 +315,7 @@ class SqliteStore:
                 batch.add(call)
                 if call.state != State.RUNNING and call.id >= self._counted_from:
                     tallies.add(call)
-                if call.insights:
-                    found = list(occurrences(call))
+                if found := list(occurrences(call)):
                     findings.note(connection, Noted(call.id, call.model, call.client, found))
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",

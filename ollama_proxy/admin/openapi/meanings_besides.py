@@ -132,16 +132,16 @@ new: What it is since.
     "Finding": """
 id: The finding's id.
 kind: What was found.
-model: Of calls to this model.
-client: From this client.
+model: Of calls to this model; null of an outage.
+client: From this client; null of an outage, and where its name is unknown.
 other: The client on the other side, where there is one.
-detail: A name or a value that it is about; of a cut or outgrown context its tokens, of a reload for
-  other options these, each with its old and its new value.
+detail: A name or a value that it is about; of an outage when it began, of a cut or outgrown context
+  its tokens, of a reload for other options these, each with its old and its new value.
 opened_at: When its first call began (ISO 8601).
 last_at: When its latest call began (ISO 8601).
 over: Whether no such call came for six hours.
 count: Calls that it was found of.
-of: Calls that the client sent the model meanwhile.
+of: Calls that the client sent the model meanwhile; of an outage the same as count.
 tokens: Tokens that it cost.
 tokens_p50: The median of what one call lost of its prompt or context; null for other kinds.
 tokens_max: The most that one call lost so.

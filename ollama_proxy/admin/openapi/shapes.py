@@ -59,6 +59,7 @@ Insights = partly(
     waste=shape("Waste", waste.Waste),
     slow=shape("Slow", slow.Slow, because=Many[shape("Because", slow.Because)]),
     deadline=shape("Deadline", seconds=float, met=bool),
+    outage=shape("Outage", since=str),
 )
 KnownCaller = partly(
     "Caller",
