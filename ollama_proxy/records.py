@@ -157,7 +157,8 @@ class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
     """What one call adds to a finding of this kind: the tokens and seconds that it cost.
 
     `other` is the client on the other side, where there is one; `detail` a name or a value that a
-    finding is about. `needed`: tokens of context that the call would have needed. None: not known.
+    finding is about. `needed`: tokens of context that the call would have needed. `values`: those
+    of options that differ, as `insights/conflicts.py` writes them. None: not known.
     """
 
     kind: str
@@ -167,6 +168,7 @@ class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
     seconds: float | None = None
     needed: int | None = None
     estimated: bool = False
+    values: str | None = None
 
 
 class Noted(msgspec.Struct, frozen=True):
@@ -178,6 +180,21 @@ class Noted(msgspec.Struct, frozen=True):
     occurrences: list[Occurrence]
 
 
+class Values(msgspec.Struct, frozen=True):
+    """What calls asked of an option: some `values`, as JSON writes them, and how many `others`."""
+
+    values: list[str]
+    others: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """An option that differs: what the calls before asked for, and what those of a finding do."""
+
+    name: str
+    old: Values
+    new: Values
+
+
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
     """What was found of a model's calls from one client, within a span of time; an outage is of all
     calls, whatever their model and client.
@@ -187,7 +204,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     sent the model within that span. `tokens`
     and `seconds` are what they cost together, `needed` is the most that one needed; `tokens_p50`
     and `tokens_max` are the median and the most of one call, told of the `WRONG` ones. None is not
-    known. `calls`: their ids, the newest first, not all of them.
+    known. `calls`: their ids, the newest first, not all of them. `options` are those that differ
+    between its calls and those of `other`; none where it is about something else.
     """
 
     id: str
@@ -208,6 +226,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     needed: int | None
     estimated: bool
     calls: list[str]
+    options: list[Changed] = []
 
 
 class UpstreamHealth(msgspec.Struct, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,24 @@ async def test_an_outage_is_one_finding_whoever_met_it(tmp_path: Path) -> None:
         calls[0]["started_at"],
     ]
     assert "3 calls failed" in outage["text"]["en"]
+
+
+async def test_a_client_that_works_out_its_context_is_one_finding(tmp_path: Path) -> None:
+    simulator = Simulator(replace(FAST, load_seconds=0.15))
+    try:
+        async with running_proxy(await simulator.start(), tmp_path) as proxy:
+            for context in range(1000, 1500, 100):
+                await ask(proxy, "fixed.py", generate("m", 1, num_ctx=4096))
+                await ask(proxy, "free.py", generate("m", 1, num_ctx=context))
+            query = "since=1h&kind=reload_options&client=free.py"
+            [one] = await found(proxy, 5, query)
+    finally:
+        await simulator.stop()
+    assert (one["other"], one["detail"], one["count"]) == ("fixed.py", "num_ctx", 5)
+    [option] = one["options"]
+    assert option["old"] == {"values": ["4096"], "others": 0}
+    assert option["new"]["others"] == 2 and "1400" in option["new"]["values"]
+    assert "set num_ctx to 4096" in one["text"]["en"]
 
 
 async def test_a_model_that_is_not_there_is_found_for_each_client(tmp_path: Path) -> None:

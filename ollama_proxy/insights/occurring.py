@@ -5,16 +5,12 @@ Not here: the judging (`judging.py`), findings as sums of their occurrences (`st
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from ollama_proxy.exchange import Call, Reason
+from ollama_proxy.insights.conflicts import names, written
 from ollama_proxy.records import RELOADS, Occurrence, gravity
-
-NOT_NAMED = "\u2013"
-RELOAD = "reload"
-_CHANGED = re.compile(r"(\w+) (\S+) \u2192 (\S+)")
 
 
 def occurrences(call: Call) -> Iterator[Occurrence]:
@@ -79,35 +75,10 @@ def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:
 
 
 def _reload(reload: dict[str, Any]) -> Occurrence:
-    cause, by, detail = reload["cause"], reload["by"], None
+    cause, by, detail, values = reload["cause"], reload["by"], None, None
     if cause == "evicted":
         by, detail = None, by
     elif cause == "options":
-        detail = written(reload["changed"])
-    return Occurrence(kind=f"reload_{cause}", other=by, detail=detail, seconds=reload["seconds"])
-
-
-def written(changed: Mapping[str, Sequence[Any]]) -> str:
-    """Options with their old and their new values, as the `detail` of a finding has them."""
-    return ", ".join(
-        f"{name} {_value(old)} → {_value(new)}" for name, (old, new) in changed.items()
-    )
-
-
-def changed_options(detail: str) -> list[tuple[str, str, str]] | None:
-    """What `written` wrote, alone or behind `RELOAD`: name, old and new value of each option. None
-    where it cannot be read, as a client may have sent anything as a value."""
-    found = [_CHANGED.fullmatch(part) for part in detail.removeprefix(f"{RELOAD} ").split(", ")]
-    told = [(match[1], match[2], match[3]) for match in found if match]
-    return told if len(told) == len(found) else None
-
-
-def _value(value: object) -> str:
-    """As JSON writes it; an option that was not named is a dash."""
-    return (
-        NOT_NAMED
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+        detail, values = names(reload["changed"]), written(reload["changed"])
+    kind, seconds = f"reload_{cause}", reload["seconds"]
+    return Occurrence(kind=kind, other=by, detail=detail, values=values, seconds=seconds)

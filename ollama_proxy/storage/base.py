@@ -156,6 +156,8 @@ MIGRATIONS: Migrations = {
         # What is named there is to be counted anew, by `recounting.py`.
         "CREATE TABLE recounts (what TEXT PRIMARY KEY NOT NULL)",
         "INSERT INTO recounts VALUES ('times')",
+        # Of options that differ the values; which those are is the finding's own detail.
+        "ALTER TABLE occurrences ADD COLUMN option_values TEXT",
     ],
 }
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from ollama_proxy.exchange import model_key
 from ollama_proxy.ids import first_id, iso, moment_of
-from ollama_proxy.records import WRONG, Filter, Finding, Noted, Occurrence, gravity
+from ollama_proxy.insights.conflicts import RELOAD, summed_up
+from ollama_proxy.records import WRONG, Changed, Filter, Finding, Noted, Occurrence, gravity
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
+MOST_VALUES = 1000
+"""Ways in which options differ that are looked at of each."""
 OF_ALL = ("outage",)
 """Kinds that are not of one model and client: an outage is one, whoever met it."""
 EVIDENCE = 20
@@ -41,6 +44,11 @@ _CALLS = "SELECT call FROM occurrences WHERE finding = ? AND call >= ? AND call 
 _TOKENS = (
     "SELECT tokens FROM occurrences"
     " WHERE finding = ? AND call >= ? AND call < ? AND tokens IS NOT NULL"
+)
+# Before there was such a column the finding's detail had them.
+_VALUES = (
+    "SELECT coalesce(option_values, ?) AS told, count(*) FROM occurrences"
+    " WHERE finding = ? AND call >= ? AND call < ? GROUP BY told ORDER BY count(*) DESC, told LIMIT ?"
 )
 _SENT = (
     "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
@@ -74,8 +82,8 @@ def note(connection: sqlite3.Connection, noted: Noted) -> None:
             later = max(row[1], id)
             connection.execute("UPDATE findings SET last = ? WHERE id = ?", (later, finding))
         connection.execute(
-            "INSERT OR IGNORE INTO occurrences VALUES (?, ?, ?, ?, ?, ?)",
-            (id, finding, one.tokens, one.seconds, one.needed, one.estimated),
+            "INSERT OR IGNORE INTO occurrences VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (id, finding, one.tokens, one.seconds, one.needed, one.estimated, one.values),
         )
 
 
@@ -154,6 +162,11 @@ def _told(
     each: list[int] = []
     if kind in WRONG and tokens is not None:
         each = sorted(lost for (lost,) in connection.execute(_TOKENS, (id, since, until)))
+    options: list[Changed] = []
+    about = (detail or "").removeprefix(f"{RELOAD} ")
+    if kind == "reload_options" or about != (detail or ""):
+        values = (about, id, since, until, MOST_VALUES)
+        options = summed_up(connection.execute(_VALUES, values))
     of = sent.get((model, client), 0)
     if not sent:
         of = connection.execute(_OF, (model, client)).fetchone()[0]
@@ -176,4 +189,5 @@ def _told(
         needed=needed,
         estimated=bool(estimated),
         calls=[call for (call,) in calls],
+        options=options,
     )

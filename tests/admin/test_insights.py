@@ -14,6 +14,7 @@ from ollama_proxy.admin.findings import sentence
 from ollama_proxy.admin.words import LANGUAGES
 from ollama_proxy.foretelling import Asked
 from ollama_proxy.ids import iso
+from ollama_proxy.insights.conflicts import summed_up
 from ollama_proxy.insights.estimate import Estimate, Spread
 from ollama_proxy.records import FINDINGS, Finding, Occurrence
 from tests.admin.support import NOW, WORDS, World, got, served
@@ -27,7 +28,7 @@ def finding(**fields: Any) -> Finding:
         "model": "llama3.2",
         "client": "news.py",
         "other": "nightly_embed.py",
-        "detail": "num_ctx 4096 → 8192",
+        "detail": None,
         "opened_at": "2026-11-28T10:00:00.000Z",
         "last_at": "2026-11-28T11:00:00.000Z",
         "over": False,
@@ -111,23 +112,74 @@ def test_what_to_set_the_context_to_is_said_as_far_as_it_is_known(
 def test_options_that_differ_are_named_with_what_to_change_where(
     detail: str, why: str, remedy: str, waited: bool
 ) -> None:
-    kind, about = ("waited", f"reload {detail}") if waited else ("reload_options", detail)
+    kind, about = ("waited", "reload num_ctx") if waited else ("reload_options", "num_ctx")
     fields: dict[str, Any] = {"other": "night.py", "tokens": None, "seconds": 9.0}
-    said = sentence(finding(kind=kind, detail=about, **fields), WORDS["en"], NOW)
+    fields |= {"kind": kind, "detail": about, "options": summed_up([(detail, 1)])}
+    said = sentence(finding(**fields), WORDS["en"], NOW)
     assert why in said and said.endswith(remedy)
-    assert "{" not in sentence(finding(kind=kind, detail=about, **fields), WORDS["it"], NOW)
+    assert "{" not in sentence(finding(**fields), WORDS["it"], NOW)
+
+
+def conflict(*texts: str, **fields: Any) -> Finding:
+    options = summed_up((text, 1) for text in texts)
+    known: dict[str, Any] = {"other": "night.py", "tokens": None, "seconds": 9.0}
+    known |= {"kind": "reload_options", "detail": "num_ctx", "options": options}
+    return finding(**known | fields)
+
+
+def test_of_many_values_a_few_are_named_the_largest_among_them() -> None:
+    texts = [f"num_ctx 4096 \u2192 {size}" for size in range(5000, 5700, 100)]
+    assert (
+        "news.py asks for num_ctx 5000 or 5100 or 5600 or 4 others and night.py for num_ctx 4096: "
+    ) in sentence(conflict(*texts), WORDS["en"], NOW)
+    assert sentence(conflict(*texts), WORDS["en"], NOW).endswith(
+        "In news.py and in night.py, set num_ctx to 5600 "
+        "instead of 5000 or 5100 or 4096 or 4 others."
+    )
+    assert "num_ctx 5000 o 5100 o 5600 o 4 altri" in sentence(conflict(*texts), WORDS["it"], NOW)
+
+
+def test_who_asks_for_the_largest_alone_changes_nothing() -> None:
+    said = sentence(
+        conflict("num_ctx 2048 \u2192 8192", "num_ctx 4096 \u2192 8192"), WORDS["en"], NOW
+    )
+    assert said.endswith("In night.py, set num_ctx to 8192 instead of 2048 or 4096.")
+    own = conflict("num_ctx 2048 \u2192 8192", "num_ctx 8192 \u2192 2048", other="news.py")
+    assert sentence(own, WORDS["en"], NOW).endswith(
+        "In all of these calls, set num_ctx to 8192 instead of 2048."
+    )
+
+
+def test_a_value_that_is_no_number_is_not_lost_among_many() -> None:
+    texts = [f"num_ctx 4096 \u2192 {size}" for size in (5000, 5100, 5200, "\u2013")]
+    assert sentence(conflict(*texts), WORDS["en"], NOW).endswith(
+        "Ask for the same num_ctx in news.py and in night.py."
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_sentence_has_a_bearable_length_whatever_a_client_sends(language: str) -> None:
+    long = "x" * 5000
+    options = ", ".join(f"option_{n} {'9' * 300} \u2192 {'8' * 300}" for n in range(12))
+    found = conflict(options, client=long, other=long + "y", model=long)
+    said = sentence(found, WORDS[language], NOW)
+    assert len(said) < 1500
+    assert "9" in said and "option_2" in said and "option_3" not in said
+    evicted = conflict(kind="reload_evicted", detail=long, client=long, model=long)
+    assert len(sentence(evicted, WORDS[language], NOW)) < 700
 
 
 @pytest.mark.parametrize("kind", ["waited", "reload_options"])
 def test_options_that_cannot_be_read_are_not_made_up(kind: str) -> None:
-    about = "reload " if kind == "waited" else ""
+    about = "reload num_ctx" if kind == "waited" else "num_ctx"
     for value in (
         "num_ctx 1 \u2192 2, shift x y \u2192 z",
         "a b",
         f"num_ctx {'9' * 30} \u2192 {'8' * 30}",
     ):
-        said = sentence(finding(kind=kind, detail=about + value, seconds=9.0), WORDS["en"], NOW)
-        assert "sk for the same" in said
+        options = summed_up([(value, 1)])
+        found = finding(kind=kind, detail=about, options=options, seconds=9.0)
+        assert "sk for the same" in sentence(found, WORDS["en"], NOW)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ model: Of calls to this model; null of an outage.
 client: From this client; null of an outage, and where its name is unknown.
 other: The client on the other side, where there is one.
 detail: A name or a value that it is about; of an outage when it began, of a cut or outgrown context
-  its tokens, of a reload for other options these, each with its old and its new value.
+  its tokens, of a reload for other options their names.
 opened_at: When its first call began (ISO 8601).
 last_at: When its latest call began (ISO 8601).
 over: Whether no such call came for six hours.
@@ -149,7 +149,19 @@ seconds: Seconds that it cost.
 needed: Tokens of context that the largest of its calls would have needed.
 estimated: Whether its tokens are estimates.
 calls: Ids of its calls, the newest first, at most 20.
+options: The options by which its calls differ from those of other; empty where it is about
+  something else.
 text: The same in a sentence.
+""",
+    "ChangedOption": """
+name: The option's name.
+old: What the calls of other asked for.
+new: What these calls asked for.
+""",
+    "Values": """
+values: At most three values, as JSON writes them, a dash where it was left out; the largest among
+  them where all are numbers.
+others: How many other values there were.
 """,
     "Sentence": """
 en: In English.
