@@ -48,7 +48,8 @@ _TOKENS = (
 # Before there was such a column the finding's detail had them.
 _VALUES = (
     "SELECT coalesce(option_values, ?) AS told, count(*) FROM occurrences"
-    " WHERE finding = ? AND call >= ? AND call < ? GROUP BY told ORDER BY count(*) DESC, told LIMIT ?"
+    " WHERE finding = ? AND call >= ? AND call < ?"
+    " GROUP BY told ORDER BY count(*) DESC, told LIMIT ?"
 )
 _SENT = (
     "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
