@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from aiohttp import ClientSession
+
+from ollama_proxy.exchange import Call
+from ollama_proxy.records import Noted, Occurrence
 from ollama_proxy.simulator import Simulator, SimulatorOptions
+from ollama_proxy.storage.folder import DATABASE
+from ollama_proxy.storage.sqlite import SqliteStore
 from tests.guarantees.test_l2_upstream_trouble import closed_port
 from tests.harness import PATIENCE, Proxy, running_proxy
+from tests.storage.test_findings import begun
 from tests.test_loading import ask, generate
 
 FAST = SimulatorOptions(
@@ -25,6 +35,58 @@ async def found(proxy: Proxy, count: int, query: str = "since=1h") -> list[dict[
             if sum(row["count"] for row in rows) == count:
                 return rows
             await asyncio.sleep(0.02)
+
+
+def waited(ago: float, seconds: float, other: str) -> tuple[Call, Noted]:
+    """A call so long ago that waited for a client."""
+    began = time.time() - ago
+    call = begun(began, client="late.py")
+    waits = [Occurrence(kind="waited", other=other, seconds=seconds)]
+    return call, Noted(call.id, call.model, call.client, waits)
+
+
+async def page(proxy: Proxy, address: str) -> str:
+    """What a reader without script sees."""
+    url = f"http://127.0.0.1:{proxy.port}/admin/{address}"
+    async with ClientSession() as client, client.get(url) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence", "pairs"),
+    [
+        ("?since=1h", "late.py waited 30\xa0s for busy.py", ["busy.py"]),
+        ("", "late.py waited 10 min for night.py", ["night.py", "busy.py"]),
+        ("?since=1y", "late.py waited 10 min for night.py", ["night.py", "busy.py"]),
+        (
+            "?since=7d",
+            "late.py waited 1\xa0h\xa040\xa0min for batch.py",
+            ["batch.py", "night.py", "busy.py"],
+        ),
+    ],
+)
+async def test_which_script_made_ollama_slow_is_told_of_the_span_that_is_asked_for(
+    address: str, sentence: str, pairs: list[str], tmp_path: Path
+) -> None:
+    rows = [
+        waited(600, 30.0, "busy.py"),
+        waited(2 * 3600, 600.0, "night.py"),
+        waited(3 * 86400, 6000.0, "batch.py"),
+    ]
+    store = SqliteStore(tmp_path / DATABASE)
+    store.open()
+    store.write([call for call, _ in rows], noted=[noted for _, noted in rows])
+    store.close()
+    async with running_proxy(f"http://127.0.0.1:{closed_port()}", tmp_path) as proxy:
+        html = await page(proxy, address)
+    told = re.findall(r'data-f="text">(late\.py[^<]*)', html)
+    assert len(told) == len(pairs)
+    assert told[0].startswith(sentence)
+    others = re.findall(r'data-f="other"[^>]*>([^<]+)', html)
+    assert others == pairs
+    span = address.removeprefix("?since=") if address in ("?since=1h", "?since=7d") else "1d"
+    assert f'<a href="?since={span}#findings" aria-current="true">' in html
 
 
 async def test_an_outage_is_one_finding_whoever_met_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ _STEP = 1024
 _PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
 MOST_OPTIONS = 3
 """Options that a sentence names."""
-LONGEST_NAME, LONGEST_VALUE = 60, 20
+LONGEST_NAME, LONGEST_VALUE = 100, 20
 """Characters: a sentence is of bearable length, whatever a client sends."""
 
 

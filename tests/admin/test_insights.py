@@ -166,7 +166,7 @@ def test_a_sentence_has_a_bearable_length_whatever_a_client_sends(language: str)
     assert len(said) < 1500
     assert "9" in said and "option_2" in said and "option_3" not in said
     evicted = conflict(kind="reload_evicted", detail=long, client=long, model=long)
-    assert len(sentence(evicted, WORDS[language], NOW)) < 700
+    assert len(sentence(evicted, WORDS[language], NOW)) < 900
 
 
 @pytest.mark.parametrize("kind", ["waited", "reload_options"])
