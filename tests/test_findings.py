@@ -13,14 +13,16 @@ import pytest
 from aiohttp import ClientSession
 
 from ollama_proxy.exchange import Call
+from ollama_proxy.insights.occurring import kinds
 from ollama_proxy.records import Noted, Occurrence
 from ollama_proxy.simulator import Simulator, SimulatorOptions
 from ollama_proxy.storage.folder import DATABASE
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.guarantees.test_l2_upstream_trouble import closed_port
 from tests.harness import PATIENCE, Proxy, running_proxy
+from tests.storage.calls import make_call
 from tests.storage.test_findings import begun
-from tests.test_loading import ask, generate
+from tests.test_loading import ask, generate, phase_of
 
 FAST = SimulatorOptions(
     models=("m",), tokens_per_second=0, prefill_tokens_per_second=0, load_seconds=0
@@ -87,6 +89,47 @@ async def test_which_script_made_ollama_slow_is_told_of_the_span_that_is_asked_f
     assert others == pairs
     span = address.removeprefix("?since=") if address in ("?since=1h", "?since=7d") else "1d"
     assert f'<a href="?since={span}#findings" aria-current="true">' in html
+
+
+async def test_a_call_that_waited_says_so_and_is_found_by_it(tmp_path: Path) -> None:
+    simulator = Simulator(replace(FAST, tokens_per_second=50))
+    try:
+        async with running_proxy(await simulator.start(), tmp_path) as proxy:
+            await ask(proxy, "first.py", generate("m", 1))
+            long = asyncio.create_task(ask(proxy, "long.py", generate("m", 60)))
+            await phase_of(proxy, "long.py", "reading", "working")
+            await ask(proxy, "late.py", generate("m", 1))
+            await long
+            await found(proxy, 1, "since=1h&kind=waited")
+            calls = await proxy.get("requests")
+            listed = await proxy.get("requests?insight=waited")
+            html = await page(proxy, "requests?insight=waited")
+    finally:
+        await simulator.stop()
+    assert {call["client"]: call["found"] for call in calls} == {
+        "late.py": ["waited"],
+        "long.py": None,
+        "first.py": None,
+    }
+    assert [call["client"] for call in listed] == ["late.py"]
+    assert re.findall(r'data-f="found"[^>]*>([^<]+)', html) == ["waited"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "duration", "marked"),
+    [
+        (None, 9.0, False),
+        (0.49, 1.0, False),
+        (0.5, 2.5, True),
+        (0.5, 2.6, False),
+        (9.0, None, True),
+    ],
+)
+def test_a_wait_is_worth_a_word_from_half_a_second_and_a_fifth_on(
+    queue: float | None, duration: float | None, marked: bool
+) -> None:
+    told = kinds(make_call(queue=queue, duration=duration))
+    assert told == (["waited"] if marked else None)
 
 
 async def test_an_outage_is_one_finding_whoever_met_it(tmp_path: Path) -> None:

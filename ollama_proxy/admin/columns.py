@@ -66,10 +66,11 @@ def more_cells(w: Words, call: Call) -> dict[str, Text]:
 def marks(w: Words, call: Call) -> str:
     """What was found of a call, the worst first, in two words at the most."""
     told = [one for one in kinds(call) or () if one not in _UNMARKED]
-    words = dict.fromkeys(w.t(f"mark.{_group(one)}") for one in told)
+    words = dict.fromkeys(w.t(f"mark.{marked_as(one)}") for one in told)
     return " · ".join([*words][:MOST_MARKS])
 
 
-def _group(kind: str) -> str:
+def marked_as(kind: str) -> str:
+    """By which mark a kind of findings goes."""
     group = kind.partition("_")[0]
     return group if group in MARKS else kind

@@ -9,6 +9,7 @@ import re
 
 from msgspec.structs import replace
 
+from ollama_proxy.admin.columns import marked_as
 from ollama_proxy.admin.words import Said, Text, Words, name
 from ollama_proxy.ids import epoch
 from ollama_proxy.insights.conflicts import NOT_NAMED, number
@@ -18,8 +19,8 @@ _STEP = 1024
 _PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
 MOST_OPTIONS = 3
 """Options that a sentence names."""
-LONGEST_NAME, LONGEST_VALUE = 100, 20
-"""Characters: a sentence is of bearable length, whatever a client sends."""
+LONGEST_NAME, LONGEST_LABEL, LONGEST_VALUE = 100, 30, 20
+"""Characters: a sentence, and a few words, are of bearable length, whatever a client sends."""
 
 
 def sentence(found: Finding, words: Words, now: float) -> str:
@@ -180,6 +181,19 @@ def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:
         "last": w.t("findings.last", ago=w.ago(epoch(found.last_at), now)),
         "call": found.calls[0] if found.calls else "",
     }
+
+
+def short(found: Finding, words: Words) -> str:
+    """In a few words: of what kind, whose and for whom, and of which model."""
+    own, other = (
+        _short(one or words.t("finding.client.unknown"), LONGEST_LABEL)
+        for one in (found.client, found.other)
+    )
+    who = own if found.other in (None, found.client) else f"{own} \u2192 {other}"
+    about = [] if found.kind == "outage" else [who]
+    if found.model is not None:
+        about.append(_short(found.model, LONGEST_LABEL))
+    return " \u00b7 ".join([words.t(f"mark.{marked_as(found.kind)}"), *about])
 
 
 def pairs(waits: list[Finding]) -> list[Finding]:

@@ -12,6 +12,9 @@ from ollama_proxy.exchange import Call, Reason
 from ollama_proxy.insights.conflicts import names, written
 from ollama_proxy.records import RELOADS, Occurrence, gravity
 
+LONG_WAIT, LARGE_SHARE = 0.5, 0.2
+"""Seconds, and of a call's whole time: it is not said of a call that it waited for less."""
+
 
 def occurrences(call: Call) -> Iterator[Occurrence]:
     """Those of a finished call, by its `insights`; at most one of a kind. Of waits nothing is there
@@ -56,13 +59,20 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
 
 def kinds(call: Call) -> list[str] | None:
     """Of which findings it is an occurrence, in the order of findings: that there was no answer, or
-    a wrong one, then what cost most. None: of none."""
+    a wrong one, then what cost most. None: of none. A wait is among them where it was worth a word,
+    though for whom it was is known later."""
     found = sorted(
-        occurrences(call),
+        (*occurrences(call), *_waited(call)),
         key=lambda one: (gravity(one.kind), one.seconds or 0.0, one.tokens or 0),
         reverse=True,
     )
     return [one.kind for one in found] or None
+
+
+def _waited(call: Call) -> Iterator[Occurrence]:
+    waited = call.queue or 0.0
+    if waited >= max(LONG_WAIT, LARGE_SHARE * (call.duration or 0.0)):
+        yield Occurrence(kind="waited", seconds=waited)
 
 
 def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:

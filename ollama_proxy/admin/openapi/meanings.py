@@ -63,7 +63,8 @@ prefill_tokens_per_second: Tokens of the prompt by prefill seconds, those from t
 rest: Seconds of a finished call that neither connect nor Ollama's phases explain.
 output_tokens_estimated: Tokens of the answer by its pieces, where none were told.
 found: The kinds of findings that it is a case of, the worst first; null where of
-  none. Of waits see waited_for.
+  none; waited where it waited at its model for half a second and a fifth of its time or more. For
+  whom see waited_for.
 """,
     "OneCall": """
 expected: What a running call still takes, before its first byte; else null.
