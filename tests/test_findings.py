@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession
 
 from ollama_proxy.exchange import Call
+from ollama_proxy.ids import iso, moment_of
 from ollama_proxy.insights.occurring import kinds
 from ollama_proxy.records import Noted, Occurrence
 from ollama_proxy.simulator import Simulator, SimulatorOptions
@@ -144,10 +145,8 @@ async def test_an_outage_is_one_finding_whoever_met_it(tmp_path: Path) -> None:
     assert [call["client"] for call in calls] == ["signals.py", "backtest.py", "signals.py"]
     assert same == calls
     assert calls[0]["found"] == ["outage"]
-    assert [outage["opened_at"], outage["last_at"]] == [
-        calls[-1]["started_at"],
-        calls[0]["started_at"],
-    ]
+    ends = [iso(moment_of(call["id"])) for call in (calls[-1], calls[0])]
+    assert [outage["opened_at"], outage["last_at"]] == ends
     assert "3 calls failed" in outage["text"]["en"]
 
 
