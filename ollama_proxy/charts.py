@@ -130,7 +130,7 @@ def _percentiles(found: Iterable[Tally], place: int) -> dict[str, list[float | N
 def _told(tally: Tally, place: int) -> int | None:
     """Tokens; None where calls ran a model, and none of them told."""
     tokens, told = tally.tokens[place : place + 2]
-    return tokens if told or not tally.times[0] else None
+    return tokens if told or not tally.ran else None
 
 
 def _level(found: list[Tally], place: int) -> dict[str, list[float | None]]:

@@ -56,6 +56,9 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+UNREACHED = (Reason.UPSTREAM_UNREACHABLE, Reason.CONNECT_TIMEOUT)
+"""Nobody was there."""
+
 # How the paths end that have a model write, and that run one.
 GENERATING_PATHS = (
     "/api/generate",

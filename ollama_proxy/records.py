@@ -13,6 +13,8 @@ PROBE_HEADER = "X-Ollama-Proxy-Probe"
 RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
 WRONG = ("prompt_cut", "context_overrun", "context_full")
 """Of the findings those that make an answer wrong, where others only make it late."""
+FAILED = ("outage", "model_missing")
+"""Of the findings those of calls that got no answer at all."""
 FINDINGS = (
     "prompt_cut",
     "context_overrun",
@@ -30,10 +32,16 @@ FINDINGS = (
     "unfinished",
     "slow_prefill",
     "slow_decode",
+    *FAILED,
 )
 """The kinds of findings."""
 SORTS = ("duration", "queue", "time_to_first_token", "output_tokens")
 """Fields of a call by which calls can be sorted, the most first."""
+
+
+def gravity(kind: str) -> int:
+    """Of findings: 2 where there was no answer, 1 where it was wrong, 0 where it came late."""
+    return 2 if kind in FAILED else int(kind in WRONG)
 
 
 class Filter(msgspec.Struct, kw_only=True, frozen=True):
@@ -149,7 +157,8 @@ class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
     """What one call adds to a finding of this kind: the tokens and seconds that it cost.
 
     `other` is the client on the other side, where there is one; `detail` a name or a value that a
-    finding is about. `needed`: tokens of context that the call would have needed. None: not known.
+    finding is about. `needed`: tokens of context that the call would have needed. `values`: those
+    of options that differ, as `insights/conflicts.py` writes them. None: not known.
     """
 
     kind: str
@@ -159,6 +168,7 @@ class Occurrence(msgspec.Struct, kw_only=True, frozen=True):
     seconds: float | None = None
     needed: int | None = None
     estimated: bool = False
+    values: str | None = None
 
 
 class Noted(msgspec.Struct, frozen=True):
@@ -170,15 +180,32 @@ class Noted(msgspec.Struct, frozen=True):
     occurrences: list[Occurrence]
 
 
+class Values(msgspec.Struct, frozen=True):
+    """What calls asked of an option: some `values`, as JSON writes them, and how many `others`."""
+
+    values: list[str]
+    others: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """An option that differs: what the calls before asked for, and what those of a finding do."""
+
+    name: str
+    old: Values
+    new: Values
+
+
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
-    """What was found of a model's calls from one client, within a span of time.
+    """What was found of a model's calls from one client, within a span of time; an outage is of all
+    calls, whatever their model and client.
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
     what comes later is another one. `count` of its calls are occurrences, of `of` that the client
     sent the model within that span. `tokens`
     and `seconds` are what they cost together, `needed` is the most that one needed; `tokens_p50`
     and `tokens_max` are the median and the most of one call, told of the `WRONG` ones. None is not
-    known. `calls`: their ids, the newest first, not all of them.
+    known. `calls`: their ids, the newest first, not all of them. `options` are those that differ
+    between its calls and those of `other`; none where it is about something else.
     """
 
     id: str
@@ -199,6 +226,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     needed: int | None
     estimated: bool
     calls: list[str]
+    options: list[Changed] = []
 
 
 class UpstreamHealth(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from ollama_proxy.exchange import Call, State, model_key, ran_model
-from ollama_proxy.stats import OTHER, Histogram, bucket, plausible
+from ollama_proxy.stats import OTHER, Histogram, answers_well, bucket, plausible
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 ALL = ""
@@ -81,14 +81,16 @@ class Tally(msgspec.Struct, array_like=True):
     """The calls of one minute or more. `counts` by place in `STATES`, `times` by place in `TIMES`.
 
     `tokens`: input, the calls that told it, output, the calls that told that. Times are those of
-    calls that ran a model, as buckets (see `histogram`) and how often each was hit. Minutes
-    of all calls have `gauges`, those of one model have none.
+    completed calls that ran a model, as buckets (see `histogram`) and how often each was hit;
+    `ran` counts all calls that ran one. Minutes of all calls have `gauges`, those of one model have
+    none.
     """
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * len(STATES))
     tokens: list[int] = msgspec.field(default_factory=lambda: [0] * 4)
     times: list[dict[int, int]] = msgspec.field(default_factory=lambda: [{}, {}, {}])
     gauges: Gauges | None = None
+    ran: int = 0
 
     @property
     def completed(self) -> bool:
@@ -104,15 +106,21 @@ class Tally(msgspec.Struct, array_like=True):
         if call.output_tokens is not None:
             tokens[2] += plausible(call.output_tokens)
             tokens[3] += 1
-        if call.model is not None and ran_model(call.path):
-            duration, first, speed = self.times
-            _record(duration, call.duration)
-            _record(first, call.time_to_first_token)
-            _record(speed, call.tokens_per_second)
+        self.ran += call.model is not None and ran_model(call.path)
+        if answers_well(call):
+            self.measure(call)
+
+    def measure(self, call: Call) -> None:
+        """How long a call took for which `stats.answers_well`, and nothing else of it."""
+        duration, first, speed = self.times
+        _record(duration, call.duration)
+        _record(first, call.time_to_first_token)
+        _record(speed, call.tokens_per_second)
 
     def merge(self, other: Tally) -> None:
         self.counts = list(map(add, self.counts, other.counts))
         self.tokens = list(map(add, self.tokens, other.tokens))
+        self.ran += other.ran
         for own, more in zip(self.times, other.times, strict=True):
             for place, count in more.items():
                 own[place] = own.get(place, 0) + count
@@ -157,16 +165,26 @@ class Tallies:
 
     def add(self, call: Call) -> None:
         """One whose time cannot be read is left out."""
+        if (tally := self._of(call)) is not None:
+            tally.add(call)
+
+    def measure(self, call: Call) -> None:
+        """Of a call for which `stats.answers_well` how long it took, and nothing else of it."""
+        if (tally := self._of(call)) is not None:
+            tally.measure(call)
+
+    def _of(self, call: Call) -> Tally | None:
+        """Where it counts."""
         minute = ended_in(call)
         if minute is None:
-            return
+            return None
         key = self._keys.get(call.model)
         if key is None:
             key = self._keys[call.model] = series_key(call.model) if call.model else ALL
         by_model = self._minutes.setdefault(minute, {})
         if key not in by_model:
             by_model[key] = Tally()
-        by_model[key].add(call)
+        return by_model[key]
 
     def minutes(self) -> Iterator[tuple[int, dict[str, Tally]]]:
         """Each minute with its tallies by `series_key`; that of `ALL` calls is among them."""

@@ -101,9 +101,10 @@ class Histogram(msgspec.Struct):
 class Summary(msgspec.Struct):
     """The totals of one key: of all calls, or of one model.
 
-    Times and speeds are those of calls that ran a model, so that a client which polls `/api/tags`,
-    or asks `/api/show` of a model, does not drown them: `requests` can be more than
-    `duration.count`. `answered` are completed calls that ran a model and have a known duration.
+    Times and speeds are those of completed calls that ran a model: neither a client that polls
+    `/api/tags` drowns them, nor calls that are refused in 3 ms while Ollama is down, nor those that
+    were given up. So `requests` can be more than `duration.count`. Seconds and tokens are of all
+    calls that told them. `answered` are completed calls that ran a model and have a known duration.
     `first_used` is when the first call began, None also where it was counted before that was kept;
     `last_used` when the latest did. `cold_starts` are the calls whose load took 0.1 s or
     more, waits before it left out (`insights.load_wait`).
@@ -149,25 +150,33 @@ class Summary(msgspec.Struct):
             self.last_used = call.started_at
         self.input_tokens += plausible(call.input_tokens)
         self.output_tokens += plausible(call.output_tokens)
-        if call.model is not None and ran_model(call.path):
-            self._add_times(call)
-
-    def _add_times(self, call: Call) -> None:
+        if call.model is None or not ran_model(call.path):
+            return
         self.queue_seconds += _seconds(call.queue)
         self.load_seconds += _seconds(call.load)
         self.prefill_seconds += _seconds(call.prefill)
         self.decode_seconds += _seconds(call.decode)
         self.cold_starts += call.load is not None and call.load >= COLD_SECONDS
-        if call.time_to_first_token is not None:
-            self.time_to_first_token.record(call.time_to_first_token)
-        if call.tokens_per_second is not None:
-            self.tokens_per_second.record(call.tokens_per_second)
-        duration = call.duration
-        if duration is not None:
-            self.duration.record(duration)
-            if call.state == State.COMPLETED:
+        if answers_well(call):
+            self.measure(call)
+            if call.duration is not None:
                 self.answered += 1
-                self.answered_seconds += duration
+                self.answered_seconds += call.duration
+
+    def measure(self, call: Call) -> None:
+        """How long a call took for which `answers_well`, and nothing else of it."""
+        for histogram, value in (
+            (self.duration, call.duration),
+            (self.time_to_first_token, call.time_to_first_token),
+            (self.tokens_per_second, call.tokens_per_second),
+        ):
+            if value is not None:
+                histogram.record(value)
+
+    def forget_times(self) -> None:
+        """What `measure` counted."""
+        for name in _HISTOGRAMS:
+            setattr(self, name, Histogram())
 
     def merge(self, other: Summary) -> None:
         first = [one.first_used for one in (self, other) if one.requests]
@@ -234,6 +243,14 @@ class Statistics(msgspec.Struct):
         if call.client is not None:
             _kept(self.clients, call.client, completed)[1].add(call)
 
+    def measure(self, call: Call) -> None:
+        """Of a call for which `answers_well`, counted by `add` before, how long it took."""
+        self.all.measure(call)
+        if call.model is not None:
+            _kept(self.models, call.model, True)[1].measure(call)
+        if call.client is not None:
+            _kept(self.clients, call.client, True)[1].measure(call)
+
     def merge(self, other: Statistics) -> tuple[set[str], set[str]]:
         """Add the other's totals to these. Returns the models and the clients that this changed."""
         self.all.merge(other.all)
@@ -243,6 +260,11 @@ class Statistics(msgspec.Struct):
     def avg_response_time(self) -> float:
         """Mean seconds of the completed calls that ran a model; 0 when there is none."""
         return self.all.answered_seconds / self.all.answered if self.all.answered else 0.0
+
+
+def answers_well(call: Call) -> bool:
+    """Whether how long it took tells how long a model takes: it completed, and ran one."""
+    return call.state == State.COMPLETED and call.model is not None and ran_model(call.path)
 
 
 def _kept(known: dict[str, Summary], name: str, completed: bool) -> tuple[str, Summary]:

@@ -67,11 +67,23 @@ def test_merged_is_as_counted_together_also_by_way_of_bytes() -> None:
 
 def test_percentiles_are_within_three_percent() -> None:
     calls = [call for call in some_calls(2000) if call.duration is not None]
+    calls = [call for call in calls if call.state == "completed"]
     values = sorted(call.duration or 0 for call in calls)
     told = tally_of(calls).histogram(TIMES.index("duration")).percentiles(0.5, 0.95, 0.99)
     for share, value in zip((0.5, 0.95, 0.99), told, strict=True):
         true = values[-(-len(values) * int(share * 100) // 100) - 1]
         assert value == pytest.approx(true, rel=0.031)
+
+
+def test_times_are_those_of_calls_that_completed() -> None:
+    """While Ollama is down calls are refused in 3 ms; that is no time that a model took."""
+    good = make_call(duration=4.0, time_to_first_token=1.0, tokens_per_second=40.0)
+    times = {"duration": 0.003, "time_to_first_token": 0.002, "tokens_per_second": 1.0}
+    bad = [make_call(state=state, **times) for state in STATES if state != "completed"]
+    tally = tally_of([good, *bad])
+    assert [tally.histogram(place).count for place in range(3)] == [1, 1, 1]
+    assert tally.histogram(0).percentiles(0.5) == [pytest.approx(4.0, rel=0.031)]
+    assert (sum(tally.counts), tally.ran) == (5, 5)
 
 
 def test_what_is_nonsense_is_left_out() -> None:

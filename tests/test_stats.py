@@ -104,6 +104,22 @@ def test_success_rate_leaves_out_calls_that_the_client_or_a_stop_ended() -> None
     assert statistics(make_call(state="cancelled")).all.success_rate is None
 
 
+def test_times_are_those_of_calls_that_completed() -> None:
+    """Calls that are refused while Ollama is down, or given up, do not change what is usual."""
+    good = make_call(duration=4.0, time_to_first_token=1.0, tokens_per_second=40.0, client="a.py")
+    times = {"duration": 0.003, "time_to_first_token": 0.002, "tokens_per_second": 1.0}
+    states = [state.value for state in State if state not in (State.RUNNING, State.COMPLETED)]
+    counted = statistics(
+        good, *(make_call(state=state, client="a.py", **times) for state in states)
+    )
+    for one in (counted.all, counted.models["llama3:8b"], counted.clients["a.py"]):
+        view = one.view()
+        assert view["requests"] == 5
+        for name, value in (("duration", 4.0), ("time_to_first_token", 1.0)):
+            assert (view[name]["count"], view[name]["p50"]) == (1, value)
+        assert view["tokens_per_second"]["p50"] == 40.0
+
+
 def test_sums_and_times_of_a_model() -> None:
     call = make_call(
         duration=4.0,

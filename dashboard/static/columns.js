@@ -5,7 +5,7 @@ import { name, none, seconds, size } from "./format.js";
 import { t } from "./i18n.js";
 
 const GROUPS = ["reload", "slow"]; // several kinds of findings each
-const UNMARKED = "left"; // the call's reason says as much
+const UNMARKED = ["left", "model_missing", "outage"]; // the call's reason says as much
 const MOST_MARKS = 2;
 
 const about = (text) => t("estimate", { s: text });
@@ -27,7 +27,7 @@ export function moreCells(call) {
 
 /** What was found of a call, the worst first, in two words at the most. */
 function marks(call) {
-  const told = (call.found ?? []).filter((kind) => kind !== UNMARKED);
+  const told = (call.found ?? []).filter((kind) => !UNMARKED.includes(kind));
   const words = new Set(told.map((kind) => t(`mark.${GROUPS.find((one) => kind.startsWith(`${one}_`)) ?? kind}`)));
   return [...words].slice(0, MOST_MARKS).join(" \u00b7 ");
 }

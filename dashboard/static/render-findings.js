@@ -1,18 +1,20 @@
 // What there is to look at, and who waited for whom: asked for now and then, in the proxy's own words.
 
 import { attribute, copy, fill, find, json, say, show } from "./dom.js";
-import { ago, clock, epoch, n, name, number, seconds } from "./format.js";
+import { ago, clock, epoch, n, name, number, seconds, when } from "./format.js";
 import { t } from "./i18n.js";
 import { Rows } from "./rows.js";
 
 const ASKED = 50;
 const MOST = 5; // in the open
+const WAITED = 200;
 const WAITS = 10;
 
 export class FindingsView {
   constructor(store) {
     this.store = store;
     this.section = document.getElementById("findings");
+    this.span = this.section.dataset.span; // as the address has it, if it is one of those
     this.list = document.getElementById("findings-list");
     this.waits = document.getElementById("waits");
     this.more = document.getElementById("findings-more");
@@ -27,10 +29,11 @@ export class FindingsView {
 
   async fetch() {
     try {
-      const found = await json(`api/insights?since=1d&limit=${ASKED}`);
+      const since = this.span;
+      const found = await json(`api/insights?since=${since}&limit=${ASKED}`);
       // Where there are more, waits may be among those that did not come.
       const full = found.length === ASKED;
-      const waits = full ? await json(`api/insights?since=1d&limit=${ASKED}&kind=waited`) : found;
+      const waits = full ? await json(`api/insights?since=${since}&limit=${WAITED}&kind=waited`) : found;
       const waited = pairs(waits.filter((one) => one.kind === "waited")).slice(0, WAITS);
       Object.assign(this, { found, waited, unread: false, read: this.store.now() });
     } catch {
@@ -59,10 +62,10 @@ export class FindingsView {
 
   row(row, one) {
     const last = t("findings.last", { ago: ago(epoch(one.last_at), this.store.now()) });
-    fill(row, { text: one.text[document.documentElement.lang], last });
+    fill(row, { text: textOf(one, this.store.now()), last });
     this.named(row, `finding-${one.id}`);
-    attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}`);
-    attribute(find(".shows", row), "href", `?call=${encodeURIComponent(one.calls[0] ?? "")}`);
+    attribute(find(".all-calls", row), "href", `requests?finding=${encodeURIComponent(one.id)}&since=${this.span}`);
+    attribute(find(".shows", row), "href", `?since=${this.span}&call=${encodeURIComponent(one.calls[0] ?? "")}`);
   }
 
   /** Each link's name is its word and the sentence that it belongs to. */
@@ -85,6 +88,13 @@ export class FindingsView {
       unit: n("waits.calls", one.count),
     });
   }
+}
+
+/** The proxy's own words; what tells a time is written here, in the reader's zone. */
+function textOf(one, now) {
+  if (one.kind !== "outage") return one.text[document.documentElement.lang];
+  const moments = [one.opened_at, one.last_at].map((at) => when(epoch(at), now));
+  return n("findings.outage", one.count, { at: [...new Set(moments)].join(" \u2013 ") });
 }
 
 /** One for each client, for whom it waited and at which model; the longest first. */

@@ -6,7 +6,7 @@ import { ago, clock, epoch, n, name, number, seconds, since, visible } from "./f
 import { around, t } from "./i18n.js";
 
 const WINDOW = 300; // seconds: the status says "failing" of as many
-const UNREACHED = ["upstream_unreachable", "connect_timeout"]; // as state.py has them
+const UNREACHED = ["upstream_unreachable", "connect_timeout"]; // as exchange.py has them
 
 /** Whether something answers that is not Ollama. */
 const stranger = (status) => status.upstream_up && status.upstream_version === null;

@@ -252,6 +252,10 @@ class Api:
         """What was found of calls, what cost most first. Raises Unreadable."""
         return await self.history.findings(wanted)
 
+    async def finding(self, id: str) -> Finding | None:
+        """Raises Unreadable."""
+        return await self.history.finding(id)
+
     # -- where it comes from ----------------------------------------------------------------
 
     @property

@@ -29,9 +29,10 @@ SORTED_BY = {
 MARKS = (
     *("prompt_cut", "context_overrun", "context_full", "looped", "unfinished", "thought_only"),
     *("repeated", "embedded_again", "prompt_start", "reload", "slow", "ceiling", "waited", "left"),
+    *("model_missing", "outage"),
 )
 """What calls are marked by, or found by; reload and slow are several kinds of findings."""
-_UNMARKED = "left"
+_UNMARKED = ("left", "model_missing", "outage")
 """Of such a call its reason says as much."""
 MOST_MARKS = 2
 
@@ -64,11 +65,12 @@ def more_cells(w: Words, call: Call) -> dict[str, Text]:
 
 def marks(w: Words, call: Call) -> str:
     """What was found of a call, the worst first, in two words at the most."""
-    told = [one for one in kinds(call) or () if one != _UNMARKED]
-    words = dict.fromkeys(w.t(f"mark.{_group(one)}") for one in told)
+    told = [one for one in kinds(call) or () if one not in _UNMARKED]
+    words = dict.fromkeys(w.t(f"mark.{marked_as(one)}") for one in told)
     return " · ".join([*words][:MOST_MARKS])
 
 
-def _group(kind: str) -> str:
+def marked_as(kind: str) -> str:
+    """By which mark a kind of findings goes."""
     group = kind.partition("_")[0]
     return group if group in MARKS else kind

@@ -9,66 +9,82 @@ import re
 
 from msgspec.structs import replace
 
-from ollama_proxy.admin.words import Said, Text, Words, name, visible
+from ollama_proxy.admin.columns import marked_as
+from ollama_proxy.admin.words import Said, Text, Words, name
 from ollama_proxy.ids import epoch
-from ollama_proxy.insights.occurring import NOT_NAMED, RELOAD, changed_options
-from ollama_proxy.records import Finding
+from ollama_proxy.insights.conflicts import NOT_NAMED, number
+from ollama_proxy.records import Changed, Finding, Values
 
 _STEP = 1024
-_NUMBER = re.compile("[0-9]{1,18}")
-_Option = tuple[str, str, str]  # its name, its old and its new value
+_PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
+MOST_OPTIONS = 3
+"""Options that a sentence names."""
+LONGEST_NAME, LONGEST_LABEL, LONGEST_VALUE = 100, 30, 20
+"""Characters: a sentence, and a few words, are of bearable length, whatever a client sends."""
 
 
-def sentence(found: Finding, words: Words) -> str:
-    """What, who, how often, what it cost, and what to change."""
+def sentence(found: Finding, words: Words, now: float) -> str:
+    """What, who, how often, what it cost, and what to change; `now` in seconds since 1970."""
+    if found.kind == "outage":
+        return outage(found, words, now)
     tokens = words.n("finding.cost.tokens", found.tokens or 0)
-    options = _options(found)
-    key = _key(found, options, words)
+    options = found.options
+    key = _key(found, words)
     said = words.t(
         key,
         calls=_counted("finding.calls", found, words),
         answers=_counted("finding.answers", found, words),
         client=_client(found.client, words),
         other=_client(found.other, words),
-        detail=visible(found.detail or ""),
+        detail=_short(found.detail or "", LONGEST_NAME),
         seconds=full(words.seconds(found.seconds)),
-        model=visible(found.model or ""),
+        model=_short(found.model or "", LONGEST_NAME),
         tokens=tokens,
         lost=_lost(found, words),
         cost=_cost(found, words),
-        remedy=_remedy(found, options, words),
-        old=_asked(words, [(name, old) for name, old, _ in options]),
-        new=_asked(words, [(name, new) for name, _, new in options]),
+        remedy=_remedy(found, words),
+        old=_asked(words, [(one.name, one.old) for one in options]),
+        new=_asked(words, [(one.name, one.new) for one in options]),
     )
     return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
 
 
-def _options(found: Finding) -> list[_Option]:
-    """Those that differ between two clients; none where the finding does not name any."""
-    waited = found.kind == "waited" and (found.detail or "").startswith(f"{RELOAD} ")
-    if found.kind != "reload_options" and not waited:
-        return []
-    return changed_options(found.detail or "") or []
+def outage(found: Finding, words: Words, now: float) -> str:
+    """Times are those of this machine: the page writes them anew, in the reader's zone."""
+    moments = [words.moment(epoch(one), now) for one in (found.opened_at, found.last_at)]
+    return words.n("findings.outage", found.count, at=" \u2013 ".join(dict.fromkeys(moments)))
 
 
-def _key(found: Finding, options: list[_Option], words: Words) -> str:
+def _key(found: Finding, words: Words) -> str:
     """Of which sentence: that of the kind, or of the kind and what it is about, or between whom."""
     key = f"finding.{found.kind}"
-    for about in ((found.detail or "").partition(" ")[0], "options" if options else ""):
+    for about in ((found.detail or "").partition(" ")[0], "options" if found.options else ""):
         if about and f"{key}.{about}" in words.catalogue:
             key += f".{about}"
     own = found.other is not None and found.other == found.client
     return f"{key}.own" if own and f"{key}.own" in words.catalogue else key
 
 
-def _asked(words: Words, options: list[tuple[str, str]]) -> str:
-    """What a client asks for."""
-    return ", ".join(
-        words.t("finding.option.default", name=name)
-        if value == NOT_NAMED
-        else visible(f"{name} {value}")
-        for name, value in options
-    )
+def _asked(words: Words, options: list[tuple[str, Values]]) -> str:
+    """What a client asks for, of the first few options."""
+    told = [_of_option(words, name, values) for name, values in options[:MOST_OPTIONS]]
+    if more := len(options) - MOST_OPTIONS:
+        told += [words.n("finding.option.more", more)] if more > 0 else []
+    return ", ".join(told)
+
+
+def _of_option(words: Words, name: str, asked: Values) -> str:
+    if asked.values == [NOT_NAMED] and not asked.others:
+        return words.t("finding.option.default", name=name)
+    return f"{name} {_either(words, asked)}"
+
+
+def _either(words: Words, asked: Values) -> str:
+    """Some values, and how many others there are."""
+    own = words.t("finding.option.left_out")
+    told = [own if value == NOT_NAMED else _short(value, LONGEST_VALUE) for value in asked.values]
+    told += [words.n("finding.option.others", asked.others)] if asked.others else []
+    return words.t("finding.option.or").join(told)
 
 
 def _lost(found: Finding, words: Words) -> str:
@@ -113,46 +129,71 @@ def _known_cost(found: Finding, words: Words) -> str | None:
     return tokens or seconds
 
 
-def _remedy(found: Finding, options: list[_Option], words: Words) -> str:
+def _remedy(found: Finding, words: Words) -> str:
     """What to change, or what is known of the cause, where that is not the same each time."""
     if found.kind.startswith("slow_"):
         key = f"finding.slow.{found.detail}"
         return words.t(key if key in words.catalogue else "finding.slow.unknown")
-    if options:
-        return " ".join(_one_for_both(found, one, words) for one in options)
+    if found.kind == "model_missing":
+        # A name that a shell would read as more than one is not put into a command.
+        can_be_got = _PLAIN.fullmatch(found.model or "")
+        key = f"finding.missing.{'pull' if can_be_got else 'name'}"
+        return words.t(key, model=found.model or "", client=_client(found.client, words))
+    if found.options:
+        return " ".join(_one_for_both(found, one, words) for one in found.options[:MOST_OPTIONS])
     needed = None if found.needed is None else -(-found.needed // _STEP) * _STEP
-    told = needed and found.kind != "context_full"  # that stopped where it was full
-    key = "finding.remedy.context" if told else "finding.remedy.context.unknown"
+    known = needed and found.kind != "context_full"  # that stopped where it was full
+    key = "finding.remedy.context" if known else "finding.remedy.context.unknown"
     return words.t(key, client=_client(found.client, words), needed=str(needed))
 
 
-def _one_for_both(found: Finding, option: _Option, words: Words) -> str:
-    """Where to change an option so that both ask for the same: what Ollama chooses where one does
-    not name it, else the larger context, which never cuts a prompt; of others it is not said which
+def _one_for_both(found: Finding, option: Changed, words: Words) -> str:
+    """Where to change an option so that all ask for the same: what Ollama chooses where some do not
+    name it, else the largest context, which never cuts a prompt; of others it is not said which
     value is the better one. Said the same of both ways."""
-    name, old, new = option
+    name, sides = option.name, (option.new, option.old)
     client, other = (_client(one, words) for one in (found.client, found.other))
-    left_out = NOT_NAMED in (old, new) and name != "num_ctx"
-    numbers = name == "num_ctx" and all(_NUMBER.fullmatch(value) for value in (old, new))
-    if not left_out and not numbers:
+    values = list(dict.fromkeys([*option.new.values, *option.old.values]))
+    numbers = {value: known for value in values if (known := number(value)) is not None}
+    left_out = NOT_NAMED in values and name != "num_ctx"
+    if not left_out and (name != "num_ctx" or len(numbers) < len(values)):
         return words.t("finding.option.same", name=name, client=client, other=other)
-    keep = NOT_NAMED if left_out else max(old, new, key=int)
-    drop = new if keep == old else old
-    where = words.t("finding.option.where", client=client if drop == new else other)
+    keep = NOT_NAMED if left_out else max(numbers, key=numbers.__getitem__)
+    wrong = [side.values != [keep] or side.others > 0 for side in sides]
+    where = words.t("finding.option.where", client=client if wrong[0] else other)
     if found.client == found.other:
         where = words.t("finding.option.everywhere")
+    elif all(wrong):
+        where = words.t("finding.option.in_both", client=client, other=other)
+    # Of two sides that both have others, some may be the same ones.
+    others = max(side.others for side in sides)
+    drop = Values([value for value in values if value != keep], others)
     how = "leave_out" if left_out else "set"
-    return words.t(f"finding.option.{how}", where=where, name=name, value=keep, now=visible(drop))
+    now = _either(words, drop)
+    return words.t(f"finding.option.{how}", where=where, name=name, value=keep, now=now)
 
 
 def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:
     """A finding among those to look at, with the id of its latest call."""
     return {
         "id": found.id,
-        "text": sentence(found, w),
+        "text": sentence(found, w, now),
         "last": w.t("findings.last", ago=w.ago(epoch(found.last_at), now)),
         "call": found.calls[0] if found.calls else "",
     }
+
+
+def short(found: Finding, words: Words) -> str:
+    """In a few words: of what kind, whose and for whom, and of which model."""
+    own, other = (
+        _short(one or words.t("finding.client.unknown"), LONGEST_LABEL)
+        for one in (found.client, found.other)
+    )
+    who = own if found.other in (None, found.client) else f"{own} \u2192 {other}"
+    about = [] if found.kind == "outage" else [who]
+    if found.model is not None:
+        about.append(_short(found.model, LONGEST_LABEL))
+    return " \u00b7 ".join([words.t(f"mark.{marked_as(found.kind)}"), *about])
 
 
 def pairs(waits: list[Finding]) -> list[Finding]:
@@ -181,7 +222,13 @@ def wait_row(w: Words, found: Finding) -> dict[str, Text]:
 
 
 def _client(client: str | None, words: Words) -> str:
-    return visible(client or words.t("finding.client.unknown"))
+    return _short(client or words.t("finding.client.unknown"), LONGEST_NAME)
+
+
+def _short(text: str, most: int) -> str:
+    """Made visible, and what is too long shortened in its middle."""
+    short = name(text, most)
+    return short.shown if isinstance(short, Said) else short
 
 
 def full(text: Text) -> str:

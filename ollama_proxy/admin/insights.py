@@ -68,5 +68,6 @@ class Insights:
         return json_answer(self._view(found))
 
     def _view(self, found: Finding) -> dict[str, Any]:
-        text = {language: sentence(found, words) for language, words in self._words.items()}
+        now = self._now()
+        text = {language: sentence(found, words, now) for language, words in self._words.items()}
         return {**msgspec.structs.asdict(found), "text": text}

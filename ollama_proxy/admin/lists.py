@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing, columns
 from ollama_proxy.admin.columns import COLUMNS, MARKS, SORTED_BY, USUAL
+from ollama_proxy.admin.findings import short
 from ollama_proxy.admin.history import Unreadable
 from ollama_proxy.admin.query import (
     FILTERS,
@@ -31,7 +33,7 @@ from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.bus import unspoken
 from ollama_proxy.exchange import State
 from ollama_proxy.ids import moment_of
-from ollama_proxy.records import SORTS, Filter
+from ollama_proxy.records import SORTS, Filter, Finding
 from ollama_proxy.storage.base import Found, onward
 
 SPANS = ("1h", "1d", "7d", "30d")
@@ -51,6 +53,7 @@ class ListState(Protocol):
     def models(self) -> list[dict[str, Any]]: ...
     def clients(self) -> list[dict[str, Any]]: ...
     async def search(self, wanted: Filter) -> Found: ...
+    async def finding(self, id: str) -> Finding | None: ...
 
 
 class Requests:
@@ -78,6 +81,7 @@ class Requests:
             except Unreadable:
                 unread = True
         unread = unread or found.incomplete
+        named = await self._named(asked.get("finding"))
         chosen = columns(request)
         place = "before" if wanted.sort is None else "after"  # where a page begins
         sorted_ = next((one for one, field in SORTED_BY.items() if field == wanted.sort), None)
@@ -107,7 +111,9 @@ class Requests:
                 },
                 "during": _during(w, wanted, now),
                 "chips": [
-                    _chip(w, name, asked, wanted, now) for name in asked if name not in FIELDS
+                    _chip(w, name, asked, wanted, now, named)
+                    for name in asked
+                    if name not in FIELDS
                 ],
                 "wrong": None if wrong is None else visible(wrong),
                 "calls": [(call, call_row(w, call, now)) for call in found.calls],
@@ -128,6 +134,12 @@ class Requests:
             }
 
         return await self._site.answer(request, "requests.html", values)
+
+    async def _named(self, finding: str | None) -> Finding | None:
+        """The finding of this id; None where there is none, or the store does not say now."""
+        with suppress(Unreadable):
+            return await self._state.finding(finding) if finding else None
+        return None
 
 
 def _asked(request: web.Request) -> tuple[dict[str, str], str | None]:
@@ -151,13 +163,20 @@ def _with(offered: Options, asked: str | None, said: str = "") -> Options:
 
 
 def _chip(
-    w: Words, name: str, asked: Mapping[str, str], wanted: Filter, now: float
+    w: Words,
+    name: str,
+    asked: Mapping[str, str],
+    wanted: Filter,
+    now: float,
+    named: Finding | None,
 ) -> dict[str, str]:
     label = w.t(f"filter.name.{name}") if f"filter.name.{name}" in w.catalogue else name
+    value = short(named, w) if named and name == "finding" else ""
+    value = value or _meant(w, name, asked[name], wanted, now)
     return {
         "name": name,
         "value": asked[name],
-        "text": w.t("filter.chip", name=label, value=_meant(w, name, asked[name], wanted, now)),
+        "text": w.t("filter.chip", name=label, value=value),
         "remove": w.t("filter.remove", name=label),
         "without": "requests" + _query(asked, (name,)),
     }

@@ -43,9 +43,12 @@ from ollama_proxy.records import Filter, Finding
 
 log = logging.getLogger(__name__)
 
-FINDINGS_SECONDS = 86400.0
-FINDINGS, SHOWN, WAITS = 50, 5, 10
-"""How many are asked for; of them those that stand in the open, and the pairs that wait."""
+SPANS, USUAL_SPAN = {"1h": 3600.0, "1d": 86400.0, "7d": 7 * 86400.0}, "1d"
+"""Of which findings can be asked for, as `GET insights` takes it, in seconds."""
+FINDINGS, SHOWN = 50, 5
+"""How many are asked for; of them those that stand in the open."""
+WAITED, WAITS = 200, 10
+"""Findings that tell who waited for whom; of their pairs those that are told, the longest."""
 ROWS = 50  # recent calls in the first page; the live page keeps 200
 LANES = 12
 
@@ -73,7 +76,8 @@ class Seen:
     active: list[Call]
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
-    findings: list[Finding] | None  # of the last day, the worst first; None: cannot be read
+    span: str  # one of `SPANS`: that of the findings and of the waits
+    findings: list[Finding] | None  # the worst first; None: cannot be read
     waits: list[Finding]  # those among them that tell who waited for whom
     unread: bool  # the store could not be read
 
@@ -95,12 +99,13 @@ class Pages:
     async def page(self, request: web.Request) -> web.Response:
         if (answer := choosing(request)) is not None:
             return answer
-        seen = await self._read()
+        span = request.query.get("since", USUAL_SPAN)
+        seen = await self._read(span if span in SPANS else USUAL_SPAN)
         return await self.site.answer(
             request, "overview.html", lambda w: self._values(w, request.host, seen)
         )
 
-    async def _read(self) -> Seen:
+    async def _read(self, span: str) -> Seen:
         state, unread = self.state, False
         status, stats, models, active = (
             state.status(),
@@ -114,7 +119,7 @@ class Pages:
             # Without the error's own text, which may quote a prompt.
             log.warning("recent calls could not be read: %s", where(error))
             ended, unread = [], True
-        findings, waits = await self._findings()
+        findings, waits = await self._findings(first_id(time.time() - SPANS[span]))
         ended.sort(key=lambda call: epoch(call.started_at) + (call.duration or 0), reverse=True)
         return Seen(
             time.time(),
@@ -124,19 +129,19 @@ class Pages:
             active,
             state.phases(),
             ended,
+            span,
             findings,
             waits,
             unread,
         )
 
-    async def _findings(self) -> tuple[list[Finding] | None, list[Finding]]:
-        day = first_id(time.time() - FINDINGS_SECONDS)
+    async def _findings(self, since: str) -> tuple[list[Finding] | None, list[Finding]]:
         try:
-            found = await self.state.findings(Filter(since=day, limit=FINDINGS))
+            found = await self.state.findings(Filter(since=since, limit=FINDINGS))
             if len(found) < FINDINGS:
                 return found, found
             # Waits may be among those that did not come.
-            waited = Filter(since=day, limit=FINDINGS, kind="waited")
+            waited = Filter(since=since, limit=WAITED, kind="waited")
             return found, await self.state.findings(waited)
         except Exception as error:  # noqa: BLE001 - guard: admin handler
             log.warning("findings could not be read: %s", where(error))
@@ -193,6 +198,8 @@ def _findings(w: Words, seen: Seen) -> dict[str, Any]:
     rows = [finding_row(w, one, seen.now) for one in found]
     waits = [one for one in seen.waits if one.kind == "waited"]
     return {
+        "span": seen.span,
+        "spans": SPANS,
         "findings": rows[:SHOWN],
         "more_findings": rows[SHOWN:],
         "findings_unread": seen.findings is None,

@@ -42,7 +42,10 @@ POLICY = {
     ),
 }
 _OURS = (
-    *(f"finding.{one}" for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls")),
+    *(
+        f"finding.{one}"
+        for one in (*FINDINGS, "remedy", "option", "slow", "cost", "calls", "missing")
+    ),
     *("finding.answers", "difference.", "setting", "filter.", "alert."),
 )
 """Words that only the server writes."""

@@ -11,12 +11,11 @@ from typing import Any
 
 from ollama_proxy.admin.rows import BAD, note_of
 from ollama_proxy.admin.words import NONE, Text, Words, name, visible
-from ollama_proxy.exchange import Call, Reason
+from ollama_proxy.exchange import UNREACHED, Call
 from ollama_proxy.ids import epoch
 
 PRODUCT = "Ollama Proxy"
 WINDOW = 300  # seconds: the status says "failing" of as many
-UNREACHED = (Reason.UPSTREAM_UNREACHABLE, Reason.CONNECT_TIMEOUT)
 ICONS = {"waiting": "attention", "failing": "attention", "stopping": "attention", "down": "down"}
 
 

@@ -184,6 +184,17 @@ class Series(Answer, frozen=True, kw_only=True):
     gpu: GpuOverTime
 
 
+class Values(Answer, frozen=True, kw_only=True):
+    values: list[str]
+    others: int
+
+
+class ChangedOption(Answer, frozen=True, kw_only=True):
+    name: str
+    old: Values
+    new: Values
+
+
 class Sentence(Answer, frozen=True, kw_only=True):
     en: str
     it: str
@@ -208,6 +219,7 @@ class Finding(Answer, frozen=True, kw_only=True):
     needed: int | None = None
     estimated: bool
     calls: list[str]
+    options: list[ChangedOption]
     text: Sentence
 
 

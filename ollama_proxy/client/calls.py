@@ -102,6 +102,10 @@ class Deadline(Answer, frozen=True, kw_only=True):
     met: bool
 
 
+class Outage(Answer, frozen=True, kw_only=True):
+    since: str
+
+
 class Insights(Answer, frozen=True, kw_only=True):
     prompt_cut: CallPromptCut | None = None
     overrun: Overrun | None = None
@@ -112,6 +116,7 @@ class Insights(Answer, frozen=True, kw_only=True):
     waste: Waste | None = None
     slow: Slow | None = None
     deadline: Deadline | None = None
+    outage: Outage | None = None
 
 
 class Pace(Answer, frozen=True, kw_only=True):

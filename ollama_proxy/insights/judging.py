@@ -16,20 +16,14 @@ from typing import Any
 
 import msgspec
 
-from ollama_proxy.exchange import (
-    Call,
-    Exchange,
-    Reason,
-    State,
-    generates,
-    ran_model,
-)
+from ollama_proxy.exchange import Call, Exchange, Reason, State, generates, ran_model
 from ollama_proxy.ids import epoch
 from ollama_proxy.insights.contexts import Contexts, asked_context
 from ollama_proxy.insights.estimate import RUNS, Ahead, Estimate, Estimator
 from ollama_proxy.insights.facts import Facts, native
 from ollama_proxy.insights.in_force import InForce
 from ollama_proxy.insights.naming import Names
+from ollama_proxy.insights.outages import Outages
 from ollama_proxy.insights.overrun import overrun
 from ollama_proxy.insights.prompt_cache import PromptCaches
 from ollama_proxy.insights.prompt_cut import Prompt, PromptCuts
@@ -84,6 +78,7 @@ class Judging:
         self._caches = PromptCaches()
         self._serving = Serving(running, self.runner, note, self._slots, clock)
         self._wastes = Wastes()
+        self._outages = Outages()
         self._estimator = Estimator()
         self._usual = Usual() if usual is None else usual
         self._on_gpu: dict[str, float] = {}  # shares of the models in memory
@@ -94,6 +89,7 @@ class Judging:
 
     def looked(self, models: Iterable[ModelInfo], at: float) -> None:
         """A look at Ollama that began at that moment."""
+        self._outages.answered(at)
         models = list(models)
         self._names.looked(models)
         asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
@@ -115,6 +111,9 @@ class Judging:
         self._serving.share_out()
 
     def __call__(self, call: Call, exchange: Exchange) -> Call:
+        return self._outages.ended(self._judged(call, exchange), exchange)
+
+    def _judged(self, call: Call, exchange: Exchange) -> Call:
         if call.model is None or not ran_model(call.path):
             return call
         facts = Facts.of(call, exchange.observation.asked, self._key(call.model))

@@ -5,22 +5,25 @@ Not here: the judging (`judging.py`), findings as sums of their occurrences (`st
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from ollama_proxy.exchange import Call
-from ollama_proxy.records import RELOADS, WRONG, Occurrence
+from ollama_proxy.exchange import Call, Reason
+from ollama_proxy.insights.conflicts import names, written
+from ollama_proxy.records import RELOADS, Occurrence, gravity
 
-NOT_NAMED = "\u2013"
-RELOAD = "reload"
-_CHANGED = re.compile(r"(\w+) (\S+) \u2192 (\S+)")
+LONG_WAIT, LARGE_SHARE = 0.5, 0.2
+"""Seconds, and of a call's whole time: it is not said of a call that it waited for less."""
 
 
 def occurrences(call: Call) -> Iterator[Occurrence]:
     """Those of a finished call, by its `insights`; at most one of a kind. Of waits nothing is there
     yet: who was waited for is known when others have ended, too."""
     found = call.insights or {}
+    if outage := found.get("outage"):
+        yield Occurrence(kind="outage", detail=outage["since"])
+    if call.reason == Reason.MODEL_MISSING and call.model is not None:
+        yield Occurrence(kind="model_missing")
     cut, over, reload = found.get("prompt_cut"), found.get("overrun"), found.get("reload")
     if cut and cut["cut"]:
         yield Occurrence(
@@ -55,14 +58,21 @@ def occurrences(call: Call) -> Iterator[Occurrence]:
 
 
 def kinds(call: Call) -> list[str] | None:
-    """Of which findings it is an occurrence, in the order of findings: what makes the answer wrong,
-    then what cost most. None: of none."""
+    """Of which findings it is an occurrence, in the order of findings: that there was no answer, or
+    a wrong one, then what cost most. None: of none. A wait is among them where it was worth a word,
+    though for whom it was is known later."""
     found = sorted(
-        occurrences(call) if call.insights else (),
-        key=lambda one: (one.kind in WRONG, one.seconds or 0.0, one.tokens or 0),
+        (*occurrences(call), *_waited(call)),
+        key=lambda one: (gravity(one.kind), one.seconds or 0.0, one.tokens or 0),
         reverse=True,
     )
     return [one.kind for one in found] or None
+
+
+def _waited(call: Call) -> Iterator[Occurrence]:
+    waited = call.queue or 0.0
+    if waited >= max(LONG_WAIT, LARGE_SHARE * (call.duration or 0.0)):
+        yield Occurrence(kind="waited", seconds=waited)
 
 
 def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:
@@ -75,35 +85,10 @@ def _slow(slow: dict[str, Any], moved: bool) -> Iterator[Occurrence]:
 
 
 def _reload(reload: dict[str, Any]) -> Occurrence:
-    cause, by, detail = reload["cause"], reload["by"], None
+    cause, by, detail, values = reload["cause"], reload["by"], None, None
     if cause == "evicted":
         by, detail = None, by
     elif cause == "options":
-        detail = written(reload["changed"])
-    return Occurrence(kind=f"reload_{cause}", other=by, detail=detail, seconds=reload["seconds"])
-
-
-def written(changed: Mapping[str, Sequence[Any]]) -> str:
-    """Options with their old and their new values, as the `detail` of a finding has them."""
-    return ", ".join(
-        f"{name} {_value(old)} → {_value(new)}" for name, (old, new) in changed.items()
-    )
-
-
-def changed_options(detail: str) -> list[tuple[str, str, str]] | None:
-    """What `written` wrote, alone or behind `RELOAD`: name, old and new value of each option. None
-    where it cannot be read, as a client may have sent anything as a value."""
-    found = [_CHANGED.fullmatch(part) for part in detail.removeprefix(f"{RELOAD} ").split(", ")]
-    told = [(match[1], match[2], match[3]) for match in found if match]
-    return told if len(told) == len(found) else None
-
-
-def _value(value: object) -> str:
-    """As JSON writes it; an option that was not named is a dash."""
-    return (
-        NOT_NAMED
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+        detail, values = names(reload["changed"]), written(reload["changed"])
+    kind, seconds = f"reload_{cause}", reload["seconds"]
+    return Occurrence(kind=kind, other=by, detail=detail, values=values, seconds=seconds)

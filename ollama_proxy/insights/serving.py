@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ollama_proxy.exchange import Call, Exchange, State, generates, model_key
-from ollama_proxy.insights.occurring import RELOAD, written
+from ollama_proxy.insights.conflicts import RELOAD, names, written
 from ollama_proxy.insights.reloads import SHORTEST
 from ollama_proxy.insights.rooms import Rooms
 from ollama_proxy.insights.waits import AT_ONCE, MAX_MODELS, REMEMBERED, Hidden, Span, Wait, Waits
@@ -31,7 +31,8 @@ SHOWN_SHARE = 0.05
 """Of a wait: what less than that is put down to is not told."""
 
 
-_Changed = tuple[str | None, str]  # whose options a model was loaded with before, and which differ
+_Changed = tuple[str | None, dict[str, Any]]
+"""Whose options a model was loaded with before, and which differ."""
 
 
 class Running(NamedTuple):
@@ -237,24 +238,16 @@ def _with_load(call: Call, exchange: Exchange, served: Span, hidden: Hidden | No
 
 def _changed(reload: Mapping[str, Any] | None) -> _Changed:
     if reload is None or reload["cause"] != "options":
-        return None, ""
-    return reload["by"], written(reload["changed"])
+        return None, {}
+    return reload["by"], reload["changed"]
 
 
 def _shares(waiter: Noted, changed: _Changed, wait: Wait) -> Noted:
     """A wait for a reload names the options where they are those of whom it waited for."""
-    by, options = changed
     least = SHOWN_SHARE * wait.seconds
     busy = wait.busy if sum(wait.busy.values()) >= SHORTEST_BUSY else {}
     found = [
-        Occurrence(
-            kind=kind,
-            other=other,
-            detail=f"{RELOAD} {options}"
-            if detail == RELOAD and options and other == by
-            else detail,
-            seconds=seconds,
-        )
+        _waited(kind, detail, other, seconds, changed)
         for kind, detail, shares in (
             ("waited", None, wait.blamed),
             ("waited", wait.reason, wait.loading),
@@ -264,3 +257,13 @@ def _shares(waiter: Noted, changed: _Changed, wait: Wait) -> Noted:
         if seconds >= least
     ]
     return msgspec.structs.replace(waiter, occurrences=found)
+
+
+def _waited(
+    kind: str, detail: str | None, other: str | None, seconds: float, changed: _Changed
+) -> Occurrence:
+    by, options = changed
+    if detail != RELOAD or other != by or not options:
+        return Occurrence(kind=kind, other=other, detail=detail, seconds=seconds)
+    detail, values = f"{RELOAD} {names(options)}", written(options)
+    return Occurrence(kind=kind, other=other, detail=detail, values=values, seconds=seconds)

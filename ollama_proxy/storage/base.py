@@ -152,6 +152,13 @@ MIGRATIONS: Migrations = {
         "CREATE INDEX flips_by_subject ON flips (rule, subject, id)",
         "CREATE TABLE silences (rule TEXT PRIMARY KEY NOT NULL, until REAL NOT NULL)",
     ],
+    9: [
+        # What is named there is to be counted anew, by `recounting.py`.
+        "CREATE TABLE recounts (what TEXT PRIMARY KEY NOT NULL)",
+        "INSERT INTO recounts VALUES ('times')",
+        # Of options that differ the values; which those are is the finding's own detail.
+        "ALTER TABLE occurrences ADD COLUMN option_values TEXT",
+    ],
 }
 
 

@@ -13,10 +13,15 @@ from typing import Any
 
 from ollama_proxy.exchange import model_key
 from ollama_proxy.ids import first_id, iso, moment_of
-from ollama_proxy.records import WRONG, Filter, Finding, Noted, Occurrence
+from ollama_proxy.insights.conflicts import RELOAD, summed_up
+from ollama_proxy.records import WRONG, Changed, Filter, Finding, Noted, Occurrence, gravity
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
+MOST_VALUES = 1000
+"""Ways in which options differ that are looked at of each."""
+OF_ALL = ("outage",)
+"""Kinds that are not of one model and client: an outage is one, whoever met it."""
 EVIDENCE = 20
 """Calls that are named of each."""
 
@@ -40,6 +45,12 @@ _TOKENS = (
     "SELECT tokens FROM occurrences"
     " WHERE finding = ? AND call >= ? AND call < ? AND tokens IS NOT NULL"
 )
+# Before there was such a column the finding's detail had them.
+_VALUES = (
+    "SELECT coalesce(option_values, ?) AS told, count(*) FROM occurrences"
+    " WHERE finding = ? AND call >= ? AND call < ?"
+    " GROUP BY told ORDER BY count(*) DESC, told LIMIT ?"
+)
 _SENT = (
     "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
     " WHERE id >= ? AND id < ? GROUP BY model, client"
@@ -57,7 +68,8 @@ def note(connection: sqlite3.Connection, noted: Noted) -> None:
     """Keep what a call is an occurrence of; twice is as once."""
     id = noted.call
     for number, one in enumerate(noted.occurrences):
-        subject = (one.kind, noted.model, noted.client, one.other, one.detail)
+        about = (None, None) if one.kind in OF_ALL else (noted.model, noted.client)
+        subject = (one.kind, *about, one.other, one.detail)
         row = connection.execute(_OPEN, subject).fetchone()
         if row is None or _over(row[1], id):
             finding = f"{id}.{number}"
@@ -71,14 +83,14 @@ def note(connection: sqlite3.Connection, noted: Noted) -> None:
             later = max(row[1], id)
             connection.execute("UPDATE findings SET last = ? WHERE id = ?", (later, finding))
         connection.execute(
-            "INSERT OR IGNORE INTO occurrences VALUES (?, ?, ?, ?, ?, ?)",
-            (id, finding, one.tokens, one.seconds, one.needed, one.estimated),
+            "INSERT OR IGNORE INTO occurrences VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (id, finding, one.tokens, one.seconds, one.needed, one.estimated, one.values),
         )
 
 
 def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[Finding]:
-    """Those first that make answers wrong; then what cost most seconds, then tokens, then what
-    happened most often."""
+    """Those first that left calls without an answer, then those that make it wrong; then what cost
+    most seconds, then tokens, then what happened most often."""
     since, until = wanted.since or "", wanted.until or _LAST_ID
     sql, values = _SUMS, [since, until]
     for column, value in (("client", wanted.client), ("kind", wanted.kind)):
@@ -94,7 +106,7 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
         rows = [row for row in rows if row[2] is not None and model_key(row[2]) == key]
     # The id last, so that the order is the same at the next page.
     rows.sort(
-        key=lambda row: (row[1] in WRONG, row[10] or 0.0, row[9] or 0, row[8], row[0]),
+        key=lambda row: (gravity(row[1]), row[10] or 0.0, row[9] or 0, row[8], row[0]),
         reverse=True,
     )
     if wanted.after is not None:
@@ -151,6 +163,11 @@ def _told(
     each: list[int] = []
     if kind in WRONG and tokens is not None:
         each = sorted(lost for (lost,) in connection.execute(_TOKENS, (id, since, until)))
+    options: list[Changed] = []
+    about = (detail or "").removeprefix(f"{RELOAD} ")
+    if kind == "reload_options" or about != (detail or ""):
+        values = (about, id, since, until, MOST_VALUES)
+        options = summed_up(connection.execute(_VALUES, values))
     of = sent.get((model, client), 0)
     if not sent:
         of = connection.execute(_OF, (model, client)).fetchone()[0]
@@ -165,7 +182,7 @@ def _told(
         last_at=iso(moment_of(latest)),
         over=first_id(now - QUIET_SECONDS) > last,
         count=count,
-        of=max(of, count),
+        of=count if kind in OF_ALL else max(of, count),
         tokens=tokens,
         tokens_p50=each[(len(each) - 1) // 2] if each else None,
         tokens_max=each[-1] if each else None,
@@ -173,4 +190,5 @@ def _told(
         needed=needed,
         estimated=bool(estimated),
         calls=[call for (call,) in calls],
+        options=options,
     )

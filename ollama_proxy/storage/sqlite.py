@@ -26,7 +26,7 @@ from ollama_proxy.records import Filter, Finding, Flip, Holdings, Mark, Noted, O
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges, Tallies, Tally
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage import findings, flips, folder, marks, series, totals
+from ollama_proxy.storage import findings, flips, folder, marks, recounting, series, totals
 from ollama_proxy.storage.base import (
     COLUMNS,
     MAX_LIMIT,
@@ -111,6 +111,8 @@ class SqliteStore:
                 self._writer = connect(self.path, "rw", self._busy_seconds)
                 prepare(self._writer, self.path)
                 migrate(self._writer, self.path, self._migrations)
+                with atomic(self._writer):
+                    recounting.recount(self._writer, self.path, self._clock())
                 self._counted_from = series.counted_from(self._writer)
                 self._recover(running)
                 self._reader = connect(self.path, "ro", self._busy_seconds)
@@ -313,8 +315,7 @@ class SqliteStore:
                 batch.add(call)
                 if call.state != State.RUNNING and call.id >= self._counted_from:
                     tallies.add(call)
-                if call.insights:
-                    found = list(occurrences(call))
+                if found := list(occurrences(call)):
                     findings.note(connection, Noted(call.id, call.model, call.client, found))
             connection.executemany(
                 "INSERT OR IGNORE INTO captures VALUES (?, ?)",

@@ -6,6 +6,7 @@ Not here: transactions and locks (`sqlite.py`), what a total is (`stats.py`).
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,16 @@ def add(connection: sqlite3.Connection, path: Path, batch: Statistics) -> None:
         return
     totals = load(connection, path)
     models, clients = totals.merge(batch)
+    save(connection, totals, models, clients)
+
+
+def save(
+    connection: sqlite3.Connection,
+    totals: Statistics,
+    models: Iterable[str],
+    clients: Iterable[str],
+) -> None:
+    """Those of all calls, and of some models and clients."""
     rows = [("all", "", totals.all.to_bytes())]
     rows += [("model", name, totals.models[name].to_bytes()) for name in sorted(models)]
     rows += [("client", name, totals.clients[name].to_bytes()) for name in sorted(clients)]

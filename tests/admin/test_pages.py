@@ -16,6 +16,7 @@ import pytest_asyncio
 from aiohttp import ClientSession, CookieJar
 
 from ollama_proxy.admin.choices import preferred
+from ollama_proxy.admin.findings import short
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.rows import call_row, model_row, numbers, percentile, phases, summary_row
 from ollama_proxy.admin.security import HEADERS
@@ -23,8 +24,10 @@ from ollama_proxy.admin.site import DASHBOARD, POLICY, VIEWS, address
 from ollama_proxy.admin.words import LANGUAGES, Said, name, visible
 from ollama_proxy.exchange import Reason, State
 from ollama_proxy.ids import epoch, first_id, iso
+from ollama_proxy.records import FINDINGS
 from ollama_proxy.settings import SETTINGS
-from tests.browser.fake import Fake, call, model, serve, spread, summary
+from tests.admin.support import WORDS
+from tests.browser.fake import Fake, call, finding, model, serve, spread, summary
 from tests.browser.scene import busy
 
 CATALOGUES: dict[str, dict[str, str]] = {
@@ -486,6 +489,32 @@ async def test_a_client_without_process_says_that_it_was_not_found(
             html = await answer.text()
         assert html.count(f'<span class="note more">{row}</span>') == 2
         assert said in html
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "prompt_cut"}, "prompt cut · signals.py · qwen3:14b"),
+        ({"kind": "waited", "other": "night.py"}, "waited · signals.py → night.py · qwen3:14b"),
+        ({"kind": "runner_busy", "client": None}, "runner busy · an unknown client · qwen3:14b"),
+        ({"kind": "slow_decode", "other": "signals.py"}, "slow · signals.py · qwen3:14b"),
+        ({"kind": "outage", "client": None, "model": None}, "Ollama down"),
+    ],
+)
+async def test_a_list_of_a_findings_calls_says_which(
+    fields: dict[str, Any], said: str, client: ClientSession, url: str, fake: Fake
+) -> None:
+    fake.ended = [call()]
+    fake.found = [finding(**fields)]
+    async with client.get(f"{url}requests?finding={fake.found[0].id}") as answer:
+        html = await answer.text()
+    assert re.findall(r"<li><bdi>([^<]*)</bdi>", html) == [f"Finding: {said}"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_each_kind_of_finding_has_a_few_words(kind: str, language: str) -> None:
+    assert "{" not in short(finding(kind), WORDS[language])
 
 
 async def test_first_run(client: ClientSession, url: str, fake: Fake) -> None:

@@ -284,6 +284,7 @@ def test_each_kind_of_insight_is_as_described() -> None:
         )
     judged(judging, ended=40.0, duration=10.0, prefill=1.0, decode=9.0)
     told.append(judged(judging, ended=43.0, duration=9.0, load=7.0, prefill=1.0, decode=1.0)[1])
+    told.append(judged(judging, ended=50.0, state="failed", reason="upstream_unreachable")[1])
     for one in told:
         holds(one, SCHEMAS["Insights"])
     found = {kind for one in told for kind in one}

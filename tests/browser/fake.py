@@ -31,7 +31,7 @@ from ollama_proxy.config import effective, load
 from ollama_proxy.derived import view
 from ollama_proxy.exchange import Call
 from ollama_proxy.filters import kinds_of, matches, place
-from ollama_proxy.ids import iso, new_id
+from ollama_proxy.ids import epoch, iso, moment_of, new_id
 from ollama_proxy.insights.occurring import kinds
 from ollama_proxy.records import Filter, Finding
 from ollama_proxy.series import HOUR, MINUTE, Gauges, Levels, Tally
@@ -218,10 +218,11 @@ class Fake:
         ]
 
     async def findings(self, wanted: Filter) -> list[Finding]:
-        kind = wanted.kind
+        kind, since = wanted.kind, moment_of(wanted.since) if wanted.since else 0.0
         if self.found is None:
             raise Unreadable
-        return [one for one in self.found if kind in (None, one.kind)][: wanted.limit]
+        found = [one for one in self.found if epoch(one.last_at) >= since]
+        return [one for one in found if kind in (None, one.kind)][: wanted.limit]
 
     async def finding(self, id: str) -> Finding | None:
         return next((one for one in self.found or () if one.id == id), None)

@@ -10,6 +10,7 @@ import msgspec
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.ids import iso
+from ollama_proxy.insights.conflicts import summed_up
 from ollama_proxy.records import Finding
 from tests.browser.fake import Fake, call, finding, in_phase, model, spread, summary
 
@@ -69,8 +70,8 @@ def calls() -> list[Call]:
 def findings() -> list[Finding]:
     return [
         finding("waited", other="backtest.py", seconds=1320.0, count=61, of=412, ago=40),
-        finding("reload_options", other="backtest.py", detail="num_ctx 20480 → 8192", seconds=372.0,
-                count=14, of=412, ago=900),
+        finding("reload_options", other="backtest.py", detail="num_ctx", seconds=372.0,
+                count=14, of=412, ago=900, options=summed_up([("num_ctx 20480 → 8192", 14)])),
         finding("prompt_cut", client="backtest.py", detail="4096", tokens=21_700, tokens_p50=3000,
                 tokens_max=4100, needed=7200, estimated=True),
         finding("slow_decode", model=LLAMA, client="open-webui", detail="cpu", seconds=96.0,

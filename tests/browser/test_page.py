@@ -6,10 +6,13 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from playwright.async_api import Browser, Page, expect
 
 from ollama_proxy.admin.pages import Pages
@@ -319,7 +322,7 @@ async def test_rows_of_nothing_are_not_shown(page: Page, fake: Fake) -> None:
     for hidden in ("#spent-shown", "[data-count=cancelled]", "[data-count=interrupted]"):
         await expect(totals.locator(hidden)).to_be_hidden()
     await expect(totals).to_contain_text("Ollama has not reported the times of a call yet.")
-    await expect(totals).to_contain_text("Duration 0 calls that ran a model")
+    await expect(totals).to_contain_text("Duration 0 completed calls that ran a model")
     fake.all = summary(requests=3, completed=1, cancelled=1, interrupted=1, decode_seconds=4.0)
     await fake.finish(await fake.start(call("running")))
     await expect(totals.locator("[data-count=interrupted]")).to_have_text("Interrupted1")
@@ -504,6 +507,58 @@ async def test_each_pair_has_one_row_with_all_that_it_waited(page: Page, fake: F
         # After a break of the stream they are asked for again.
         await fake.break_off()
         fake.refused = False
+
+
+async def test_findings_are_those_of_the_span_in_the_address(page: Page, fake: Fake) -> None:
+    fake.ended = [call(ago=9.0)]
+    lately = finding("waited", ago=600.0, client="a.py", other="busy.py", seconds=30.0)
+    before = finding("waited", ago=7200.0, client="a.py", other="night.py", seconds=600.0)
+    fake.found = [before, lately]
+    await page.goto(f"{fake.url}?since=1h")
+    listed, waits = page.locator("#findings-list .finding"), page.locator("#waits tbody tr")
+    spans = page.locator("#findings nav a")
+    await expect(spans).to_have_text(["1 h", "24 h", "7 d"])
+    await expect(spans.first).to_have_attribute("aria-current", "true")
+    newest = finding("waited", ago=60.0, client="a.py", other="new.py", seconds=20.0)
+    for times, shown in ((1, [lately]), (2, [lately, newest])):
+        await fake.connected(times)
+        await expect(listed).to_have_count(len(shown))
+        await expect(waits).to_have_count(len(shown))
+        await expect(listed.first).to_contain_text("waited 30\u00a0s for busy.py")
+        link = listed.first.locator("a.all-calls")
+        await expect(link).to_have_attribute("href", f"requests?finding={lately.id}&since=1h")
+        # After a break of the stream they are asked for again.
+        fake.found = [before, lately, newest]
+        await fake.break_off()
+        fake.refused = False
+    # The sheet of a call keeps the span.
+    await listed.first.locator("a.shows").click()
+    await page.wait_for_url("**?since=1h&call=*")
+    await page.keyboard.press("Escape")
+    await spans.nth(1).click()
+    await page.wait_for_url("**?since=1d#findings")
+    await expect(listed).to_have_count(3)
+
+
+async def test_an_outage_is_told_in_the_readers_zone(page: Page, fake: Fake) -> None:
+    far = "Pacific/Kiritimati"  # nobody's server
+    assert page.context.browser is not None
+    context = await page.context.browser.new_context(timezone_id=far, locale="en-GB")
+    away = await context.new_page()
+    fake.ended = [call(ago=9.0)]
+    met = finding("outage", ago=60.0, model=None, client=None, count=12)
+    fake.found = [met]
+    await opened(away, fake)
+    row = away.locator("#findings-list .finding")
+    await expect(row).to_contain_text("12 calls failed")
+    # After a break of the stream they are asked for again.
+    fake.found = [replace(met, count=13)]
+    await fake.break_off()
+    fake.refused = False
+    await expect(row).to_contain_text("13 calls failed", timeout=20_000)
+    last = datetime.fromisoformat(met.last_at).astimezone(ZoneInfo(far))
+    await expect(row).to_contain_text(f"{last:%H:%M}")
+    await context.close()
 
 
 async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:

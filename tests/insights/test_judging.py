@@ -130,9 +130,10 @@ def test_a_reload_is_told_with_its_cause_and_the_options_that_differ() -> None:
         "by": "a.py",
     }
     [one] = occurred({"reload": found["reload"]})
-    assert (one.kind, one.other, one.detail, one.seconds) == (
+    assert (one.kind, one.other, one.detail, one.values, one.seconds) == (
         "reload_options",
         "a.py",
+        "num_ctx",
         "num_ctx 4096 → 8192",
         1.5,
     )
@@ -141,9 +142,9 @@ def test_a_reload_is_told_with_its_cause_and_the_options_that_differ() -> None:
 def test_options_are_written_as_a_request_has_them() -> None:
     changed = {"use_mmap": [None, False], "num_thread": [2, None]}
     reload = {"cause": "options", "seconds": 1.0, "changed": changed, "by": None}
-    assert (
-        occurred({"reload": reload})[0].detail == "use_mmap \u2013 → false, num_thread 2 → \u2013"
-    )
+    [one] = occurred({"reload": reload})
+    assert one.detail == "use_mmap, num_thread"
+    assert one.values == "use_mmap \u2013 → false, num_thread 2 → \u2013"
 
 
 def test_a_model_that_another_one_put_out_is_named() -> None:
@@ -202,7 +203,8 @@ def test_models_of_one_file_share_a_runner_and_no_context() -> None:
     clock[0] = 100.0
     judging.looked([small, large], 100.0)
     [told] = [one for each in noted for one in each.occurrences]
-    assert (told.other, told.detail, told.seconds) == ("b.py", "reload num_ctx 8192 → 4096", 3.0)
+    assert (told.other, told.detail, told.seconds) == ("b.py", "reload num_ctx", 3.0)
+    assert told.values == "num_ctx 8192 → 4096"
 
 
 def test_a_wait_for_a_reload_is_told_apart() -> None:
@@ -217,10 +219,8 @@ def test_a_wait_for_a_reload_is_told_apart() -> None:
     clock[0] = 200.0
     judging.looked([], 200.0)
     [told] = [one for noted_ in noted for one in noted_.occurrences]
-    assert (told.kind, told.other, told.detail) == (
-        *("waited", "beta.py"),
-        "reload num_ctx 4096 → 8192",
-    )
+    assert (told.kind, told.other, told.detail) == ("waited", "beta.py", "reload num_ctx")
+    assert told.values == "num_ctx 4096 → 8192"
 
 
 def test_loads_come_one_after_the_other() -> None:
@@ -402,7 +402,7 @@ def test_the_wait_that_a_load_hides_is_a_wait() -> None:
     [told] = noted
     [one] = told.occurrences
     assert (told.call, one.other, one.seconds) == (waiter.id, "a.py", 5.0)
-    assert one.detail == "reload num_ctx 4096 → 8192"
+    assert (one.detail, one.values) == ("reload num_ctx", "num_ctx 4096 → 8192")
 
 
 def test_who_loads_a_model_keeps_it_from_others() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from ollama_proxy.exchange import Call
 from ollama_proxy.ids import first_id, iso
-from ollama_proxy.records import Filter, Finding, Noted, Occurrence
+from ollama_proxy.records import Changed, Filter, Finding, Noted, Occurrence, Values
 from ollama_proxy.storage.findings import EVIDENCE, QUIET_SECONDS
 from ollama_proxy.storage.sqlite import SECONDS_A_DAY, SqliteStore
 from tests.storage.calls import NOON, make_call
@@ -112,6 +113,46 @@ def test_the_calls_of_a_finding_can_be_asked_for(store: SqliteStore) -> None:
         first.id,
     ]
     assert store.search(Filter(finding="none")).calls == []
+
+
+def reloaded(at: float, values: list[Any], client: str = "b.py") -> Call:
+    changed = {"num_ctx": values}
+    reload = {"cause": "options", "seconds": 2.0, "changed": changed, "by": "a.py"}
+    return begun(at, client=client, insights={"reload": reload})
+
+
+def test_two_clients_that_ask_for_other_options_are_one_finding_whatever_the_values(
+    store: SqliteStore,
+) -> None:
+    store.write([reloaded(NOON + n, [4096, 8192 + 100 * (n % 7)]) for n in range(70)])
+    store.write([reloaded(NOON + 80, [4096, 8192]), reloaded(NOON + 81, [4096, 99], "c.py")])
+    found, other = store.findings(Filter())
+    assert (found.detail, found.count, found.seconds) == ("num_ctx", 71, 142.0)
+    assert [(one.old, one.new) for one in found.options] == [
+        (Values(["4096"], 0), Values(["8192", "8292", "8792"], 4))
+    ]
+    assert [(one.client, one.options[0].new.values) for one in (found, other)] == [
+        ("b.py", ["8192", "8292", "8792"]),
+        ("c.py", ["99"]),
+    ]
+    [lately] = store.findings(Filter(since=first_id(NOON + 75), client="b.py"))
+    assert [one.new for one in lately.options] == [Values(["8192"], 0)]
+
+
+def test_options_of_an_older_store_stay_known(store: SqliteStore, path: Path) -> None:
+    """There each pair of values was a finding of its own, and its detail told them."""
+    store.write([reloaded(NOON, [4096, 8192])])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE occurrences SET option_values = NULL")
+        connection.execute("UPDATE findings SET detail = 'num_ctx 4096 \u2192 8192'")
+    connection.close()
+    [found] = store.findings(Filter())
+    assert found.options == [Changed("num_ctx", Values(["4096"], 0), Values(["8192"], 0))]
+    waits = [Occurrence(kind="waited", other="a.py", detail="reload num_ctx 1 \u2192 2")]
+    call = begun(NOON + 9, client="d.py")
+    store.write([call], noted=[Noted(call.id, call.model, call.client, waits)])
+    [found] = store.findings(Filter(client="d.py"))
+    assert found.options == [Changed("num_ctx", Values(["1"], 0), Values(["2"], 0))]
 
 
 def test_after_a_quiet_time_it_is_over_and_another_one_begins(path: Path) -> None:

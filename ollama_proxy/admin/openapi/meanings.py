@@ -62,8 +62,9 @@ in_force: Options that held for it, asked for or not; in events always null.
 prefill_tokens_per_second: Tokens of the prompt by prefill seconds, those from the cache included.
 rest: Seconds of a finished call that neither connect nor Ollama's phases explain.
 output_tokens_estimated: Tokens of the answer by its pieces, where none were told.
-found: The kinds of findings that its insights make it a case of, the worst first; null where of
-  none. Of waits see waited_for.
+found: The kinds of findings that it is a case of, the worst first; null where of
+  none; waited where it waited at its model for half a second and a fifth of its time or more. For
+  whom see waited_for.
 """,
     "OneCall": """
 expected: What a running call still takes, before its first byte; else null.
@@ -135,6 +136,7 @@ prompt_cache: How much of the prompt came from the model's cache.
 waste: What of the call was for nothing.
 slow: Why it took far longer than such calls usually do.
 deadline: Whether it met the X-Deadline-Seconds of its request.
+outage: It found no Ollama there, as others did.
 """,
     "PromptCut": """
 cut: Whether the prompt was cut; null where it cannot be told.
@@ -162,6 +164,9 @@ seconds: Seconds of Ollama's load_duration that were no loading; they are part o
 reason: reload, until the model as it was loaded was out of use; room, until others made room;
   load, until another load was done.
 models: The models whose calls were waited for.
+""",
+    "Outage": """
+since: When the first call began that met the same (ISO 8601).
 """,
     "PromptStart": """
 at: The character from which on the prompt was read anew.

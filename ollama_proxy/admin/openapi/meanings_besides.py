@@ -95,9 +95,9 @@ success_rate: Percent: completed of completed, failed and timeout; null while th
 input_tokens: Tokens of all prompts.
 output_tokens: Tokens of all answers.
 total_tokens: Both together.
-duration: Seconds of the calls that ran a model.
-time_to_first_token: Seconds to the first token.
-tokens_per_second: Output tokens by decode seconds.
+duration: Seconds of the completed calls that ran a model.
+time_to_first_token: Seconds to the first token, of the same.
+tokens_per_second: Output tokens by decode seconds, of the same.
 queue_seconds: Seconds of waiting, all calls together.
 load_seconds: Seconds of loading, all calls together.
 prefill_seconds: Seconds of reading prompts, all calls together.
@@ -132,16 +132,16 @@ new: What it is since.
     "Finding": """
 id: The finding's id.
 kind: What was found.
-model: Of calls to this model.
-client: From this client.
+model: Of calls to this model; null of an outage.
+client: From this client; null of an outage, and where its name is unknown.
 other: The client on the other side, where there is one.
-detail: A name or a value that it is about; of a cut or outgrown context its tokens, of a reload for
-  other options these, each with its old and its new value.
+detail: A name or a value that it is about; of an outage when it began, of a cut or outgrown context
+  its tokens, of a reload for other options their names.
 opened_at: When its first call began (ISO 8601).
 last_at: When its latest call began (ISO 8601).
 over: Whether no such call came for six hours.
 count: Calls that it was found of.
-of: Calls that the client sent the model meanwhile.
+of: Calls that the client sent the model meanwhile; of an outage the same as count.
 tokens: Tokens that it cost.
 tokens_p50: The median of what one call lost of its prompt or context; null for other kinds.
 tokens_max: The most that one call lost so.
@@ -149,7 +149,19 @@ seconds: Seconds that it cost.
 needed: Tokens of context that the largest of its calls would have needed.
 estimated: Whether its tokens are estimates.
 calls: Ids of its calls, the newest first, at most 20.
+options: The options by which its calls differ from those of other; empty where it is about
+  something else.
 text: The same in a sentence.
+""",
+    "ChangedOption": """
+name: The option's name.
+old: What the calls of other asked for.
+new: What these calls asked for.
+""",
+    "Values": """
+values: At most three values, as JSON writes them, a dash where it was left out; the largest among
+  them where all are numbers.
+others: How many other values there were.
 """,
     "Sentence": """
 en: In English.
@@ -199,9 +211,9 @@ unfinished: Whether the last step is not over yet.
 at: When each step begins of which anything is known; all other fields have a value for each.
 n: Calls that ended in it.
 calls: The same by how they ended.
-duration: Seconds of calls that ran a model.
-time_to_first_token: Seconds from a call's start.
-tokens_per_second: Of writing, of calls whose decode is known.
+duration: Seconds of completed calls that ran a model.
+time_to_first_token: Seconds from a call's start, of the same.
+tokens_per_second: Of writing, of those of the same whose decode is known.
 input_tokens: Tokens read; null where calls told none.
 output_tokens: Tokens written; null where calls told none.
 running: Calls on their way.

@@ -59,6 +59,7 @@ Insights = partly(
     waste=shape("Waste", waste.Waste),
     slow=shape("Slow", slow.Slow, because=Many[shape("Because", slow.Because)]),
     deadline=shape("Deadline", seconds=float, met=bool),
+    outage=shape("Outage", since=str),
 )
 KnownCaller = partly(
     "Caller",
@@ -210,10 +211,12 @@ Snapshot = shape("Snapshot", status=Status, active=Many[RunningCall], recent=Man
 # -- findings and changes ----------------------------------------------------------------------
 
 Mark = shape("Mark", records.Mark, kind=Literal["version", "digest"], old=str)
+Values = shape("Values", records.Values)
 Finding = shape(
     "Finding",
     records.Finding,
     kind=OneOf[records.FINDINGS],
+    options=Many[shape("ChangedOption", records.Changed, old=Values, new=Values)],
     text=shape("Sentence", en=str, it=str),
 )
 Different = shape(
