@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 HELD_BYTES = 16 * 1024
 """A longer request is read at once, not held until somebody looks."""
+REST_SECONDS = 0.25
+"""That the rest of a request has to come once Ollama was not reached: many clients send the head by
+itself, and the body tells what the call was."""
 FAULT = "the proxy failed: see its log"
 BY_HAND = "an operator stopped this call at the proxy"
 
@@ -52,6 +55,7 @@ class ForwardedCall:
         "_parts",
         "_tap",
         "_timer",
+        "_unreached",
         "_upstream",
         "_uploading",
         "_watchdog",
@@ -79,6 +83,7 @@ class ForwardedCall:
         self._connecting: asyncio.Task[Upstream] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._early: list[Piece] = []  # of the body, until there is a connection
+        self._unreached: Refusal | None = None  # to be answered once the request is here
         self._uploading = False
         self._watchdog: Watchdog | None = None
         self._answer_over = False
@@ -120,6 +125,10 @@ class ForwardedCall:
         self._uploading = not piece.whole
         self._note(piece)
         upstream = self._upstream
+        if self._unreached is not None:
+            if piece.whole:
+                self._refuse(self._unreached)
+            return
         if upstream is None:
             self._early.append(piece)
             self._client.hold(True)
@@ -146,25 +155,37 @@ class ForwardedCall:
 
     def _connect_timed_out(self) -> None:
         limit = self._parts.limits.connect
+        assert self._connecting is not None
+        self._connecting.cancel()
         self._noticed(False)
         text = f"Ollama at {self._where} did not accept a connection within {limit:g} s"
-        self._refuse(Refusal(504, State.TIMEOUT, Reason.CONNECT_TIMEOUT, text))
+        self._not_reached(Refusal(504, State.TIMEOUT, Reason.CONNECT_TIMEOUT, text))
+
+    def _not_reached(self, refusal: Refusal) -> None:
+        """Answer so, once the rest of the request is here or is late."""
+        self._early.clear()
+        if not self._uploading or self._head.has(b"expect"):
+            self._refuse(refusal)
+            return
+        self._unreached = refusal
+        self._client.hold(False)
+        self._timer = self._loop.call_later(REST_SECONDS, self._refuse, refusal)
 
     def _connected(self, connecting: asyncio.Task[Upstream], began: float) -> None:
         """A new connection is there, or there will be none; or the call has ended meanwhile."""
-        if self._timer is not None:
-            self._timer.cancel()
         if connecting.cancelled():
             return
         error = connecting.exception()
-        if self._answer_over:
+        if self._answer_over or self._unreached is not None:
             if error is None:
                 connecting.result().abort()
             return
+        if self._timer is not None:
+            self._timer.cancel()
         if isinstance(error, OSError):
             self._noticed(False)
             text = f"Ollama at {self._where} cannot be reached: {_cause(error)}"
-            self._refuse(Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text))
+            self._not_reached(Refusal(502, State.FAILED, Reason.UPSTREAM_UNREACHABLE, text))
             return
         try:
             upstream = connecting.result()

@@ -55,6 +55,30 @@ async def test_ollama_down_is_a_502_in_the_clients_dialect(
     assert "Is it running?" in call["error"]
 
 
+@pytest.mark.parametrize("comes", [True, False])
+async def test_what_was_asked_is_known_though_its_body_came_after_ollama_refused(
+    comes: bool, tmp_path: Path
+) -> None:
+    body = json.dumps({"model": "llama3.2", "prompt": "x" * 200_000}).encode()
+    async with running_proxy(f"http://127.0.0.1:{closed_port()}", tmp_path) as proxy:
+        client = await proxy.client()
+        fields = [("Host", "localhost"), ("Content-Length", str(len(body)))]
+        await client.send(head_bytes("POST /api/generate HTTP/1.1", fields))
+        if comes:
+            await asyncio.sleep(0.05)  # clients that send the head by itself
+            await client.send(body)
+        head, _ = await client.read_message()  # nobody waits for ever
+        if comes:  # the connection stays usable
+            await client.send(GET)
+            await client.read_message()
+        (*_, call) = await proxy.calls(2 if comes else 1)
+    assert head.startswith(b"HTTP/1.1 502 ")
+    assert (call["model"], call["reason"]) == (
+        "llama3.2" if comes else None,
+        "upstream_unreachable",
+    )
+
+
 @pytest.mark.parametrize("greets", [False, True], ids=["closes", "greets-first"])
 async def test_an_upstream_that_does_not_wait_for_a_request_is_a_502(
     greets: bool, tmp_path: Path
