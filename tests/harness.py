@@ -18,7 +18,7 @@ from ollama_proxy.app import App
 from ollama_proxy.config import load
 
 WIRE = Path(__file__).parent / "wire"
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds after which a test that waits for bytes has failed; no test waits this long to pass."""
 
 

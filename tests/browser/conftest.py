@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.fake import Fake, serve
 
@@ -23,6 +23,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 20_000  # milliseconds: only a test that fails takes so long
+expect.set_options(timeout=PATIENCE)
 VIOLATIONS = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -68,7 +70,7 @@ async def watched(
     )
     await context.add_init_script(VIOLATIONS)
     page = await context.new_page()
-    page.set_default_timeout(8000)
+    page.set_default_timeout(PATIENCE)
     trouble: list[str] = []
     origin = fake.url.removesuffix("admin/")
     page.on("pageerror", lambda error: trouble.append(f"script: {error}"))

@@ -318,7 +318,7 @@ async def test_a_phone_shows_less_of_the_overview_but_all_that_is_wrong(
     await expect(page.locator("#recent .call", has_text="long-ago.py")).to_be_visible()
     shown = page.locator("#recent .call:visible")
     assert await shown.count() < len(fake.ended) - 5
-    assert await page.evaluate("document.documentElement.scrollHeight") < 4500
+    assert await page.evaluate("document.documentElement.scrollHeight") < 4800
     await models.click()
     await expect(page.locator("#models-list")).to_be_visible()
     await page.reload()
