@@ -30,12 +30,16 @@ _KEY = re.compile(
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
     r"|hf_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{35}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
-    # A JSON Web Token (RFC 7519). Within a word its first part is bounded: else each eyJ in a word
-    # of many would look at all the others, and 200,000 characters took half a minute.
-    r"|(?:(?<![\w-])eyJ[\w-]{8,}|eyJ[\w-]{8,200})\.eyJ[\w-]{8,}\.[\w-]*"
-    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[^-]*(?:-----END [A-Z ]{0,40}-----)?)"
+    # A JSON Web Token (RFC 7519, 7516), known by its first part: the others may be long. Within a
+    # word that part is bounded: else each eyJ in a word of many would look at all the others, and
+    # 200,000 characters took half a minute.
+    r"|(?<![\w-])eyJ(?:[\w-]{100,}|[\w-]{8,99}(?=\.[\w-]{8}))(?:\.[\w-]*){0,4}"
+    r"|eyJ[\w-]{8,200}\.eyJ[\w-]{8,}(?:\.[\w-]*)?"
+    # PEM, its headers too (RFC 1421), and what OpenPGP makes of it (RFC 9580 section 6.2).
+    r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?:\s|\\[nr]){0,4}[A-Za-z-]{1,40}: [^\r\n\\]{0,200})*[^-]*(?:-----END [A-Z ]{0,40}-----)?"
     r"|(?i:bearer\s{1,8}[\w.~+/-]{16,}=*"
-    r"|(?:api[_-]?key|secret|token|passwo?r?d)[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;)\]}>»]{6,}[\"']?)"
+    r"|(?:api[_-]?key|secret(?:[_-](?:access[_-])?key)?|token|passwo?r?d)[\"']?\s{0,8}[:=]\s{0,8}[\"']?[^\s\"',;)\]}>»]{6,}[\"']?)"
 )
 _IN_KEYS = ("k-", "xox", "glpat-", "AIza", "AKIA", "ASIA", "eyJ", "PRIVATE KEY")
 _WITH_LINES = (

@@ -24,7 +24,13 @@ FOUND = {
         "AKIAIOSFODNN7EXAMPLE",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
         "Bearer abcdefghijklmnop.qrst",
+        "eyJhbGciOiJSU0EtT0FFUCJ9.OKOawDo13gRp2ojaHV7L.48V1_ALb6US04U3b.5eym8TW_c8SuK0lt.XFBoMYUZ",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3F17-F531\n"
+        "\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+        r"-----BEGIN PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nMIIE\n-----END PRIVATE KEY-----",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOY==\n=a1B2\n-----END PGP PRIVATE KEY BLOCK-----",
+        "secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "api_key: hunter2hunter2",
         'password = "correct-horse"',
         "TOKEN=0123456789abcdef",
@@ -106,13 +112,24 @@ def test_a_long_text_of_nothing_else_takes_no_time_of_its_own() -> None:
     """Each of these made a naive pattern try again from every character."""
     privacy = Privacy.build("full", secrets=list(SHIPPED))
     for unit in ("a", "a.", "1 ", "4", "@", "key ", "eyJ", "eyJ-", "eyJaaaaaaaa.eyJ "):
-        text = unit * (200_000 // len(unit))
+        text = "x" + unit * (200_000 // len(unit))
         assert privacy.keep(text) == text
 
 
 def test_a_web_token_with_a_long_head_is_seen_whole() -> None:
     token = "eyJ" + "hbGciOiJI" * 300 + ".eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl"
     assert Privacy.build("full", secrets=["keys"]).keep(f"a {token} b") == f"a {MARK} b"
+
+
+@pytest.mark.parametrize("head", [20, 90, 500])
+def test_of_a_web_token_longer_than_what_is_looked_at_nothing_is_kept(head: int) -> None:
+    """What comes first tells already that it is one."""
+    token = "eyJ" + "hbGciOiJI" * (head // 9) + ".eyJ" + "zdWIiOiIx" * 300 + ".c2lnbmF0dXJl"
+    privacy = Privacy.build("truncate", 200, secrets=["keys"])
+    for shown in (0, 100, 190):
+        before = "a " * (shown // 2)
+        for text, whole in ((before + token, True), (before + token[:400], False)):
+            assert privacy.keep(text, whole) == (before + MARK)[:200]
 
 
 def test_the_longest_address_is_seen_whole() -> None:
