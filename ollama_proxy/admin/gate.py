@@ -117,7 +117,7 @@ class Gate:
 
     def _led_to_login(self, request: web.Request) -> web.Response:
         wanted = request.rel_url.raw_path_qs.removeprefix(self.path).removeprefix("/")
-        if request.method not in METHODS or wanted.startswith("api/"):
+        if request.method not in METHODS or "/api/" in f"/{wanted}":
             return _unknown(
                 "a token is needed: send the header Authorization: Bearer TOKEN with the value of "
                 f"the setting admin.token, or log in at {self.path}/login"
