@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
-from ollama_proxy.config import Config, ConfigError
+from ollama_proxy.config import Config, ConfigError, effective
 from ollama_proxy.core import Core
 from ollama_proxy.doors import Doors
 from ollama_proxy.exchange import Reason
@@ -52,7 +52,9 @@ class App:
         """`before`: the process to take over from. `read_settings` may raise ConfigError."""
         self.config = config
         self._read_settings = read_settings or (lambda: self.config)
-        self._succession = Succession(config.data_dir, before, self.reload)
+        self._succession = Succession(
+            config.data_dir, before, self.reload, lambda: effective(self.config)
+        )
         self.port = 0
         self.admin_address: Address | None = None
         self.on_loopback = True

@@ -12,7 +12,7 @@ import ipaddress
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +162,34 @@ class _Given(msgspec.Struct, frozen=True):
     text: bool = False
 
 
+def _bytes(path: str) -> bytes:
+    return Path(path).expanduser().read_bytes()
+
+
 def load(
     flags: Mapping[str, str],
     environ: Mapping[str, str],
-    read_file: Callable[[str], bytes] = lambda path: Path(path).expanduser().read_bytes(),
+    read_file: Callable[[str], bytes] = _bytes,
 ) -> Config:
-    """The configuration, or `ConfigError`.
+    """The configuration that a proxy is to run with, or `ConfigError`.
 
     `flags` holds what was given on the command line by the settings' names (`admin_listen`), and
     the file's path as `config`. A value that another one overrides is not checked.
+    """
+    config = read(flags, environ, read_file)
+    _check_together(config)
+    return config
+
+
+def read(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    read_file: Callable[[str], bytes] = _bytes,
+    only: Collection[str] = (),
+) -> Config:
+    """The same for who runs nothing by it: whether a value is safe beside the others is not asked.
+
+    `only`: the settings that are used, if not all; the others are as by default.
     """
     path = flags.get("config", environ.get(CONFIG_ENVIRONMENT) or None)
     given = {name: _Given(setting.default, "default") for name, setting in _SETTINGS.items()}
@@ -183,12 +202,13 @@ def load(
             given[name] = _Given(flags[name], f"flag {setting.flag}", text=True)
     taken_over = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
     given |= {name: one for name, one in taken_over.items() if given[name].source == "default"}
-    config = _build(
+    if only:
+        unused = (one for name, one in _SETTINGS.items() if name not in only)
+        given |= {one.name: _Given(one.default, "default") for one in unused}
+    return _build(
         {name: _understood(_SETTINGS[name], value) for name, value in given.items()},
         {name: value.source for name, value in given.items()},
     )
-    _check_together(config)
-    return config
 
 
 def effective(config: Config) -> list[Effective]:

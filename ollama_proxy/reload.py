@@ -31,11 +31,11 @@ class Changes(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """In one line."""
-        parts = [f"{', '.join(self.now) or 'nothing'} changed"]
+        parts = [f"{', '.join(self.now)} changed"] if self.now else []
         if self.later:
             verb = "needs" if len(self.later) == 1 else "need"
             parts.append(f"{', '.join(self.later)} {verb} a restart")
-        return "; ".join(parts)
+        return "; ".join(parts) or "nothing changed"
 
 
 def changes(old: Config, new: Config) -> Changes:

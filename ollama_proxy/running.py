@@ -12,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from ollama_proxy.storage.folder import DATABASE, holder
+from ollama_proxy.rest import Refused, ask
+from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.folder import DATABASE, holder, lock_file
 
 FILE = "running.json"
 
@@ -67,12 +69,38 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def found(folder: Path) -> Found | None:
-    """The proxy that runs in this data folder. Raises StoreError as `holder`."""
+    """The proxy that runs in this data folder. Raises StoreError as `holder`, and where all speaks
+    for one but its lock."""
     pid = holder(folder / DATABASE)
     if pid is None:
+        _miss_lock(folder)
         return None
     told = _told(folder)
     return Found(pid, told if told is not None and told.pid == pid else None)
+
+
+def _miss_lock(folder: Path) -> None:
+    """Raise StoreError where a proxy answers from here whose lock file is gone: nobody can tell
+    any more that it is that process, so it is not to be ended, and nothing else to begin."""
+    lock, told = lock_file(folder / DATABASE), _told(folder)
+    if told is None or lock.exists() or not _answers(told):
+        return
+    raise StoreError(
+        f"process {told.pid} answers at {told.url} as the proxy of {folder}, but its {lock.name} "
+        "is gone, deleted or moved while in use: put it back, or end that process yourself "
+        f"(kill {told.pid}), then ollama-proxy start"
+    )
+
+
+def _answers(told: Run) -> bool:
+    """As a proxy does; also one that asks for its token."""
+    try:
+        os.kill(told.pid, 0)
+        return bool(ask(told.admin, "status")["listen"])
+    except Refused as refused:
+        return refused.lacks_token
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return False
 
 
 def _told(folder: Path) -> Run | None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ollama_proxy.config import Effective
 from ollama_proxy.exchange import Call, State
 from ollama_proxy.handover.giving import Giving
 from ollama_proxy.handover.link import Client, Done, Link, Refusal, Refused, Reloaded
@@ -51,10 +52,11 @@ class Succession:
         folder: Path,
         before: Taking | None,
         reload: Callable[[], Reloaded | Refused],
+        in_force: Callable[[], list[Effective]],
     ) -> None:
         self.listening: dict[str, tuple[str, socket.socket]] = {}
         self.left, self.alone = asyncio.Event(), asyncio.Event()
-        self.reload = reload
+        self.reload, self.in_force = reload, in_force
         self._folder, self._before = folder, before
         self._giving: Giving | None = None
         self._link: Link | None = None

@@ -103,6 +103,19 @@ async def test_what_can_change_does_and_the_rest_is_named(proxy: Proxy) -> None:
     assert await proxy.kept_prompt("three") == "three"
 
 
+async def test_where_all_needs_a_restart_it_is_not_said_that_nothing_changed(proxy: Proxy) -> None:
+    for _ in range(2):
+        code, out, _ = await proxy.reload('admin_path = "/other"\n')
+        assert (code, out) == (0, "admin_path: needs a restart (ollama-proxy restart)\n")
+    assert (await proxy.reload(""))[1] == "nothing changed\n"
+    stderr, told = proxy.program.process.stderr, b""
+    assert stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"settings read again: nothing changed\n" not in told:
+            told += await stderr.readline()
+    assert told.count(b"settings read again: admin_path needs a restart\n") == 2
+
+
 async def test_alerts_go_on_in_their_state_and_new_ones_begin(proxy: Proxy) -> None:
     async with hooks() as phone:
         rules = "[alerts]\nevery = 0.1\n[alerts.rules.first]\nwhen = 'disk_full'\nabove = 0\n"

@@ -194,6 +194,12 @@ def test_the_heading_says_whether_it_works() -> None:
     assert v.heading(state)[1] == "NOT OF NOW: no answer in time"
 
 
+def test_one_call_is_no_calls() -> None:
+    state = telling()
+    state.apply("status", STATUS | {"total_requests": 1, "success_rate": None})
+    assert v.heading(state)[1] == "0 running  0 waiting  0.0 tok/s  1 call  up 1m01s"
+
+
 def test_models_in_memory_and_clients() -> None:
     model = {"name": "m", "loaded": True, "active": 1, "size_loaded": 4e9, "size_vram": 3e9}
     model |= {"context_length": 8192, "expires_at": "2026-01-01T00:05:00.123456789Z"}

@@ -24,11 +24,15 @@ function cut({ insights, state, input_tokens: kept }) {
 /** Nothing of a call whose duration is not known. */
 function spent(call) {
   if (call.duration === null || call.state === "running") return "";
+  if (neverBegan(call)) return call.state === "completed" ? "" : t(`short.until.${call.state}`, { s: seconds(call.duration) });
   const parts = phases(call).filter(([, value]) => value >= SHARE * call.duration);
   const told = parts.map(([kind, value]) => part(kind, value, call));
   const total = { s: seconds(call.duration) };
   return told.length ? t("short.all", { ...total, parts: told.join(", ") }) : "";
 }
+
+/** Whether no answer of a model was seen to begin, so that its time has no parts. */
+const neverBegan = (call) => phases(call).every(([kind]) => kind === "before") && call.time_to_first_token === null;
 
 /** The page of the calls that ran while this one did, the longest first: who held the model is among them. */
 export function beside(call) {

@@ -117,7 +117,9 @@ class Gate:
 
     def _led_to_login(self, request: web.Request) -> web.Response:
         wanted = request.rel_url.raw_path_qs.removeprefix(self.path).removeprefix("/")
-        if request.method not in METHODS or wanted.startswith("api/"):
+        # Also below a path that there is at the other door: a program asks where it is.
+        asked = (wanted, wanted.partition("/")[2])
+        if request.method not in METHODS or any(one.startswith("api/") for one in asked):
             return _unknown(
                 "a token is needed: send the header Authorization: Bearer TOKEN with the value of "
                 f"the setting admin.token, or log in at {self.path}/login"

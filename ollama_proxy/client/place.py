@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from ollama_proxy.client import errors
-from ollama_proxy.config import Admin, ConfigError, load
+from ollama_proxy.config import Admin, ConfigError, read
 from ollama_proxy.places import NoAddress, likely, named
 from ollama_proxy.rest import Refused, ask
 
@@ -23,7 +23,7 @@ def place(url: str | None, token: str | None) -> Place:
     """The monitor at `url`, or this machine's, as the settings in the environment and in their file
     tell; so is the token. Asks around, and waits for that. Raises MonitorError."""
     try:
-        config = load({}, os.environ)
+        config = read({}, os.environ)
     except ConfigError as error:
         raise errors.MonitorError(errors.line(str(error))) from error
     if token is not None:

@@ -6,7 +6,6 @@ Not here: the rules (`alerts/` above this), silence (the page, REST).
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -15,9 +14,10 @@ import click
 from click.exceptions import Exit
 
 from ollama_proxy.admin.alert_words import plain
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import printable, refuse
-from ollama_proxy.config import Config, load
+from ollama_proxy.commands.there import asking
+from ollama_proxy.config import Config
 from ollama_proxy.logs import one_line
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import found
@@ -35,7 +35,7 @@ def alerts(context: click.Context, /, as_json: bool, **flags: Any) -> int:
     """List the alert rules of the proxy that runs, with their states, and who is told."""
     if context.invoked_subcommand is not None:
         return 0
-    told = _asked(load(given(flags), os.environ), "alerts")
+    told = _asked(asking(flags), "alerts")
     if as_json:
         print(json.dumps(told))
         return 0
@@ -63,7 +63,7 @@ def test(name: str | None, as_json: bool, **flags: Any) -> int:
     """Send a test message by the notifiers of the rule NAME, by the notifier NAME, or by all. Exits
     with 1 where one did not take it."""
     path = "alerts/test" + (f"?name={quote(name, safe='')}" if name else "")
-    config = load(given(flags), os.environ)
+    config = asking(flags)
     told = _asked(config, path, body={}, seconds=TEST_SECONDS, missing=f"{NOBODY} {name}")
     if as_json:
         print(json.dumps(told))

@@ -5,7 +5,9 @@ Not here: what it does there (`serving.py`), how one that runs is found (`runnin
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,11 +20,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from msgspec.structs import replace
 
 from ollama_proxy.commands.options import Port, absolute, as_flags, given, parted, settings
-from ollama_proxy.commands.saying import counted, printable, refuse
-from ollama_proxy.commands.there import running_in
-from ollama_proxy.config import Config, load
+from ollama_proxy.commands.saying import USAGE_ERROR, counted, printable, refuse
+from ollama_proxy.commands.there import asking, in_force, running_in
+from ollama_proxy.config import Config, ConfigError, load, read
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
@@ -51,14 +54,31 @@ def start(port: int | None, **flags: Any) -> int:
     """Run the proxy in the background, at PORT if one is named, and tell where it is once it
     answers. It writes a log into the data folder."""
     said = _said(port, flags)
-    config = load(said, os.environ)
-    there = running_in(config.data_dir)
+    there = running_in(asking(flags).data_dir)
     if there is not None:
         print(f"it runs already: {_described(there)}")
-        if port is None or there.run is None or urlsplit(there.run.url).port == port:
-            return 0
+        return 0 if there.run is None else _unchanged(port, said, there.run)
+    return _started(load(said, os.environ), said)
+
+
+def _unchanged(port: int | None, said: dict[str, str], run: Run) -> int:
+    """Of one that runs: what was said now, and is not so there."""
+    if port is not None and urlsplit(run.url).port != port:
         return refuse(f"it does not listen at {port}: ollama-proxy restart {port} moves it", 1)
-    return _started(config, said)
+    if port is not None:
+        said = {name: value for name, value in said.items() if name != "listen"}
+    here = {name: value for name, value in said.items() if name != "data_dir"}
+    if other := {name: value for name, value in here.items() if run.flags.get(name) != value}:
+        folder = {"data_dir": said["data_dir"]} if "data_dir" in said else {}
+        flags, again = (printable(shlex.join(as_flags(one))) for one in (other, folder | other))
+        does = f"ollama-proxy restart {again} applies it"
+        if run.service:
+            does = f"ollama-proxy stop, then service install {again}, applies it"
+        return refuse(f"{flags} was not applied: {does}", 1)
+    if "config" in here:
+        reads = "ollama-proxy config reload reads it again"
+        print(f"what is new in {printable(here['config'])} was not applied: {reads}")
+    return 0
 
 
 @click.command(short_help="End the one in the background.")
@@ -67,17 +87,26 @@ def start(port: int | None, **flags: Any) -> int:
 def stop(now: bool, **flags: Any) -> int:
     """End the proxy that runs in the data folder. Running calls may end first, for as long as
     timeouts.drain says."""
-    said = given(flags)
-    config = load(said, os.environ)
+    config = asking(flags, "timeouts.drain")
     there = running_in(config.data_dir)
     if there is None:
         print(f"it does not run: nothing holds {config.data_dir}")
         return 0
-    if there.run is not None:
-        config = load(
-            parted(there.run.flags)[0] | said | {"data_dir": str(config.data_dir)}, os.environ
-        )
+    if not now and "timeouts.drain" not in given(flags):
+        drain = _drain(there, config)
+        config = replace(config, timeouts=replace(config.timeouts, drain=drain))
     return _stopped(there, config, now)
+
+
+def _drain(there: Found, config: Config) -> float:
+    """How long running calls may take there: as it says, else as its flags did."""
+    for one in in_force(config.data_dir) or ():
+        if one.name == "timeouts.drain":
+            return float(one.value)
+    flags = {} if there.run is None else parted(there.run.flags)[0]
+    with contextlib.suppress(ConfigError):  # of a file that is wrong or gone by now
+        return read(flags, os.environ, only=("timeouts.drain",)).timeouts.drain
+    return config.timeouts.drain
 
 
 @click.command(short_help="End it and run it anew.")
@@ -89,17 +118,19 @@ def restart(port: int | None, **flags: Any) -> int:
     while the old one runs, so that no call is refused; running calls end in the old one. Where the
     new one cannot start, the old one goes on."""
     said = _said(port, flags)
-    config = load(said, os.environ)
-    there = running_in(config.data_dir)
+    there = running_in(asking(flags).data_dir)
     if there is None:
-        return _started(config, said)
+        return _started(load(said, os.environ), said)
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
     if there.run.service:
         return refuse(f"process {there.pid} is {SERVICE}", 1)
     known, unknown = parted(there.run.flags)
     said = known | _said(port, flags, known)
-    config = load(said, os.environ)
+    try:
+        config = load(said, os.environ)
+    except ConfigError as error:
+        return refuse(f"{error}; process {there.pid} goes on as it was", USAGE_ERROR)
     for name in unknown:
         print(f"left out: {printable(name)}, which this version does not know", file=sys.stderr)
     if (config.data_dir / CONTROL).exists():
@@ -188,7 +219,8 @@ def _told(process: subprocess.Popen[bytes], word: int, folder: Path, log: Path) 
     there = _until(lambda: serves() or process.poll() is not None)
     if not serves() and process.poll() is not None:
         sys.stderr.write(said() or f"ollama-proxy: it ended at once: {_why(folder, log)}\n")
-        return process.returncode or 1
+        # Another code is none of ours: a signal's, or Python's own for an output it cannot write.
+        return USAGE_ERROR if process.returncode == USAGE_ERROR else 1
     if not there:
         process.terminate()
         if not _until(lambda: process.poll() is not None, HURRY_SECONDS):

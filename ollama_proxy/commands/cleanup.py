@@ -6,7 +6,6 @@ Not here: which files those are (`cleaning.py`), the store (`storage/tidying.py`
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ import click
 import msgspec
 
 from ollama_proxy.cleaning import Removed, old_logs, outlived
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import counted, refuse
-from ollama_proxy.config import Config, load
+from ollama_proxy.commands.there import asking
+from ollama_proxy.config import Config
 from ollama_proxy.running import Found, found
 from ollama_proxy.storage import folder, tidying
 from ollama_proxy.storage.base import StoreError
 
 LOG = "ollama-proxy.log"
+USED = ("retention.days", "retention.megabytes", "retention.rows", "log.file")
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -46,13 +47,13 @@ class Report(msgspec.Struct, kw_only=True):
 @click.command(short_help="Remove what is not needed any more.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@settings(only=("data_dir", "retention.days", "retention.megabytes", "retention.rows", "log.file"))
+@settings(only=("data_dir", *USED))
 def cleanup(dry_run: bool, as_json: bool, **flags: Any) -> int:
     """Remove files of a proxy that has ended and logs that were put aside, delete calls beyond
     retention, and compact the database. Retention is what these settings say: name here the flags,
     too, that the proxy is started with. A running proxy prunes its store by itself: beside one only
     logs are removed."""
-    config = load(given(flags), os.environ)
+    config = asking(flags, *USED)
     report = Report(dry_run=dry_run)
     try:
         there = found(config.data_dir)
@@ -136,6 +137,8 @@ def _bytes(count: int) -> str:
 
 def _retention(config: Config) -> str:
     keep = config.retention
-    limits = ((keep.days, "days"), (keep.megabytes, "MB"), (keep.rows, "calls"))
-    said = [f"{value:,} {unit}" for value, unit in limits if value]
+    limits = (
+        *((keep.days, "day", "days"), (keep.megabytes, "MB", "MB"), (keep.rows, "call", "calls")),
+    )
+    said = [f"{value:,} {one if value == 1 else more}" for value, one, more in limits if value]
     return f"retention ({', '.join(said)})" if said else "retention, which has no limit"

@@ -5,18 +5,22 @@ Not here: what a setting means (`config.py` above this).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from typing import Any
 
 import click
 import msgspec
 
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import absolute, given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, refuse
-from ollama_proxy.commands.there import as_it_runs, running_in
-from ollama_proxy.config import effective, load, misspelt
+from ollama_proxy.commands.there import as_it_runs, asking, in_force, running_in
+from ollama_proxy.config import Effective, effective, load, misspelt
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
+from ollama_proxy.running import found
+from ollama_proxy.storage.base import StoreError
 
 ANSWER_SECONDS = 10.0
 
@@ -30,8 +34,10 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As a list of JSON objects.")
 @settings()
 def show(as_json: bool, **flags: Any) -> int:
-    """Show each setting's value, and where it came from; keys and tokens are not shown."""
-    found = effective(as_it_runs(given(flags)))
+    """Show each setting's value, and where it came from; keys and tokens are not shown. Of a proxy
+    that runs in the data folder what is in force there; with other flags what a restart with them
+    would make of it."""
+    found = _shown(flags)
     if as_json:
         print(json.dumps([msgspec.structs.asdict(one) for one in found], indent=2))
         return 0
@@ -40,6 +46,18 @@ def show(as_json: bool, **flags: Any) -> int:
     for one in found:
         print(f"{one.name:{names}}  {one.value or '(empty)':{values}}  {one.source}")
     return 0
+
+
+def _shown(flags: dict[str, Any]) -> list[Effective]:
+    said, folder = given(flags), asking(flags).data_dir
+    with contextlib.suppress(StoreError):
+        there = found(folder)
+        begun = {} if there is None or there.run is None else there.run.flags
+        same = absolute(said).items() <= {**begun, "data_dir": str(folder.absolute())}.items()
+        if there is not None and same and (told := in_force(folder)) is not None:
+            print(f"process {there.pid} runs here: what is in force there", file=sys.stderr)
+            return told
+    return effective(as_it_runs(said))
 
 
 @config.command(short_help="Say whether the settings are right.")
@@ -62,7 +80,7 @@ def reload(as_json: bool, **flags: Any) -> int:
     """Have the proxy that runs read its config file again, beside the flags and the environment
     that it was started with. What cannot change while it runs is named; where something is wrong,
     all stays as it was. SIGHUP does the same to one without a terminal."""
-    folder = load(given(flags), os.environ).data_dir
+    folder = asking(flags).data_dir
     there = running_in(folder)
     if there is None:
         return refuse(f"no proxy runs in {folder}: ollama-proxy start runs one", 1)
@@ -86,7 +104,7 @@ def reload(as_json: bool, **flags: Any) -> int:
     if as_json:
         print(json.dumps({"now": found.now, "needs_restart": found.later}))
         return 0
-    print("\n".join(f"{name}: changed" for name in found.now) or "nothing changed")
-    for name in found.later:
-        print(f"{name}: needs a restart (ollama-proxy restart)")
+    lines = [f"{name}: changed" for name in found.now]
+    lines += [f"{name}: needs a restart (ollama-proxy restart)" for name in found.later]
+    print("\n".join(lines or ["nothing changed"]))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from ollama_proxy.admin.query import FILTERS, NO_LIMIT, ParameterError, parse_filter
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import USAGE_ERROR, counted, refuse
-from ollama_proxy.config import load
+from ollama_proxy.commands.there import asking
 from ollama_proxy.export import FORMATS
 from ollama_proxy.exporting import export as exported
 from ollama_proxy.exporting import opened
@@ -47,7 +46,7 @@ def export(form: str, output: str | None, force: bool, **flags: Any) -> int:
     asked = {name: value for name, value in asked.items() if value is not None}
     try:
         wanted = parse_filter(asked, time.time(), limit=NO_LIMIT, most=NO_LIMIT)
-        database = load(given(flags), os.environ).data_dir / DATABASE
+        database = asking(flags).data_dir / DATABASE
         with opened(output, force) as out:
             count = exported(database, wanted, FORMATS[form], out)
     except ParameterError as error:

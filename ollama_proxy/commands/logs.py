@@ -16,9 +16,9 @@ from typing import Any, TextIO
 import click
 
 from ollama_proxy.commands.background import LOG
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import printable, refuse
-from ollama_proxy.config import load
+from ollama_proxy.commands.there import asking
 from ollama_proxy.running import found
 from ollama_proxy.storage.base import StoreError
 
@@ -33,7 +33,7 @@ MOST = 1_000_000
 @settings(only=("data_dir", "log.file"))
 def logs(follow: bool, lines: int, **flags: Any) -> int:
     """Show the last lines of the log of the proxy in the background."""
-    config = load(given(flags), os.environ)
+    config = asking(flags, "log.file")
     file = config.log.file or config.data_dir / LOG
     with contextlib.suppress(StoreError):
         there = found(config.data_dir)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import TextIO
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a disk or a limit that is reached says to who writes."""
@@ -17,13 +18,18 @@ USAGE_ERROR = 2
 
 def refuse(message: str, code: int) -> int:
     """Say why nothing happens; returns the exit code."""
-    print(f"ollama-proxy: {message}", file=sys.stderr)
+    try:
+        print(f"ollama-proxy: {message}", file=sys.stderr, flush=True)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        discard(sys.stderr)
     return code
 
 
-def discard() -> None:
+def discard(stream: TextIO | None = None) -> None:
     """What is still to be printed goes nowhere, so that the end of the program does not fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def printable(text: str) -> str:

@@ -72,7 +72,12 @@ def demo(**flags: Any) -> int:
     """Start the proxy in front of the built-in simulator, with sample programs calling it. The
     simulator's text is made up; nothing is kept after the end."""
     log_to(None, "human", "info")
-    with tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-") as folder:
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="ollama-proxy-demo-")
+    except OSError as error:
+        name = "set TMPDIR to a folder that this user can write, with some space"
+        return refuse(f"cannot make a temporary folder: {error.strerror}: {name}", 1)
+    with temporary as folder:
         return _run(_demonstrated(given(flags), folder))
 
 
@@ -122,6 +127,7 @@ async def _served(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     try:
+        running_here.found(config.data_dir)  # one whose lock file is gone, above all
         before = Taking.begin(config.data_dir) if take_over else None
         app = App(config, before, read_settings)
         await app.start()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import click
 
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import counted, printable, refuse
-from ollama_proxy.commands.there import running_in
-from ollama_proxy.config import load
+from ollama_proxy.commands.there import asking, running_in
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Run
 
@@ -25,8 +23,9 @@ RUNNING, STOPPED, OLLAMA_DOWN = 0, 3, 4
 def status(as_json: bool, **flags: Any) -> int:
     """Tell whether the proxy of the data folder runs, where, since when, and what it does now.
 
-    Exits with 0 where it runs, 3 where it does not, 4 where it runs but Ollama does not answer."""
-    config = load(given(flags), os.environ)
+    Exits with 0 where it runs, 3 where it does not, 4 where it runs but Ollama does not answer, or
+    something else does."""
+    config = asking(flags)
     there = running_in(config.data_dir)
     if there is None or there.run is None:
         if as_json:
@@ -46,7 +45,7 @@ def status(as_json: bool, **flags: Any) -> int:
         print(json.dumps({"running": True, "pid": there.pid, "log": there.run.log} | facts))
     else:
         print("\n".join(printable(line) for line in told))
-    return OLLAMA_DOWN if facts["upstream_up"] is False else RUNNING
+    return OLLAMA_DOWN if facts["upstream_up"] is False or _is_other(facts) else RUNNING
 
 
 def _why(error: Exception) -> str:
@@ -78,7 +77,14 @@ def _state(facts: dict[str, Any]) -> str:
     return str({"working": "running", "down": "running"}.get(word, word))
 
 
+def _is_other(facts: dict[str, Any]) -> bool:
+    """Whether something answers that is not Ollama."""
+    return bool(facts["upstream_up"] and facts["upstream_version"] is None)
+
+
 def _ollama(facts: dict[str, Any]) -> str:
+    if _is_other(facts):
+        return f"answers, but not as Ollama: {facts['upstream_error']}: check upstream"
     if facts["upstream_up"]:
         return f"answers, version {facts['upstream_version'] or 'unknown'}"
     if facts["upstream_up"] is None:

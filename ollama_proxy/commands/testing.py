@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from ollama_proxy.commands.options import given, settings
-from ollama_proxy.config import Config, ConfigError, effective, load, misspelt
+from ollama_proxy.config import Config, ConfigError, effective, load, misspelt, read
 from ollama_proxy.running import Found, found
 from ollama_proxy.selfcheck import asking, check, machine
 from ollama_proxy.selfcheck.check import Check, ok, warning, wrong
@@ -44,10 +44,11 @@ def test(model: str | None, as_json: bool, **flags: Any) -> int:
 
 def _checks(said: dict[str, str], model: str | None) -> Iterator[Check]:
     try:
-        config = load(said, os.environ)
-        there = found(config.data_dir)
+        there = found(read(said, os.environ, only=("data_dir",)).data_dir)
         if there is not None and there.run is not None:
-            config = load(there.run.flags | said, os.environ)
+            config = read(there.run.flags | said, os.environ)
+        else:
+            config = load(said, os.environ)
     except ConfigError as error:
         yield wrong("settings", str(error))
         return

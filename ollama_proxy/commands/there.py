@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from ollama_proxy.commands.options import parted
+from ollama_proxy.commands.options import given, parted
 from ollama_proxy.commands.saying import refuse
-from ollama_proxy.config import Config, load
+from ollama_proxy.config import Config, Effective, load, read
+from ollama_proxy.handover.link import Refusal, Show, Shown, connect
 from ollama_proxy.running import Found, found
 from ollama_proxy.storage.base import StoreError
+
+SHOW_SECONDS = 3.0
 
 
 class Untold(click.ClickException):
@@ -24,6 +29,20 @@ class Untold(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         refuse(self.message, self.exit_code)
+
+
+def asking(flags: Mapping[str, Any], *names: str) -> Config:
+    """The settings of a command that only asks, or ends, a proxy: its folder, its token, and those
+    of these `names`. What else is wrong with settings is nothing to it. Raises ConfigError."""
+    return read(given(flags), os.environ, only=("data_dir", "admin.token", *names))
+
+
+def in_force(folder: Path) -> list[Effective] | None:
+    """The settings of the proxy that runs in this folder, as it says; None where it does not."""
+    with contextlib.suppress(OSError, Refusal), contextlib.closing(connect(folder)) as link:
+        link.limit(SHOW_SECONDS)
+        return link.ask(Show(), Shown).settings
+    return None
 
 
 def running_in(folder: Path) -> Found | None:
@@ -37,14 +56,14 @@ def running_in(folder: Path) -> Found | None:
 def as_it_runs(said: dict[str, str]) -> Config:
     """The settings with the flags of the proxy that runs in their data folder, which is said on
     standard error; those of nobody where none does. Raises ConfigError."""
-    config = load(said, os.environ)
+    config = read(said, os.environ, only=("data_dir",))
     try:
         there = found(config.data_dir)
     except StoreError as error:
         print(f"warning: whether a proxy runs cannot be told: {error}", file=sys.stderr)
-        return config
+        return load(said, os.environ)
     if there is not None and there.run is not None:
         known, _ = parted(there.run.flags)
         print(f"process {there.pid} runs here: with the flags it was given", file=sys.stderr)
-        return load(known | said | {"data_dir": str(config.data_dir)}, os.environ)
-    return config
+        return read(known | said | {"data_dir": str(config.data_dir)}, os.environ)
+    return load(said, os.environ)

@@ -15,9 +15,9 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from ollama_proxy.commands.options import given, settings
+from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import refuse
-from ollama_proxy.config import load
+from ollama_proxy.commands.there import asking
 from ollama_proxy.places import NoAddress, here, named
 from ollama_proxy.rest import Refused, cause
 from ollama_proxy.storage.base import StoreError
@@ -44,7 +44,7 @@ def top(url: str | None, once: bool, **flags: Any) -> int:
 
     Keys: arrows choose a call, x ends it after a question, s sorts, r reverses, / filters, q
     quits."""
-    config = load(given(flags), os.environ)
+    config = asking(flags, "admin_path")
     try:
         admin = named(url, config) if url is not None else here(config)
         if admin is None:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ollama_proxy.config import Effective
 from ollama_proxy.exchange import Call
 from ollama_proxy.handover.link import (
     FILE,
@@ -29,6 +30,8 @@ from ollama_proxy.handover.link import (
     Refused,
     Reload,
     Reloaded,
+    Show,
+    Shown,
     Taken,
     listen,
 )
@@ -64,6 +67,9 @@ class House(Protocol):
 
     def reload(self) -> Reloaded | Refused:
         """Read the settings again."""
+
+    def in_force(self) -> list[Effective]:
+        """The settings."""
 
 
 class Giving:
@@ -125,6 +131,8 @@ class Giving:
             return
         if isinstance(received[0], Reload):
             await asyncio.to_thread(link.send, self._house.reload())
+        elif isinstance(received[0], Show):
+            await asyncio.to_thread(link.send, Shown(self._house.in_force()))
         elif isinstance(received[0], Hello):
             await self._hand_over(link, received[0])
 

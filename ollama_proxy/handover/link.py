@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ollama_proxy.config import Effective
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
@@ -87,6 +88,16 @@ class Reloaded(msgspec.Struct, tag=True, frozen=True):
     later: list[str]
 
 
+class Show(msgspec.Struct, tag=True, frozen=True):
+    """Tell the settings."""
+
+
+class Shown(msgspec.Struct, tag=True, frozen=True):
+    """Those in force, without what is secret."""
+
+    settings: list[Effective]
+
+
 class Done(msgspec.Struct, tag=True, frozen=True):
     """That has been done."""
 
@@ -97,9 +108,8 @@ class Refused(msgspec.Struct, tag=True, frozen=True):
     why: str
 
 
-Message = (
-    Hello | Listening | Give | Given | Taken | Records | Client | Reload | Reloaded | Done | Refused
-)
+Handover = Hello | Listening | Give | Given | Taken | Records | Client
+Message = Handover | Reload | Reloaded | Show | Shown | Done | Refused
 M = TypeVar("M", bound=Message)
 _decode = msgspec.msgpack.Decoder(Message).decode
 

@@ -81,7 +81,9 @@ def _running(run: Run, facts: dict[str, Any]) -> Iterator[Check]:
     if facts["storage_error"]:
         yield wrong("records", f"are not stored now: {facts['storage_error']}")
     elif facts["records_dropped"]:
-        says = f"{facts['records_dropped']} were lost since its start: the store was too slow"
+        lost = facts["records_dropped"]
+        were = "was" if lost == 1 else "were"
+        says = f"{lost} {were} lost since its start: the store was too slow, or its disk was full"
         yield warning("records", says, "ollama-proxy logs says when and why")
     if facts["upstream_up"] is False:
         says = f"the running proxy does not reach Ollama: {facts['upstream_error']}"
@@ -135,6 +137,8 @@ def _recorded(config: Config, run: Run, model: str, began: float, took: float) -
         remedy = "ollama-proxy logs says what keeps records from being made"
         return wrong("call", f"{model} answered, but no record of the call is there", remedy)
     tokens = f"{one['input_tokens']} tokens in, {one['output_tokens']} out"
+    if one["input_tokens"] == 1:
+        tokens = f"1 token in, {one['output_tokens']} out"
     says = f"{model} answered through the proxy in {took:.1f} s, recorded as {one['id']}"
     return ok("call", f"{says} ({one['state']}, {tokens})")
 

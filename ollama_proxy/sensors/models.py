@@ -257,8 +257,10 @@ class ModelSensor:
 
     def _tell(self, health: UpstreamHealth) -> None:
         address = self._upstream.partition("://")[2]
-        if health.up:
-            log.info("Ollama at %s is up, version %s", address, health.version or "unknown")
+        if health.up and health.version is None:
+            log.warning("what answers at %s is not Ollama: %s", address, health.error)
+        elif health.up:
+            log.info("Ollama at %s is up, version %s", address, health.version)
         else:
             log.warning("Ollama at %s is down: %s", address, health.error)
 

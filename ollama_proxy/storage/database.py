@@ -12,15 +12,14 @@ from pathlib import Path
 
 import msgspec
 
+from ollama_proxy.storage import folder
 from ollama_proxy.storage.base import Migrations, StoreError
 
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
 APPLICATION_ID = 0x4F6C5078
 
-BROKEN = (
-    "is damaged or not a database: move it away to begin a new one"
-    " (`sqlite3 FILE .recover` can rescue what it held)"
-)
+_DAMAGED = "is damaged or not a database"
+_CHANGED = "has not this program's tables: it is damaged, or another program changed it"
 _CAUSES: dict[int, str] = {
     sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free some space",
     sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk and its free space",
@@ -29,9 +28,21 @@ _CAUSES: dict[int, str] = {
     sqlite3.SQLITE_PERM: "cannot be opened: give the user who runs the proxy access to it",
     sqlite3.SQLITE_BUSY: "is locked by another program: close what has it open",
     sqlite3.SQLITE_LOCKED: "is locked by another program: close what has it open",
-    sqlite3.SQLITE_CORRUPT: BROKEN,
-    sqlite3.SQLITE_NOTADB: BROKEN,
 }
+_FAULTS: dict[int, str] = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_ERROR: _CHANGED,  # our SQL does not fit what is there
+}
+"""What is wrong with the file itself."""
+
+
+def damaged(path: Path, detail: object, what: str = _DAMAGED) -> StoreError:
+    """A file that cannot be used as it is: what to do, and what was found."""
+    return StoreError(
+        f"{path} {what}: {folder.away(path)}; `sqlite3 FILE .recover` can rescue what it held "
+        f"({detail})"
+    )
 
 
 def connect(path: Path, mode: str, busy_seconds: float) -> sqlite3.Connection:
@@ -54,12 +65,14 @@ def explained(path: Path) -> Iterator[None]:
     except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except msgspec.MsgspecError as error:
-        raise StoreError(f"{path} {BROKEN} ({error})") from error
+        raise damaged(path, error) from error
     except sqlite3.DatabaseError as error:
         if not hasattr(error, "sqlite_errorcode"):
             # Python's own, of a text that is not UTF-8: it quotes that text.
-            raise StoreError(f"{path} {BROKEN} (a text in it is not UTF-8)") from None
+            raise damaged(path, "a text in it is not UTF-8") from None
         code = error.sqlite_errorcode & 0xFF
+        if code in _FAULTS:
+            raise damaged(path, error, _FAULTS[code]) from error
         cause = _CAUSES.get(code, "cannot be used: see what SQLite says")
         raise StoreError(f"{path} {cause} ({error})") from error
 
@@ -120,7 +133,8 @@ def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and pragma(connection, "application_id") != APPLICATION_ID:
         raise StoreError(
-            f"{path} is a database of another program: choose another file or data folder"
+            f"{path} is a database of another program: choose another folder with --data-dir, or "
+            f"{folder.away(path)}"
         )
     return bool(tables)
 
@@ -131,6 +145,6 @@ def _version(connection: sqlite3.Connection, path: Path, migrations: Migrations)
     if version > known:
         raise StoreError(
             f"{path} has database version {version}, this program knows up to {known}: "
-            "install a newer ollama-proxy, or move the file away to begin a new one"
+            f"install a newer ollama-proxy, or {folder.away(path)}"
         )
     return version, known

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ def claim(database: Path) -> int:
     """
     try:
         database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(_lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unwritable(database, error) from error
     try:
@@ -52,7 +53,7 @@ def release(lock: int) -> None:
 def kept_free(database: Path) -> Iterator[None]:
     """No proxy begins to use the folder meanwhile. Raises StoreError where one does already."""
     try:
-        lock = os.open(_lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(lock_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise unwritable(database, error) from error
     try:
@@ -70,7 +71,7 @@ def holder(database: Path) -> int | None:
     container. Raises StoreError where the lock may not be asked, or cannot be told whose it is.
     """
     try:
-        lock = os.open(_lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -135,6 +136,13 @@ def check(database: Path, opened: Identities) -> None:
             )
 
 
+def away(database: Path) -> str:
+    """What to do with a database that cannot be used, in half a sentence."""
+    to = shlex.quote(str(database.parent / "old"))
+    line = f"mkdir {to} && mv {shlex.quote(str(database))}* {to}"
+    return f"move it away to begin a new one (ollama-proxy stop, then {line})"
+
+
 def unreadable(database: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot look into {database.parent}: {error.strerror}: ask as the user who runs the "
@@ -155,7 +163,7 @@ def _every(database: Path) -> list[Path]:
     return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
 
 
-def _lock_file(database: Path) -> Path:
+def lock_file(database: Path) -> Path:
     return database.with_name(database.name + ".lock")
 
 

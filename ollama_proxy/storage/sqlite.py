@@ -37,10 +37,10 @@ from ollama_proxy.storage.base import (
     from_row,
 )
 from ollama_proxy.storage.database import (
-    BROKEN,
     atomic,
     check_readable,
     connect,
+    damaged,
     explained,
     migrate,
     pragma,
@@ -183,7 +183,7 @@ class SqliteStore:
         try:
             return None if row is None else Capture.from_bytes(row[0])
         except (msgspec.MsgspecError, TypeError) as error:
-            raise StoreError(f"{self.path} {BROKEN} (captures: {error})") from error
+            raise damaged(self.path, f"captures: {error}") from error
 
     def interrupt(self) -> None:
         """What is being read raises StoreError; without a lock, for that one is held."""

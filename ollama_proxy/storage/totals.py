@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.stats import Statistics, Summary
-from ollama_proxy.storage.base import StoreError
-from ollama_proxy.storage.database import BROKEN
+from ollama_proxy.storage.database import damaged
 
 
 def load(connection: sqlite3.Connection, path: Path) -> Statistics:
@@ -29,7 +28,7 @@ def load(connection: sqlite3.Connection, path: Path) -> Statistics:
             else:
                 totals.clients[name] = summary
     except (msgspec.MsgspecError, TypeError) as error:
-        raise StoreError(f"{path} {BROKEN} (totals: {error})") from error
+        raise damaged(path, f"totals: {error}") from error
     return totals
 
 

@@ -91,6 +91,8 @@ class Writer:
         self._now = now
         self._prune_at = clock()
         self._unpruned = 0
+        self._no_room = 0  # of `dropped`, those of which the log has not told how many
+        self._dropping_since: str | None = None
         self._retry = 0.0
         self._changed = threading.Condition()
         # What waits, by id: a finished call takes the place of its running row.
@@ -185,6 +187,7 @@ class Writer:
             self._keep(self._finished, call)
         else:
             self.dropped += 1
+            self._no_room += 1
 
     def _put_capture(self, call: Call, captured: Captured | None) -> None:
         if captured is None or self._finished.get(call.id) is not call:
@@ -260,9 +263,23 @@ class Writer:
             self._failed(f"internal error ({type(error).__name__}): please report it")
         else:
             self._worked()
+        self._tell_dropped(last)
         with self._changed:
             self._answered = asked
             self._changed.notify_all()
+
+    def _tell_dropped(self, last: bool) -> None:
+        """A line when dropping begins, and one when all is stored again; not one a call."""
+        if self._no_room and self._dropping_since is None:
+            self._dropping_since = iso(self._now())
+            log.warning("calls are dropped: more wait to be stored than there is room for")
+        over = self.error is None and self.pending <= BATCH
+        if self._dropping_since is not None and (last or over):
+            with self._changed:
+                lost, self._no_room = self._no_room, 0
+            calls = "call was" if lost == 1 else "calls were"
+            log.warning("%s %s dropped since %s", f"{lost:,}", calls, self._dropping_since)
+            self._dropping_since = None
 
     def _write(self, calls: Sequence[Call]) -> None:
         with self._changed:

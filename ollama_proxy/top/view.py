@@ -204,7 +204,8 @@ def heading(state: State) -> tuple[str, str]:
         return first, f"NOT OF NOW: {state.trouble}"
     waiting = sum(call.get("phase") in WAITING for call in state.calls.values())
     parts = [f"{len(state.calls)} running", f"{waiting} waiting", f"{state.rates:.1f} tok/s"]
-    parts.append(f"{told['total_requests']:,} calls")
+    calls = told["total_requests"]
+    parts.append(f"{calls:,} {'call' if calls == 1 else 'calls'}")
     if told["success_rate"] is not None:
         parts.append(f"{told['success_rate']:.1f} % went well")
     if told["storage_error"] or told["records_dropped"]:

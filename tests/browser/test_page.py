@@ -437,6 +437,25 @@ async def test_a_call_says_in_a_sentence_where_its_time_went(page: Page, fake: F
     await expect(waited).to_contain_text(f"{SHOWN} 6.5\u00a0s")
 
 
+@pytest.mark.parametrize(
+    ("state", "language", "said"),
+    [
+        ("failed", "en-US", "31\u00a0ms until it failed."),
+        ("failed", "it-IT", "31\u00a0ms prima di fallire."),
+        ("cancelled", "en-US", "31\u00a0ms until it was cancelled."),
+    ],
+)
+async def test_of_a_call_without_a_token_only_its_end_is_said(
+    browser: Browser, fake: Fake, state: str, language: str, said: str
+) -> None:
+    fake.ended = [call(state, ago=60.0, duration=0.031)]
+    context = await browser.new_context(locale=language)
+    page = await context.new_page()
+    await page.goto(f"{fake.url}?call={fake.ended[0].id}")
+    await expect(page.locator(".short")).to_have_text(said)
+    await context.close()
+
+
 async def test_a_wait_within_a_load_is_said_to_be_one(page: Page, fake: Fake) -> None:
     spans: dict[str, Any] = {"queue": 24.0, "load": 2.0, "prefill": 1.0, "decode": 1.0}
     wait = {"seconds": 24.0, "reason": "room", "models": ["big:latest"]}

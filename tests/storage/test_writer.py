@@ -181,6 +181,28 @@ def test_beyond_the_bound_finished_calls_win_and_losses_are_counted(
     assert store.search(Filter()).calls == finished[3::-1]
 
 
+def test_the_log_says_once_that_calls_are_dropped_and_once_how_many_it_were(
+    make_writer: Callable[..., Writer], store: ScriptedStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = make_writer(capacity=2)
+    for lost in (1, 1500):
+        caplog.clear()
+        store.failure = StoreError("the disk is full")
+        for _ in range(2 + lost):
+            writer.put(make_call())
+        for _ in range(3):
+            assert not writer.flush(SOON)
+        store.failure = None
+        for _ in range(3):
+            assert writer.flush(SOON)
+        told = [line for line in caplog.messages if "dropped" in line]
+        since = "dropped since 1970-01-01T00:16:40.000Z"
+        assert told == [
+            "calls are dropped: more wait to be stored than there is room for",
+            f"{lost:,} {'call was' if lost == 1 else 'calls were'} {since}",
+        ]
+
+
 def test_at_the_bound_a_finished_call_still_takes_its_running_rows_place(
     make_writer: Callable[..., Writer], store: ScriptedStore
 ) -> None:
