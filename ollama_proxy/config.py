@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -149,7 +150,8 @@ class Effective(msgspec.Struct, frozen=True):
 
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
 TAKEN_OVER = "takeover.toml"
-"""In the data folder: `listen` and `upstream` of who says nothing else, after a takeover."""
+"""In the data folder: TAKEOVER_SETS of who says nothing else, after a takeover."""
+TAKEOVER_SETS = ("listen", "upstream")
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 _SECTIONS = dict.fromkeys(name.partition(".")[0] for name in _SETTINGS if "." in name)
 
@@ -272,22 +274,37 @@ def _taken_over(folder: Path) -> dict[str, _Given]:
     path = folder / TAKEN_OVER
     try:
         text = path.read_bytes()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return _from_file(str(path), lambda _: text)
+    except OSError as error:
+        if not os.access(folder, os.X_OK):
+            return {}  # whoever opens the folder says what is wrong with it
+        raise ConfigError(_unread(str(path), error)) from error
+    found = _from_file(str(path), lambda _: text)
+    for name in found:
+        if name not in TAKEOVER_SETS:
+            sets = " and ".join(TAKEOVER_SETS)
+            raise ConfigError(
+                f"{name} (file {path}): that file sets {sets} only: expected in yours"
+            )
+    return found
 
 
 def _toml(path: str, read_file: Callable[[str], bytes]) -> dict[str, Any]:
     try:
         return tomllib.loads(read_file(path).decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"config file {_line(path)}: {error.strerror or error}") from error
+        raise ConfigError(_unread(path, error)) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"config file {_line(path)}: line {line} is not UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         hint = "; a text stands in quotes" if "Invalid value" in str(error) else ""
         raise ConfigError(f"config file {_line(path)}: {_line(str(error))}{hint}") from error
+
+
+def _unread(path: str, error: OSError) -> str:
+    return f"config file {_line(path)}: {error.strerror or error}"
 
 
 def _understood(setting: Setting, given: _Given) -> Any:

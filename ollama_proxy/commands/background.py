@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 import click
 from msgspec.structs import replace
 
-from ollama_proxy.commands.options import Port, absolute, as_flags, given, parted, settings
+from ollama_proxy.commands.options import Port, given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, counted, printable, refuse
 from ollama_proxy.commands.there import asking, in_force, running_in
 from ollama_proxy.config import Config, ConfigError, load, read
+from ollama_proxy.flags import absolute, as_flags, parted
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found

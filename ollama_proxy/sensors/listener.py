@@ -1,11 +1,12 @@
-"""Which process listens at a port of this machine, as far as this user may see. One look, slow.
+"""Which process listens at a port of this machine, as far as this user may see, and at which of the
+machine's addresses. One look, slow.
 
 Not here: what follows from it (`takeover/`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -39,15 +40,21 @@ def listener(port: int) -> Found | None:
     return Found(pid, command, service_of(cgroup), container_of(cgroup))
 
 
+def addresses(port: int) -> tuple[str, ...]:
+    """Those at which somebody listens, whoever that is; none where that is not told."""
+    return tuple(sorted({str(one.laddr.ip) for one in _listening(port)}))
+
+
 def _seen(port: int) -> int | None:
+    return next((int(one.pid) for one in _listening(port) if one.pid), None)
+
+
+def _listening(port: int) -> list[Any]:
     try:
         found = psutil.net_connections("tcp")
     except psutil.Error:  # macOS tells all only to root
-        return None
-    for one in found:
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
-            return int(one.pid)
-    return None
+        return []
+    return [one for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == port]
 
 
 def _named(port: int) -> int | None:
