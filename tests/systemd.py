@@ -39,7 +39,8 @@ def users():
         print(alive(pid))
     elif what == "show":
         loaded = "ollama-proxy.service" in words and unit.exists()
-        print("LoadState=" + ("loaded" if loaded else "not-found"), "MainPID=" + alive(pid), sep="\\n")
+        print("LoadState=" + ("loaded" if loaded else "not-found"))
+        print("MainPID=" + alive(pid))
         print("UnitFileState=" + ("enabled" if trouble("enabled") else ""))
     elif what in ("enable", "disable"):
         (here / "enabled").touch() if what == "enable" else (here / "enabled").unlink()
@@ -165,10 +166,10 @@ class Machine:
         process = await asyncio.create_subprocess_exec("systemctl", *words, env=environ)
         assert await process.wait() == 0
 
-    async def boot(self) -> None:
+    async def boot(self, port: int | None = None) -> None:
         await self.systemctl("daemon-reload")
         await self.systemctl("restart", "ollama.service")
-        await self.answers(self.at)
+        await self.answers(port or self.at)
         (self.folder / "asked").unlink()
 
     async def answers(self, port: int) -> None:
