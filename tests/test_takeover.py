@@ -46,7 +46,7 @@ async def test_it_moves_both_says_so_again_and_puts_all_back(machine: Machine) -
     code, out, err = await machine.takeover()
     assert code == 0 and not err, err
     assert f"done: what calls http://127.0.0.1:{machine.at} goes through the proxy" in out
-    assert "and the proxy recorded the call" in out
+    assert "and the proxy records calls" in out
     host = f"OLLAMA_HOST=127.0.0.1:{machine.to}"
     assert f'Environment="{host}"' in (machine.drop_ins / DROP_IN).read_text()
     assert names(machine.at) == names(machine.to) == models

@@ -41,8 +41,8 @@ START_SECONDS = 30.0
 WRITE_SECONDS = 15.0
 """That a stop takes beside the time that running calls get."""
 SERVICE = (
-    "a service of systemd, which would lose sight of another one: systemctl --user restart "
-    "ollama-proxy; ollama-proxy config reload has settings read again without a gap"
+    "a service of systemd, which would lose sight of another one: restart its unit (systemctl "
+    "--user restart ollama-proxy); ollama-proxy config reload has settings read again without a gap"
 )
 HURRY_SECONDS = 5.0
 PAUSE = 0.05

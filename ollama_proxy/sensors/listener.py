@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from ollama_proxy.listening import is_loopback
 from ollama_proxy.sensors.cgroups import container_of, service_of
 from ollama_proxy.sensors.machine import ThisMachine, Unknown
 from ollama_proxy.sensors.procfs import read
@@ -46,7 +47,9 @@ def addresses(port: int) -> tuple[str, ...]:
 
 
 def _seen(port: int) -> int | None:
-    return next((int(one.pid) for one in _listening(port) if one.pid), None)
+    """At a port of several the most exact address is the one that answers: loopback, if any."""
+    found = sorted(_listening(port), key=lambda one: not is_loopback(one.laddr.ip))
+    return int(found[0].pid) if found and found[0].pid else None
 
 
 def _listening(port: int) -> list[Any]:
