@@ -202,8 +202,9 @@ def read(
             given[name] = _Given(text, f"environment {setting.environment}", text=True)
         if name in flags:
             given[name] = _Given(flags[name], f"flag {setting.flag}", text=True)
-    taken_over = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
-    given |= {name: one for name, one in taken_over.items() if given[name].source == "default"}
+    if not only or set(only) & set(TAKEOVER_SETS):
+        found = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
+        given |= {name: one for name, one in found.items() if given[name].source == "default"}
     if only:
         unused = (one for name, one in _SETTINGS.items() if name not in only)
         given |= {one.name: _Given(one.default, "default") for one in unused}
@@ -271,22 +272,13 @@ def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given
 
 def _taken_over(folder: Path) -> dict[str, _Given]:
     """What a takeover left in the data folder, if there was one."""
-    path = folder / TAKEN_OVER
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    path = str(folder / TAKEN_OVER)
+    if not os.path.exists(path):  # or the folder is another user's, which is said where it is used
         return {}
-    except OSError as error:
-        if not os.access(folder, os.X_OK):
-            return {}  # whoever opens the folder says what is wrong with it
-        raise ConfigError(_unread(str(path), error)) from error
-    found = _from_file(str(path), lambda _: text)
+    found = _from_file(path, _bytes)
     for name in found:
         if name not in TAKEOVER_SETS:
-            sets = " and ".join(TAKEOVER_SETS)
-            raise ConfigError(
-                f"{name} (file {path}): that file sets {sets} only: expected in yours"
-            )
+            raise ConfigError(f"{name} (file {path}): expected listen and upstream only")
     return found
 
 
@@ -294,17 +286,13 @@ def _toml(path: str, read_file: Callable[[str], bytes]) -> dict[str, Any]:
     try:
         return tomllib.loads(read_file(path).decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(_unread(path, error)) from error
+        raise ConfigError(f"config file {_line(path)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"config file {_line(path)}: line {line} is not UTF-8") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         hint = "; a text stands in quotes" if "Invalid value" in str(error) else ""
         raise ConfigError(f"config file {_line(path)}: {_line(str(error))}{hint}") from error
-
-
-def _unread(path: str, error: OSError) -> str:
-    return f"config file {_line(path)}: {error.strerror or error}"
 
 
 def _understood(setting: Setting, given: _Given) -> Any:
