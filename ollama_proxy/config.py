@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -149,7 +150,8 @@ class Effective(msgspec.Struct, frozen=True):
 
 CONFIG_ENVIRONMENT = ENVIRONMENT + "CONFIG"
 TAKEN_OVER = "takeover.toml"
-"""In the data folder: `listen` and `upstream` of who says nothing else, after a takeover."""
+"""In the data folder: TAKEOVER_SETS of who says nothing else, after a takeover."""
+TAKEOVER_SETS = ("listen", "upstream")
 _SETTINGS = {setting.name: setting for setting in SETTINGS}
 _SECTIONS = dict.fromkeys(name.partition(".")[0] for name in _SETTINGS if "." in name)
 
@@ -200,8 +202,9 @@ def read(
             given[name] = _Given(text, f"environment {setting.environment}", text=True)
         if name in flags:
             given[name] = _Given(flags[name], f"flag {setting.flag}", text=True)
-    taken_over = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
-    given |= {name: one for name, one in taken_over.items() if given[name].source == "default"}
+    if not only or set(only) & set(TAKEOVER_SETS):
+        found = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
+        given |= {name: one for name, one in found.items() if given[name].source == "default"}
     if only:
         unused = (one for name, one in _SETTINGS.items() if name not in only)
         given |= {one.name: _Given(one.default, "default") for one in unused}
@@ -269,12 +272,14 @@ def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given
 
 def _taken_over(folder: Path) -> dict[str, _Given]:
     """What a takeover left in the data folder, if there was one."""
-    path = folder / TAKEN_OVER
-    try:
-        text = path.read_bytes()
-    except OSError:
+    path = str(folder / TAKEN_OVER)
+    if not os.path.exists(path):  # or the folder is another user's, which is said where it is used
         return {}
-    return _from_file(str(path), lambda _: text)
+    found = _from_file(path, _bytes)
+    for name in found:
+        if name not in TAKEOVER_SETS:
+            raise ConfigError(f"{name} (file {path}): expected listen and upstream only")
+    return found
 
 
 def _toml(path: str, read_file: Callable[[str], bytes]) -> dict[str, Any]:

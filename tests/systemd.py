@@ -1,5 +1,6 @@
 """A machine with systemd, as far as a takeover asks for it: a `systemctl` that really starts and
-stops a stand-in Ollama (the simulator) as its unit and drop-ins say. Not here: tests.
+stops a stand-in Ollama (the simulator) as its unit and drop-ins say, and the proxy as the user's
+service. Not here: tests.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.processes import start
 PATIENCE = 60.0
 SYSTEMCTL = '''#!{python}
 """systemctl. A file in the folder that is named as a trouble makes it."""
-import json, os, pathlib, re, signal, subprocess, sys, time
+import json, os, pathlib, re, signal, socket, subprocess, sys, time
 
 here = pathlib.Path("{folder}")
 units = here / "etc/systemd/system"
@@ -30,40 +31,86 @@ with (here / "asked").open("a") as asked:
 def trouble(name):
     return (here / name).exists()
 
+def users():
+    """The user's manager, which knows of the proxy."""
+    unit, pid = here / ".config/systemd/user/ollama-proxy.service", here / "service.pid"
+    what = next(word for word in words if word != "--user")
+    if what == "show" and "--value" in words:
+        print(alive(pid))
+    elif what == "show":
+        loaded = "ollama-proxy.service" in words and unit.exists()
+        print("LoadState=" + ("loaded" if loaded else "not-found"))
+        print("MainPID=" + alive(pid))
+        print("UnitFileState=" + ("enabled" if trouble("enabled") else ""))
+    elif what in ("enable", "disable"):
+        (here / "enabled").touch() if what == "enable" else (here / "enabled").unlink()
+    if what in ("start", "stop", "restart") and not unit.exists():
+        sys.exit("Unit ollama-proxy.service not found.")
+    if what in ("stop", "restart") or "--now" in words:
+        end(pid)
+    if what in ("start", "restart") and not int(alive(pid)):
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind("\\0takeover-%d" % os.getpid())
+        ready.settimeout(0.1)
+        program = re.search("^ExecStart=(.+)$", unit.read_text(), re.M)[1]
+        told = "SYSTEMD_EXEC_PID=$$ NOTIFY_SOCKET=@takeover-%d" % os.getpid()
+        command = ["sh", "-c", "export %s; exec %s" % (told, program)]
+        out = open(here / "service.log", "a")
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        pid.write_text(str(process.pid))
+        while process.poll() is None:
+            try:
+                if ready.recv(99) == b"READY=1":
+                    return
+            except TimeoutError:
+                pass
+        sys.exit("Job for ollama-proxy.service failed.")
+
 def environment():
     files = [unit, *sorted((units / "ollama.service.d").glob("*.conf"))]
     found = [w for f in files for w in re.findall('^Environment="?([^"\\n]*)', f.read_text(), re.M)]
     return list(dict(word.split("=", 1) for word in found).items())
 
-def alive():
+def alive(pid):
     try:
-        number = int(pid.read_text())
-        return number if "Z" not in open("/proc/%d/stat" % number).read().split()[2] else 0
-    except (OSError, ValueError):
-        return 0
+        number = pid.read_text()
+        return number if "Z" not in open("/proc/%s/stat" % number).read().split()[2] else "0"
+    except OSError:
+        return "0"
 
-if "--user" in words or not unit.exists():
+def end(pid):
+    if number := int(alive(pid)):
+        os.kill(number, signal.SIGTERM)
+        while int(alive(pid)):
+            time.sleep(0.02)
+
+if "--user" in words:
+    sys.exit(users())
+if not unit.exists():
     print("LoadState=not-found" if "show" in words else "disabled")
     sys.exit("show" not in words)
 if words[0] == "daemon-reload":
     loaded.write_text(json.dumps(environment()))
 elif words[0] == "show":
     told = " ".join("=".join(pair) for pair in json.loads(loaded.read_text()))
-    print("LoadState=loaded", "ActiveState=" + ("active" if alive() else "failed"), sep="\\n")
-    print("MainPID=%d" % alive(), "FragmentPath=%s" % unit, "Environment=" + told, sep="\\n")
+    state = "active" if int(alive(pid)) else "failed"
+    print("LoadState=loaded", "ActiveState=" + state, sep="\\n")
+    for file in units.glob("*.env"):
+        print("EnvironmentFiles=%s (ignore_errors=yes)" % file)
+    print("MainPID=" + alive(pid), "FragmentPath=%s" % unit, "Environment=" + told, sep="\\n")
 elif words[0] == "is-active":
-    print("active" if alive() else "failed")
+    print("active" if int(alive(pid)) else "failed")
 elif words[0] == "restart":
     if trouble("refuses"):
         sys.exit("Job for ollama.service failed: Access denied")
-    if alive():
-        os.kill(alive(), signal.SIGTERM)
-        while alive():
-            time.sleep(0.02)
+    if trouble("meddles"):
+        subprocess.run(["sh", str(here / "meddles")])
+    end(pid)
     while trouble("hangs"):
         (here / "hanging").touch()
         time.sleep(0.02)
-    host = dict(json.loads(loaded.read_text()))["OLLAMA_HOST"]
+    files = [file.read_text().strip().split("=", 1) for file in units.glob("*.env")]
+    host = dict([*json.loads(loaded.read_text()), *files])["OLLAMA_HOST"]
     moved = host != "{at}"
     host = "{at}" if trouble("ignores") else host
     command = [sys.executable, "-m", "ollama_proxy.simulator", "--listen", host]
@@ -119,10 +166,10 @@ class Machine:
         process = await asyncio.create_subprocess_exec("systemctl", *words, env=environ)
         assert await process.wait() == 0
 
-    async def boot(self) -> None:
+    async def boot(self, port: int | None = None) -> None:
         await self.systemctl("daemon-reload")
         await self.systemctl("restart", "ollama.service")
-        await self.answers(self.at)
+        await self.answers(port or self.at)
         (self.folder / "asked").unlink()
 
     async def answers(self, port: int) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ollama_proxy import config
-from ollama_proxy.config import Config, ConfigError, load
+from ollama_proxy.config import Config, ConfigError, load, read
 from ollama_proxy.settings import SETTINGS, Address, Setting, Upstream
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
@@ -163,6 +163,19 @@ class TestWhatWins:
         left.write_text("listen = 1\n")
         with pytest.raises(ConfigError, match=r"takeover\.toml"):
             load({"data_dir": str(tmp_path)}, {})
+        left.write_text('privacy.mode = "none"\n')
+        with pytest.raises(ConfigError, match=r"privacy\.mode .* listen and upstream only"):
+            load({"data_dir": str(tmp_path)}, {})
+
+    def test_what_a_takeover_left_and_cannot_be_read_is_not_left_out(self, tmp_path: Path) -> None:
+        """Without it Ollama would be looked for where the proxy was to listen."""
+        (tmp_path / "takeover.toml").mkdir()
+        with pytest.raises(ConfigError, match=r"takeover\.toml: Is a directory"):
+            load({"data_dir": str(tmp_path)}, {})
+        read({"data_dir": str(tmp_path)}, {}, only=("data_dir",))  # which needs nothing of it
+        file = tmp_path / "file"
+        file.touch()
+        assert load({"data_dir": str(file)}, {}).upstream.port == 11434
 
     def test_empty_environment_variable_is_not_a_value(self) -> None:
         assert load({}, {"OLLAMA_PROXY_LISTEN": ""}).sources["listen"] == "default"

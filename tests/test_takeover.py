@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ollama_proxy.takeover.journal import Story, held, read
+from ollama_proxy.takeover.plan import Plan
+from tests.processes import PROGRAM
 from tests.systemd import Machine, get
 
 DROP_IN = "zz-ollama-proxy.conf"
@@ -24,8 +30,8 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     await there.off()
 
 
-def running(machine: Machine) -> dict[str, object]:
-    told: dict[str, object] = json.loads((machine.data / "running.json").read_text())
+def running(machine: Machine) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((machine.data / "running.json").read_text())
     return told
 
 
@@ -40,7 +46,7 @@ async def test_it_moves_both_says_so_again_and_puts_all_back(machine: Machine) -
     code, out, err = await machine.takeover()
     assert code == 0 and not err, err
     assert f"done: what calls http://127.0.0.1:{machine.at} goes through the proxy" in out
-    assert "and the proxy recorded the call" in out
+    assert "and the proxy records calls" in out
     host = f"OLLAMA_HOST=127.0.0.1:{machine.to}"
     assert f'Environment="{host}"' in (machine.drop_ins / DROP_IN).read_text()
     assert names(machine.at) == names(machine.to) == models
@@ -63,6 +69,37 @@ async def test_it_moves_both_says_so_again_and_puts_all_back(machine: Machine) -
     assert (now["url"], now["flags"]) == (proxy["url"], proxy["flags"])
     code, out, _ = await machine.run("takeover", "--undo")
     assert code == 0 and out.startswith("nothing to undo")
+
+
+async def test_a_service_that_was_installed_since_is_undone_as_one(machine: Machine) -> None:
+    """As the takeover itself advises, for the proxy to start by itself."""
+    await machine.proxy()
+    before = machine.system()
+    code, out, err = await machine.takeover()
+    assert code == 0 and "ollama-proxy stop; ollama-proxy service install" in out, err
+    assert (await machine.run("stop"))[0] == 0
+    own = ["--listen", f"127.0.0.1:{machine.own}", "--upstream", f"http://127.0.0.1:{machine.at}"]
+    code, _, err = await machine.run("service", "install", "--admin-listen", "off", *own)
+    assert code == 0, err
+    code, out, err = await machine.run("takeover", "--undo", "--dry-run")
+    assert "systemctl --user stop ollama-proxy.service\n" in out and "ollama-proxy stop" not in out
+    code, out, err = await machine.run("takeover", "--undo", "--yes")
+    assert code == 0 and not err, err
+    assert machine.system() == before and names(machine.own) == names(machine.at)
+    now = running(machine)
+    assert now["service"] and now["pid"] == int((machine.folder / "service.pid").read_text())
+
+
+async def test_a_flag_of_another_version_does_not_break_the_undoing(machine: Machine) -> None:
+    await machine.proxy()
+    told = running(machine)
+    told["flags"]["gone.setting"] = "x"
+    (machine.data / "running.json").write_text(json.dumps(told))
+    code, _, err = await machine.takeover()
+    assert code == 0, err
+    code, _, err = await machine.run("takeover", "--undo", "--yes")
+    assert code == 0 and not err, err
+    assert names(machine.own)
 
 
 async def test_with_no_proxy_one_is_started_and_undone_it_is_stopped(machine: Machine) -> None:
@@ -118,6 +155,83 @@ async def test_what_stands_in_its_way_is_said_and_nothing_is_changed(machine: Ma
     config = machine.folder / "p.toml"
     config.write_text('listen = "127.0.0.1:11500"\n')
     assert f"take it out of {config}" in await refused(*upstream, "--config", str(config))
+
+
+async def test_a_proxy_of_another_unit_is_no_proxy_in_the_background(machine: Machine) -> None:
+    upstream = f"http://127.0.0.1:{machine.at}"
+    own = ["--data-dir", str(machine.data), "--listen", f"127.0.0.1:{machine.own}"]
+    own += ["--upstream", upstream, "--admin-listen", "off"]
+    said = shlex.join([*PROGRAM, "serve", *own])
+    proxy = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f"export SYSTEMD_EXEC_PID=$$; exec {said}"), stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await machine.answers(machine.own)
+        code, out, err = await machine.takeover()
+        assert code == 1 and err.count("\n") == 1 and "nothing was changed" in err
+        assert f"systemctl status {proxy.pid} names it" in err and not out
+        assert machine.asked == [] and not (machine.data / "takeover.toml").exists()
+    finally:
+        proxy.terminate()
+        await proxy.wait()
+
+
+@pytest.mark.parametrize("unit", [True, False])
+async def test_an_ollama_that_serves_other_machines_is_asked_about(
+    machine: Machine, unit: bool
+) -> None:
+    """Wherever that was set: the kernel tells where it listens."""
+    if not unit:
+        (machine.units / "ollama.service").unlink()
+    upstream = ["--upstream", f"http://127.0.0.1:{machine.at}"]
+    with socket.socket(socket.AF_INET6) as everywhere:
+        everywhere.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        everywhere.bind(("::", machine.at))
+        everywhere.listen()
+        code, out, err = await machine.takeover(*upstream)
+        assert code == 1 and f"--listen 0.0.0.0:{machine.at} has the proxy do so" in err and not out
+        said = ["--listen", f"127.0.0.1:{machine.at}", "--dry-run"]
+        code, out, _ = await machine.takeover(*upstream, *said)
+        assert code == (0 if unit else 1)
+        assert unit or out.endswith(f" --listen 127.0.0.1:{machine.at}\n")
+    assert machine.asked == []
+
+
+async def test_a_file_that_says_where_ollama_listens_is_named(machine: Machine) -> None:
+    """It wins over the unit and over each drop-in."""
+    file = machine.units / "ollama.env"
+    file.write_text(f"OLLAMA_HOST=127.0.0.1:{machine.own}\n")
+    await machine.boot(machine.own)
+    code, out, err = await machine.takeover("--upstream", f"http://127.0.0.1:{machine.own}")
+    assert code == 1 and not out
+    assert f"{file} sets OLLAMA_HOST=127.0.0.1:{machine.own}, which wins over a drop-in" in err
+
+
+async def test_a_journal_that_cannot_be_ended_is_not_nothing(machine: Machine) -> None:
+    journal = machine.data / "takeover.journal"
+    (machine.folder / "dies").touch()
+    (machine.folder / "meddles").write_text(f"rm -f {journal}; mkdir -p {journal}")
+    code, _, err = await machine.takeover("--upstream", f"http://127.0.0.1:{machine.at}")
+    assert code == 1 and "Ollama's unit is failed" in err and "nothing was changed" not in err
+    assert f"not put back: {journal} cannot be written: Is a directory" in err
+    assert get(machine.at, "/api/version")
+
+
+def test_what_cannot_be_written_did_not_happen(tmp_path: Path) -> None:
+    plan = Plan(steps=[], undo=[], address="", ollama="", before=None, sudo=False, moves=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with held(tmp_path) as journal:
+        journal.begin(plan)
+        size = (tmp_path / "takeover.journal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # as on a full disk
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                journal.step("ollama")
+            with pytest.raises(OSError, match="File too large"):
+                journal.complete()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert journal.story == read(tmp_path) == Story(plan)
 
 
 @pytest.mark.parametrize(

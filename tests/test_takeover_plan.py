@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ollama_proxy.settings import UPSTREAM, Address
+from ollama_proxy.takeover.actions import Run, shown
 from ollama_proxy.takeover.facts import (
     Answer,
     Facts,
+    Keeper,
     Listener,
     Proxy,
     Unit,
     host_in_file,
-    is_open,
+    running,
     unit_from,
 )
-from ollama_proxy.takeover.plan import Refusal, Run, drop_in, made, shown
+from ollama_proxy.takeover.plan import Impossible, Plan, drop_in, made, undoing
 
 OLLAMA = Answer("0.33.0", (("llama3.2:latest", "d"),))
 SYSTEM = Unit(False, True, 812, "/etc/systemd/system/ollama.service", None)
 USER = Unit(True, True, 812, "/home/u/.config/systemd/user/ollama.service", None)
-BACKGROUND = Proxy(99, "http://127.0.0.1:11435", {"privacy.mode": "none"}, False)
-SERVICE = Proxy(99, "http://127.0.0.1:11435", {"data_dir": "/d"}, True)
+OWN = "http://127.0.0.1:11435"
+BACKGROUND = Proxy(99, OWN, {"privacy.mode": "none"})
+SERVICE: dict[str, Any] = {"proxy": Proxy(99, OWN, {"data_dir": "/d"}), "keeper": Keeper.SERVICE}
 
 
 def facts(**changed: Any) -> Facts:
@@ -37,7 +41,7 @@ def facts(**changed: Any) -> Facts:
         "at_taken": True,
         "to_taken": False,
         "listener": Listener(812, ("/usr/local/bin/ollama", "serve"), "ollama.service"),
-        "units": (SYSTEM,),
+        "unit": SYSTEM,
         "proxy": None,
         "data_dir": "/d",
         "program": ("ollama-proxy",),
@@ -52,10 +56,15 @@ def commands(**changed: Any) -> list[str]:
     return [shown(one)[0] for step in steps for one in step.actions if isinstance(one, Run)]
 
 
-def refusal(**changed: Any) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(**changed: Any) -> Impossible:
+    with pytest.raises(Impossible) as refused:
         made(facts(**changed))
     return refused.value
+
+
+def undone(plan: Plan, keeper: Keeper) -> list[str]:
+    """What undoes all of it."""
+    return [shown(one)[0] for one in undoing(plan, [one.name for one in plan.steps], keeper)]
 
 
 def test_of_the_systems_unit_root_is_asked_by_sudo() -> None:
@@ -74,7 +83,7 @@ def test_of_the_systems_unit_root_is_asked_by_sudo() -> None:
 
 
 def test_of_a_users_unit_nobody_is_asked() -> None:
-    found = commands(units=(USER,), sudo=False)
+    found = commands(unit=USER, sudo=False)
     assert "systemctl --user restart ollama.service" in found
     assert drop_in(USER).startswith("/home/u/.config/systemd/user/ollama.service.d/")
 
@@ -85,8 +94,7 @@ def test_a_packages_unit_gets_its_drop_in_where_the_administrators_are() -> None
 
 
 def test_it_is_undone_in_an_order_in_which_each_port_is_free() -> None:
-    plan = made(facts(proxy=BACKGROUND))
-    undo = [shown(one.action)[0] for one in plan.undo]
+    undo = undone(made(facts(proxy=BACKGROUND)), Keeper.NOBODY)
     assert [line.split()[:2] for line in undo] == [
         ["ollama-proxy", "stop"],
         ["remove", "/d/takeover.toml"],
@@ -98,35 +106,71 @@ def test_it_is_undone_in_an_order_in_which_each_port_is_free() -> None:
         ["ollama-proxy", "start"],
     ]
     assert undo[-1].endswith("--privacy-mode none")
-    kept = made(facts(folder_exists=True)).undo
-    assert not any("rmdir" in shown(one.action)[0] for one in kept)
+    kept = undone(made(facts(folder_exists=True)), Keeper.NOBODY)
+    assert not any("rmdir" in line for line in kept)
 
 
 def test_a_proxy_that_runs_as_a_service_stays_one() -> None:
-    assert commands(proxy=SERVICE)[-1] == "systemctl --user restart ollama-proxy.service"
-    undo = [shown(one.action)[0] for one in made(facts(proxy=SERVICE)).undo]
+    assert commands(**SERVICE)[-1] == "systemctl --user restart ollama-proxy.service"
+    undo = undone(made(facts(**SERVICE)), Keeper.SERVICE)
     assert undo[0] == "systemctl --user stop ollama-proxy.service"
     assert undo[-1] == "systemctl --user start ollama-proxy.service"
-    sets = Proxy(99, "u", {"data_dir": "/d", "listen": "127.0.0.1:11500"}, True)
-    why = str(refusal(proxy=sets))
+    sets = Proxy(99, "u", {"data_dir": "/d", "listen": "127.0.0.1:11500"})
+    why = str(refusal(proxy=sets, keeper=Keeper.SERVICE))
     assert why.endswith("install it without: ollama-proxy service install --data-dir /d")
-    assert "systemctl --user start" in str(refusal(service_installed=True))
+    assert "systemctl --user start" in str(refusal(keeper=Keeper.SERVICE))
+
+
+def test_a_proxy_of_another_unit_is_left_alone() -> None:
+    why = str(refusal(proxy=BACKGROUND, keeper=Keeper.ANOTHER))
+    assert "another unit of systemd's" in why and "systemctl status 99 names it" in why
+    with pytest.raises(Impossible, match="end it by that unit"):
+        undone(made(facts(proxy=BACKGROUND)), Keeper.ANOTHER)
+
+
+def test_it_is_undone_as_the_proxy_runs_by_then() -> None:
+    """A service that was installed since, or uninstalled; a proxy that was not there before."""
+    undo = undone(made(facts(proxy=BACKGROUND)), Keeper.SERVICE)
+    assert undo[0] == "systemctl --user stop ollama-proxy.service"
+    assert undo[-1] == "systemctl --user start ollama-proxy.service"
+    undo = undone(made(facts(**SERVICE)), Keeper.NOBODY)
+    assert (undo[0], undo[-1]) == (
+        "ollama-proxy stop --data-dir /d",
+        "ollama-proxy start --data-dir /d",
+    )
+    assert undone(made(facts()), Keeper.NOBODY)[-1].startswith("wait until Ollama answers")
 
 
 def test_a_flag_that_the_proxy_was_started_with_is_given_anew() -> None:
-    given = Proxy(99, "u", {"listen": "127.0.0.1:11435", "log.level": "debug"}, False)
+    given = Proxy(99, "u", {"listen": "127.0.0.1:11435", "log.level": "debug"})
     assert commands(proxy=given)[-1].endswith("restart --data-dir /d --listen 127.0.0.1:11434")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "http://0.0.0.0:11434", "[::]:11434", "192.168.1.5"])
-def test_other_machines_are_neither_cut_off_nor_let_in_unasked(host: str) -> None:
-    opened = Unit(False, True, 812, "/etc/systemd/system/ollama.service", host)
-    why = str(refusal(units=(opened,)))
+def test_this_program_is_shown_by_the_name_that_users_know() -> None:
+    program = ("/venv/bin/python", "-m", "ollama_proxy")
+    assert commands(program=program)[-1] == "ollama-proxy start --data-dir /d"
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5"])
+@pytest.mark.parametrize("unit", [SYSTEM, None])
+def test_other_machines_are_neither_cut_off_nor_let_in_unasked(
+    address: str, unit: Unit | None
+) -> None:
+    changed: dict[str, Any] = {"addresses": ("127.0.0.1", address), "unit": unit}
+    why = str(refusal(**changed))
     assert "--listen 0.0.0.0:11434 has the proxy do so, --listen 127.0.0.1:11434 ends it" in why
     said = Address("0.0.0.0", 11434)
-    plan = made(facts(units=(opened,), listen=said))
+    if unit is None:
+        lines = refusal(**changed, listen=said, flags={"config": "/p.toml"}).lines
+        assert lines[-1].endswith("--config /p.toml --port 11436 --listen 0.0.0.0:11434")
+        return
+    plan = made(facts(**changed, listen=said))
     assert plan.address == "http://127.0.0.1:11434"
     assert any("0.0.0.0:11434" in line for s in plan.steps for a in s.actions for line in shown(a))
+
+
+def test_an_address_of_this_machine_only_is_no_question() -> None:
+    assert made(facts(addresses=("127.0.0.1", "::1"))).address == "http://127.0.0.1:11434"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +179,10 @@ def test_other_machines_are_neither_cut_off_nor_let_in_unasked(host: str) -> Non
         ({"at": UPSTREAM.parse("http://gpu-box:11434")}, "not an Ollama of this machine"),
         ({"to": Address("127.0.0.1", 11434)}, "at port 11434 already: name another one"),
         ({"listen": Address("127.0.0.1", 11500)}, "expected port 11434, which programs call"),
-        ({"file_hosts": {"/etc/default/ollama": "x"}}, "/etc/default/ollama sets OLLAMA_HOST=x"),
+        (
+            {"unit": Unit(True, True, 812, "/u/ollama.service", None, {"/e": None, "/f": "x"})},
+            "/f sets OLLAMA_HOST=x, which wins over a drop-in: take it out, then systemctl --user",
+        ),
         ({"drop_in_exists": True}, "remove it, then again"),
         ({"foreign": True}, "run takeover as that user, without sudo"),
         ({"explicit": {"listen": "environment OLLAMA_PROXY_LISTEN"}}, "unset OLLAMA_PROXY_LISTEN"),
@@ -161,15 +208,21 @@ def test_what_it_refuses(changed: dict[str, Any], why: str) -> None:
     ],
 )
 def test_elsewhere_it_says_the_lines(listener: Listener, line: str) -> None:
-    refused = refusal(listener=listener)
+    refused = refusal(listener=listener, unit=None)
     assert line in refused.lines and "ollama-proxy takeover" in refused.lines[-1]
-    assert "  launchctl setenv OLLAMA_HOST 127.0.0.1:11436" in refusal(units=(), macos=True).lines
+    assert "  launchctl setenv OLLAMA_HOST 127.0.0.1:11436" in refusal(unit=None, macos=True).lines
 
 
-def test_a_unit_that_is_not_what_listens_is_left_alone() -> None:
-    assert refusal(listener=Listener(7, ("ollama", "serve"))).lines
-    stopped = Unit(False, False, 0, "/etc/systemd/system/ollama.service", None)
-    assert refusal(units=(stopped,), listener=None).lines
+def test_ollamas_unit_is_the_one_whose_process_listens() -> None:
+    who = Listener(812, ("ollama", "serve"))
+    elsewhere = msgspec.structs.replace(SYSTEM, pid=7)
+    assert running([elsewhere, USER], 11434, who) is USER
+    assert running([msgspec.structs.replace(SYSTEM, active=False)], 11434, who) is None
+    # Another user's process is not seen: then its port tells, of which the last file has its say.
+    assert running([elsewhere], 11434, None) is elsewhere
+    of_file = msgspec.structs.replace(SYSTEM, host="127.0.0.1:11434", files={"/f": ":11500"})
+    assert running([of_file], 11500, None) is of_file
+    assert running([of_file], 11434, None) is None
 
 
 def test_what_systemd_shows_is_understood() -> None:
@@ -183,7 +236,6 @@ EnvironmentFiles=/etc/more (ignore_errors=no)
 """
     unit = unit_from(shown, user=False)
     assert unit is not None and (unit.active, unit.pid, unit.port) == (True, 812, 11500)
-    assert unit.files == ("/etc/default/ollama", "/etc/more")
+    assert list(unit.files) == ["/etc/default/ollama", "/etc/more"]
     assert unit_from("LoadState=not-found\n", user=False) is None
     assert host_in_file('# OLLAMA_HOST=a\n\nX=1\nOLLAMA_HOST="0.0.0.0:1"\n') == "0.0.0.0:1"
-    assert not is_open(None) and not is_open(":11500") and not is_open("localhost:1")

@@ -22,10 +22,11 @@ from urllib.parse import urlsplit
 import click
 from msgspec.structs import replace
 
-from ollama_proxy.commands.options import Port, absolute, as_flags, given, parted, settings
+from ollama_proxy.commands.options import Port, given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, counted, printable, refuse
 from ollama_proxy.commands.there import asking, in_force, running_in
 from ollama_proxy.config import Config, ConfigError, load, read
+from ollama_proxy.flags import absolute, as_flags, parted
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
@@ -40,8 +41,8 @@ START_SECONDS = 30.0
 WRITE_SECONDS = 15.0
 """That a stop takes beside the time that running calls get."""
 SERVICE = (
-    "a service of systemd, which would lose sight of another one: systemctl --user restart "
-    "ollama-proxy; ollama-proxy config reload has settings read again without a gap"
+    "a service of systemd, which would lose sight of another one: restart its unit (systemctl "
+    "--user restart ollama-proxy); ollama-proxy config reload has settings read again without a gap"
 )
 HURRY_SECONDS = 5.0
 PAUSE = 0.05

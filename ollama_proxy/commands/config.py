@@ -14,10 +14,11 @@ from typing import Any
 import click
 import msgspec
 
-from ollama_proxy.commands.options import absolute, given, settings
+from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import USAGE_ERROR, refuse
 from ollama_proxy.commands.there import as_it_runs, asking, in_force, running_in
 from ollama_proxy.config import Effective, effective, load, misspelt
+from ollama_proxy.flags import absolute
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
 from ollama_proxy.running import found
 from ollama_proxy.storage.base import StoreError

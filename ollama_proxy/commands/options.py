@@ -1,13 +1,12 @@
 """The settings as options of commands: each that has a flag, and the config file.
 
-Not here: what the settings are (`settings.py`), which value wins (`config.py`).
+Not here: what the settings are (`settings.py`), as words (`flags.py`), which wins (`config.py`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -55,25 +54,6 @@ def given(flags: Mapping[str, Any]) -> dict[str, str]:
     """Of a command's options the settings that were said, by the settings' names."""
     names = {_parameter(setting.name): setting.name for setting in SETTINGS} | {"config": "config"}
     return {names[key]: str(value) for key, value in flags.items() if value is not None}
-
-
-def parted(flags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Of flags that another version was started with those that are known, and other names."""
-    names = {setting.name for setting in SETTINGS if setting.has_flag} | {"config"}
-    known = {name: value for name, value in flags.items() if name in names}
-    return known, [name for name in flags if name not in names]
-
-
-def as_flags(flags: Mapping[str, str]) -> list[str]:
-    """The settings as a command line says them."""
-    known = {setting.name: setting.flag for setting in SETTINGS} | {"config": "--config"}
-    return [part for name, value in flags.items() for part in (known[name], value)]
-
-
-def absolute(said: Mapping[str, str]) -> dict[str, str]:
-    """The same with paths as they are seen from everywhere."""
-    paths = {name: said[name] for name in ("data_dir", "config", "log.file") if said.get(name)}
-    return {**said, **{name: str(Path(p).expanduser().absolute()) for name, p in paths.items()}}
 
 
 class Port(click.IntRange):

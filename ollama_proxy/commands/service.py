@@ -16,14 +16,14 @@ from typing import Any
 
 import click
 
-from ollama_proxy.commands.options import as_flags, given, settings
+from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import refuse
 from ollama_proxy.commands.there import running_in
 from ollama_proxy.config import CONFIG_ENVIRONMENT, Config, load
+from ollama_proxy.flags import absolute, as_flags
 from ollama_proxy.service import UNIT, Service, for_launchd, for_systemd
 from ollama_proxy.settings import SETTINGS
 
-PATHS = ("config", "data_dir", "log.file")
 MACOS = sys.platform == "darwin"
 
 
@@ -108,10 +108,7 @@ def _said(said: dict[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     said["data_dir"] = str(load(said, {}).data_dir)
     if MACOS and "log.file" not in said:
         said["log.file"] = str(Path(said["data_dir"]) / "ollama-proxy.log")
-    absolute = {
-        name: str(Path(said[name]).expanduser().absolute()) for name in PATHS if name in said
-    }
-    return said | absolute
+    return absolute(said)
 
 
 def _left_out(environ: Mapping[str, str]) -> list[str]:

@@ -22,10 +22,11 @@ import click
 from ollama_proxy import __version__
 from ollama_proxy import running as running_here
 from ollama_proxy.app import App
-from ollama_proxy.commands.options import absolute, given, settings
+from ollama_proxy.commands.options import given, settings
 from ollama_proxy.commands.saying import FULL, USAGE_ERROR, counted, discard, refuse
 from ollama_proxy.config import Config, load, misspelt
 from ollama_proxy.demo import sample_programs, simulated_ollama
+from ollama_proxy.flags import absolute
 from ollama_proxy.garbage import Garbage
 from ollama_proxy.handover.taking import Taking
 from ollama_proxy.ids import iso

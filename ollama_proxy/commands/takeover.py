@@ -6,7 +6,6 @@ Not here: what that takes, and how it is done and undone (`takeover/` above this
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,16 +13,18 @@ from typing import Any
 
 import click
 
-from ollama_proxy.commands.options import Port, absolute, given, parted, settings
+from ollama_proxy.commands.options import Port, given, settings
 from ollama_proxy.commands.saying import counted, refuse
-from ollama_proxy.commands.there import running_in
-from ollama_proxy.config import Config, load
+from ollama_proxy.commands.there import looked
+from ollama_proxy.config import Config
+from ollama_proxy.flags import absolute
 from ollama_proxy.rest import Refused
 from ollama_proxy.running import Found
 from ollama_proxy.settings import ADDRESS, Address
 from ollama_proxy.takeover import journal, look, plan
+from ollama_proxy.takeover.actions import shown
 from ollama_proxy.takeover.doing import Failed, Stop, cause, do, undo
-from ollama_proxy.takeover.facts import Facts
+from ollama_proxy.takeover.facts import Facts, Keeper
 from ollama_proxy.takeover.proof import prove
 
 PORT = 11436
@@ -58,13 +59,13 @@ def takeover(
     restarted for it. It is proved by calls; where something fails all is put back."""
     said = absolute(given(flags))
     wanted = _address(listen)
-    config, there = _as_it_runs(said)
+    config, there = looked(said)
     try:
         story = journal.read(config.data_dir)
     except (journal.Unreadable, OSError) as error:
         return refuse(str(error), 1)
     if back:
-        return _undone(config.data_dir, story, dry_run, yes)
+        return _undone(config.data_dir, story, there, dry_run, yes)
     if story.plan is not None:
         return _done_already(story, story.plan)
     own = there.run.url if there is not None and there.run is not None else None
@@ -75,11 +76,11 @@ def takeover(
         rest = {name: said[name] for name in ("config",) if name in said}
         facts = look.facts(config, there, rest, wanted, port)
         planned = plan.made(facts)
-    except plan.Refusal as refusal:
-        print("\n".join(refusal.lines), end="\n" if refusal.lines else "")
-        return refuse(f"{refusal}; nothing was changed", 1)
-    except Refused as refused:
-        return refuse(f"the proxy that runs {refused}", 1)
+    except plan.Impossible as why:
+        print("\n".join(why.lines), end="\n" if why.lines else "")
+        return refuse(f"{why}; nothing was changed", 1)
+    except Refused as why:
+        return refuse(f"the proxy that runs {why}; nothing was changed", 1)
     _say("\n".join(_told(facts, planned)))
     if dry_run:
         return 0
@@ -93,16 +94,6 @@ def _address(text: str | None) -> Address | None:
         return None if text is None else ADDRESS.parse(text)
     except ValueError:
         raise click.UsageError(f"--listen {text}: expected {ADDRESS.right}") from None
-
-
-def _as_it_runs(said: dict[str, str]) -> tuple[Config, Found | None]:
-    """With the flags of the proxy that runs; raises Untold while it starts or stops."""
-    config = load(said, os.environ)
-    there = running_in(config.data_dir)
-    if there is not None and there.run is not None:
-        known = parted(there.run.flags)[0]
-        config = load(known | said | {"data_dir": str(config.data_dir)}, os.environ)
-    return config, there
 
 
 def _done_already(story: journal.Story, planned: plan.Plan) -> int:
@@ -123,12 +114,12 @@ def _told(facts: Facts, planned: plan.Plan) -> list[str]:
     if facts.proxy is None:
         lines.append("No proxy runs")
     else:
-        how = "a service" if facts.proxy.service else "in the background"
+        how = "a service" if facts.keeper is Keeper.SERVICE else "no service"
         calls = counted(facts.proxy.calls, "call runs", "calls run")
         lines.append(f"The proxy is at {facts.proxy.url}, {how}; {calls} through it")
     for number, step in enumerate(planned.steps, 1):
         lines += ["", f"{number}. {step.says}"]
-        lines += [f"     {line}" for action in step.actions for line in plan.shown(action)]
+        lines += [f"     {line}" for action in step.actions for line in shown(action)]
     lines += ["", f"{len(planned.steps) + 1}. prove it by calls to {planned.address}"]
     return [*lines, "Where something fails all is put back.", ""]
 
@@ -143,7 +134,7 @@ def _agreed(yes: bool, planned: plan.Plan) -> int:
     if planned.sudo:
         asking = [] if sys.stdin.isatty() else ["-n"]
         if subprocess.run(["sudo", *asking, "-v"], check=False).returncode:
-            return refuse("sudo gave no leave: sudo -v, then again; nothing was changed", 1)
+            return refuse("sudo refused: sudo -v tells why, then again; nothing was changed", 1)
     return 0
 
 
@@ -165,7 +156,7 @@ def _done(config: Config, facts: Facts, planned: plan.Plan, model: str | None) -
                 why = cause(error)
             finally:
                 if not held.story.complete:
-                    failures = undo(held, _say)
+                    failures = undo(held, facts.keeper, _say)
             if held.story.plan is not None and not failures:
                 _say(says)
                 _say("\n".join(_afterwards(facts, planned)))
@@ -191,29 +182,34 @@ def _afterwards(facts: Facts, planned: plan.Plan) -> list[str]:
     ]
     if planned.before is not None:
         lines.append(f"What names {planned.before}, where the proxy was, is to name this address")
-    if facts.proxy is None or not facts.proxy.service:
+    if facts.keeper is Keeper.NOBODY:
         lines += [
-            "After a restart of the machine nobody is there until ollama-proxy start; for it to",
+            "After a restart of the machine no proxy runs until ollama-proxy start; for it to",
             "start by itself: ollama-proxy stop; ollama-proxy service install",
         ]
     return lines
 
 
-def _undone(folder: Path, story: journal.Story, dry_run: bool, yes: bool) -> int:
+def _undone(
+    folder: Path, story: journal.Story, there: Found | None, dry_run: bool, yes: bool
+) -> int:
     if story.plan is None:
         print(f"nothing to undo: no takeover was made with {folder}")
         return 0
-    planned = story.plan
-    for one in planned.undo:
-        if one.of in story.begun:
-            _say("\n".join(plan.shown(one.action)))
+    planned, keeper = story.plan, look.keeper(there, story.plan.keeper)
+    try:
+        actions = plan.undoing(planned, story.begun, keeper)
+    except plan.Impossible as why:
+        return refuse(f"{why}; nothing was changed", 1)
+    for action in actions:
+        _say("\n".join(shown(action)))
     if dry_run:
         return 0
     if code := _agreed(yes, planned):
         return code
     try:
         with journal.held(folder) as held, Stop().watched():
-            failures = undo(held, _say)
+            failures = undo(held, keeper, _say)
     except journal.Busy:
         return refuse("a takeover is under way: wait until it has ended", 1)
     except OSError as error:

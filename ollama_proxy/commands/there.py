@@ -12,9 +12,10 @@ from typing import IO, Any
 
 import click
 
-from ollama_proxy.commands.options import given, parted
+from ollama_proxy.commands.options import given
 from ollama_proxy.commands.saying import refuse
 from ollama_proxy.config import Config, Effective, load, read
+from ollama_proxy.flags import parted
 from ollama_proxy.handover.link import Refusal, Show, Shown, connect
 from ollama_proxy.running import Found, found
 from ollama_proxy.storage.base import StoreError
@@ -53,17 +54,25 @@ def running_in(folder: Path) -> Found | None:
         raise Untold(str(error)) from error
 
 
+def looked(said: dict[str, str]) -> tuple[Config, Found | None]:
+    """The settings with the flags of the proxy that runs in their data folder, and that proxy;
+    those of nobody where none does. Raises ConfigError, Untold."""
+    folder = read(said, os.environ, only=("data_dir",)).data_dir
+    there = running_in(folder)
+    if there is None or there.run is None:
+        return load(said, os.environ), there
+    known, _ = parted(there.run.flags)
+    return read(known | said | {"data_dir": str(folder)}, os.environ), there
+
+
 def as_it_runs(said: dict[str, str]) -> Config:
-    """The settings with the flags of the proxy that runs in their data folder, which is said on
-    standard error; those of nobody where none does. Raises ConfigError."""
-    config = read(said, os.environ, only=("data_dir",))
+    """The same settings for who only shows them: whose they are is said on standard error. Raises
+    ConfigError."""
     try:
-        there = found(config.data_dir)
-    except StoreError as error:
-        print(f"warning: whether a proxy runs cannot be told: {error}", file=sys.stderr)
+        config, there = looked(said)
+    except Untold as error:
+        print(f"warning: whether a proxy runs cannot be told: {error.message}", file=sys.stderr)
         return load(said, os.environ)
     if there is not None and there.run is not None:
-        known, _ = parted(there.run.flags)
         print(f"process {there.pid} runs here: with the flags it was given", file=sys.stderr)
-        return read(known | said | {"data_dir": str(config.data_dir)}, os.environ)
-    return load(said, os.environ)
+    return config

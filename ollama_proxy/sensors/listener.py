@@ -1,14 +1,16 @@
-"""Which process listens at a port of this machine, as far as this user may see. One look, slow.
+"""Which process listens at a port of this machine, as far as this user may see, and at which of the
+machine's addresses. One look, slow.
 
 Not here: what follows from it (`takeover/`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
+from ollama_proxy.listening import is_loopback
 from ollama_proxy.sensors.cgroups import container_of, service_of
 from ollama_proxy.sensors.machine import ThisMachine, Unknown
 from ollama_proxy.sensors.procfs import read
@@ -39,15 +41,23 @@ def listener(port: int) -> Found | None:
     return Found(pid, command, service_of(cgroup), container_of(cgroup))
 
 
+def addresses(port: int) -> tuple[str, ...]:
+    """Those at which somebody listens, whoever that is; none where that is not told."""
+    return tuple(sorted({str(one.laddr.ip) for one in _listening(port)}))
+
+
 def _seen(port: int) -> int | None:
+    """At a port of several the most exact address is the one that answers: loopback, if any."""
+    found = sorted(_listening(port), key=lambda one: not is_loopback(one.laddr.ip))
+    return int(found[0].pid) if found and found[0].pid else None
+
+
+def _listening(port: int) -> list[Any]:
     try:
         found = psutil.net_connections("tcp")
     except psutil.Error:  # macOS tells all only to root
-        return None
-    for one in found:
-        if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
-            return int(one.pid)
-    return None
+        return []
+    return [one for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == port]
 
 
 def _named(port: int) -> int | None:

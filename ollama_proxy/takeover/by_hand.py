@@ -9,6 +9,7 @@ import os.path
 import shlex
 from collections.abc import Iterator
 
+from ollama_proxy.flags import as_flags
 from ollama_proxy.settings import Address
 from ollama_proxy.takeover.facts import OLLAMA, VARIABLE, Facts, Listener
 
@@ -71,7 +72,10 @@ def _id(who: Listener) -> str:
 
 
 def _takeover(facts: Facts) -> str:
-    flags = ["--data-dir", facts.data_dir, "--port", str(facts.to.port)]
+    said = {"data_dir": facts.data_dir, **facts.flags}
     if facts.at.port != 11434:
-        flags += ["--upstream", str(facts.at)]
+        said["upstream"] = str(facts.at)
+    flags = [*as_flags(said), "--port", str(facts.to.port)]
+    if facts.listen is not None:
+        flags += ["--listen", str(facts.listen)]
     return shlex.join(["ollama-proxy", "takeover", *flags])

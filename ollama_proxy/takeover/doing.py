@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ollama_proxy.takeover.facts import VARIABLE, unit_from
+from ollama_proxy.takeover.actions import Action, Answers, HasHost, Remove, Run, Write, shown
+from ollama_proxy.takeover.facts import VARIABLE, Keeper, unit_from
 from ollama_proxy.takeover.journal import Journal
 from ollama_proxy.takeover.look import answer, shows
-from ollama_proxy.takeover.plan import Action, Answers, HasHost, Plan, Remove, Run, Write, shown
+from ollama_proxy.takeover.plan import Plan, undoing
 
 ANSWER_SECONDS = 90.0
 """Within which Ollama answers after its start: looking for GPUs takes some of it."""
@@ -66,19 +67,22 @@ def do(plan: Plan, journal: Journal, stop: Stop, say: Say) -> None:
             stop.check()
 
 
-def undo(journal: Journal, say: Say) -> list[str]:
-    """Put back what was begun; returns what could not be. All of it can be done again."""
+def undo(journal: Journal, keeper: Keeper, say: Say) -> list[str]:
+    """Put back what was begun; returns what could not be. All of it can be done again. `keeper`:
+    the proxy's by now. Raises Impossible."""
     failures = []
     plan, begun = journal.story.plan, journal.story.begun
-    for one in plan.undo if plan else ():
-        if one.of in begun:
-            try:
-                say(f"back: {shown(one.action)[0]}")
-                _do(one.action, Stop())
-            except (Failed, OSError) as error:
-                failures.append(cause(error))
+    for action in undoing(plan, begun, keeper) if plan else ():
+        try:
+            say(f"back: {shown(action)[0]}")
+            _do(action, Stop())
+        except (Failed, OSError) as error:
+            failures.append(cause(error))
     if not failures:
-        journal.end()
+        try:
+            journal.end()
+        except OSError as error:
+            failures.append(cause(error))
     return failures
 
 

@@ -72,17 +72,17 @@ class Journal:
 
     def step(self, name: str) -> None:
         """Before it is done."""
-        self.story.begun.append(name)
         self._add(msgspec.json.encode(name))
+        self.story.begun.append(name)
 
     def complete(self) -> None:
-        self.story.complete = True
         self._add(COMPLETE)
+        self.story.complete = True
 
     def end(self) -> None:
         """All is as it was before."""
-        self.story = Story()
         self._path.unlink(missing_ok=True)
+        self.story = Story()
 
     def _add(self, line: bytes) -> None:
         whole = line + b"\n"

@@ -1,7 +1,7 @@
 """What a takeover does, step by step, and what undoes it; or why none can be.
 
-Pure: facts in, steps out, each as data that can be shown, done, and kept in a journal. Not here:
-doing it (`doing.py`), what a user does where no step can be (`by_hand.py`).
+Pure: facts in, steps out. Not here: what a step's actions are (`actions.py`), doing it
+(`doing.py`), what a user does where no step can be (`by_hand.py`).
 """
 
 from __future__ import annotations
@@ -12,66 +12,31 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from ollama_proxy.config import TAKEN_OVER, same_listener
+from ollama_proxy.config import TAKEN_OVER, TAKEOVER_SETS, same_listener
+from ollama_proxy.flags import as_flags
 from ollama_proxy.listening import is_loopback
 from ollama_proxy.service import UNIT as PROXY_UNIT
-from ollama_proxy.settings import SETTINGS, Address
+from ollama_proxy.settings import Address
 from ollama_proxy.takeover import by_hand
-from ollama_proxy.takeover.facts import OLLAMA, VARIABLE, Facts, Proxy, Unit, is_open
+from ollama_proxy.takeover.actions import Action, Answers, HasHost, Remove, Run, Switch, Write
+from ollama_proxy.takeover.facts import OLLAMA, VARIABLE, Facts, Keeper, Unit
 
 DROP_IN = "zz-ollama-proxy.conf"
 """Drop-ins hold in the order of their names; `systemctl edit` writes override.conf."""
 PROXY = ("ollama-proxy", "ollama_proxy")
 """This program in a command line."""
-SETS = ("listen", "upstream")
+ANOTHERS = "the proxy is run by another unit of systemd's than the user's ollama-proxy.service"
+PRINTED = "the lines on standard output"
+_USERS = ("systemctl", "--user")
 
 
-class Refusal(Exception):
-    """No takeover can be: one line with cause and remedy. `lines`: what to run by hand."""
+class Impossible(Exception):
+    """No takeover can be, or no undoing: one line with cause and remedy. `lines`: what to run by
+    hand."""
 
     def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.lines = tuple(lines)
-
-
-class Run(msgspec.Struct, frozen=True, tag="run"):
-    """A command. `input`: what it reads. `may_fail`: what it does may be done, or not needed."""
-
-    command: list[str]
-    input: str = ""
-    may_fail: bool = False
-
-
-class Write(msgspec.Struct, frozen=True, tag="write"):
-    """A file of this user's."""
-
-    path: str
-    text: str
-
-
-class Remove(msgspec.Struct, frozen=True, tag="remove"):
-    """The same file; it may be gone."""
-
-    path: str
-
-
-class HasHost(msgspec.Struct, frozen=True, tag="has_host"):
-    """OLLAMA_HOST holds for the unit that is shown by `command`."""
-
-    command: list[str]
-    host: str
-
-
-class Answers(msgspec.Struct, frozen=True, tag="answers"):
-    """Ollama answers at a URL; not at `instead`. `active`: a command that says whether its unit is,
-    or empty."""
-
-    url: str
-    instead: str | None = None
-    active: list[str] = []
-
-
-Action = Run | Write | Remove | HasHost | Answers
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -86,28 +51,29 @@ class Undo(msgspec.Struct, frozen=True):
     """Needed if the step `of` had begun."""
 
     of: str
-    action: Action
+    action: Action | Switch
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`undo` in the order in which it is done. `address` is where programs call, `ollama` where it
-    is then, `before` where the proxy was. `sudo`: some commands need it."""
+    is then, `before` where the proxy was, `keeper` whose it was. `sudo`: some commands need it."""
 
     steps: list[Step]
     undo: list[Undo]
     address: str
     ollama: str
     before: str | None
+    keeper: Keeper = Keeper.NOBODY
     sudo: bool
     moves: bool
 
 
 def made(facts: Facts) -> Plan:
-    """Raises Refusal."""
-    _settings_allow(facts)
+    """Raises Impossible."""
+    _proxy_allows(facts)
     listen = facts.listen or Address(_numeric(facts.at.host), facts.at.port)
     if listen.port != facts.at.port:
-        raise Refusal(f"--listen {listen}: expected port {facts.at.port}, which programs call")
+        raise Impossible(f"--listen {listen}: expected port {facts.at.port}, which programs call")
     unit = _unit(facts)
     steps: list[Step] = []
     undo: list[Undo] = []
@@ -116,63 +82,70 @@ def made(facts: Facts) -> Plan:
     steps += _proxy(facts, listen)
     return Plan(
         steps=steps,
-        undo=[*_proxy_back(facts), *undo, *_proxy_again(facts)],
+        undo=[*_proxy_back(facts), *undo, _proxy_again(facts)],
         address=f"http://{listen.reachable}",
         ollama=f"http://{facts.to}",
         before=facts.proxy.url if facts.proxy else None,
+        keeper=facts.keeper,
         sudo=any(_is_sudo(action) for step in steps for action in step.actions),
         moves=unit is not None,
     )
 
 
-def shown(action: Action) -> list[str]:
-    """The lines that say exactly what an action does."""
-    match action:
-        case Run(command=command, input=text):
-            to_file = command[-1] if text else ""
-            inner = [f"    {line}" for line in text.splitlines()]
-            return [f"{shlex.join(command)}{' with' if to_file else ''}", *inner]
-        case Write(path=path, text=text):
-            return [f"write {path}", *(f"    {line}" for line in text.splitlines())]
-        case Remove(path=path):
-            return [f"remove {path}"]
-        case HasHost(command=command, host=host):
-            return [f"see that {VARIABLE}={host} holds: {shlex.join(command)}"]
-        case Answers(url=url):
-            return [f"wait until Ollama answers at {url}"]
+def undoing(plan: Plan, begun: Sequence[str], keeper: Keeper) -> list[Action]:
+    """What puts back the steps that had begun, in this order; `keeper`: the proxy's by now. Raises
+    Impossible."""
+    found: list[Action] = []
+    for one in plan.undo:
+        if one.of not in begun:
+            continue
+        if not isinstance(one.action, Switch):
+            found.append(one.action)
+        elif keeper is Keeper.ANOTHER:
+            raise Impossible(f"{ANOTHERS}: end it by that unit, then again")
+        elif keeper is Keeper.SERVICE:
+            found.append(Run([*_USERS, one.action.word, PROXY_UNIT]))
+        elif one.action.command:
+            found.append(Run(one.action.command))
+    return found
 
 
-def _settings_allow(facts: Facts) -> None:
-    """What is set more strongly than by the takeover's own file would win over it."""
+def _proxy_allows(facts: Facts) -> None:
+    """It can be restarted, and nothing wins over the takeover's own file of settings."""
     if facts.foreign:
-        raise Refusal(
+        raise Impossible(
             f"the proxy in {facts.data_dir} is another user's: run takeover as that user, without "
             "sudo, which it asks by itself"
         )
     for name, source in facts.explicit.items():
         kind, _, where = source.partition(" ")
         remedy = f"unset {where}" if kind == "environment" else f"take it out of {where}"
-        raise Refusal(f"{name} is set by {source}, and a takeover is to set it: {remedy}")
+        raise Impossible(f"{name} is set by {source}, and a takeover is to set it: {remedy}")
     proxy = facts.proxy
-    if proxy is not None and proxy.service and (own := [n for n in SETS if n in proxy.flags]):
-        flags = [part for name, value in _rest(proxy).items() for part in (_flag(name), value)]
-        anew = shlex.join(["ollama-proxy", "service", "install", *flags])
-        raise Refusal(f"the service sets {' and '.join(own)}: install it without: {anew}")
-    if proxy is None and facts.service_installed:
-        start = f"systemctl --user start {PROXY_UNIT}"
-        raise Refusal(f"the proxy is a service, and does not run: {start}, then again")
+    if proxy is not None and facts.keeper is Keeper.ANOTHER:
+        remedy = "end it by that unit and run it by ollama-proxy service install, then again"
+        raise Impossible(f"{ANOTHERS} (systemctl status {proxy.pid} names it): {remedy}")
+    if facts.keeper is not Keeper.SERVICE:
+        return
+    if proxy is None:
+        start = shlex.join([*_USERS, "start", PROXY_UNIT])
+        raise Impossible(f"the proxy is a service, and does not run: {start}, then again")
+    if own := [name for name in TAKEOVER_SETS if name in proxy.flags]:
+        rest = {name: value for name, value in proxy.flags.items() if name not in own}
+        anew = shlex.join(["ollama-proxy", "service", "install", *as_flags(rest)])
+        raise Impossible(f"the service sets {' and '.join(own)}: install it without: {anew}")
 
 
 def _unit(facts: Facts) -> Unit | None:
     """Ollama's unit, which is to be changed; None where Ollama is where it is to go already."""
     at, to = facts.at, facts.to
     if at.scheme != "http" or at.path or not is_loopback(at.host):
-        raise Refusal(f"{at} is not an Ollama of this machine: run takeover on that one")
+        raise Impossible(f"{at} is not an Ollama of this machine: run takeover on that one")
     if same_listener(Address(at.host, at.port), to):
-        raise Refusal(f"Ollama is at port {to.port} already: name another one with --port")
+        raise Impossible(f"Ollama is at port {to.port} already: name another one with --port")
     who = facts.listener
     if who is not None and any(word.rpartition("/")[2] in PROXY for word in who.command):
-        raise Refusal(
+        raise Impossible(
             f"a proxy listens at {at} already (process {who.pid}): end that by ollama-proxy "
             "takeover --undo, or stop, with its --data-dir"
         )
@@ -180,41 +153,39 @@ def _unit(facts: Facts) -> Unit | None:
         if facts.at_taken:
             named = f"process {who.pid}, {who.name}" if who else f"ss -ltnp 'sport = :{at.port}'"
             told = f"what listens at {at} is not Ollama ({named})"
-            raise Refusal(f"{told}: end it, or name Ollama's address by --upstream")
+            raise Impossible(f"{told}: end it, or name Ollama's address by --upstream")
         if facts.answer_there is not None:
             return None
-        raise Refusal(f"nobody answers at {at}: start Ollama, or name its address by --upstream")
+        raise Impossible(f"nobody answers at {at}: start Ollama, or name its address by --upstream")
     if facts.to_taken:
-        raise Refusal(f"port {to.port} is in use: name another one for Ollama with --port")
-    for unit in facts.units:
-        if unit.active and unit.port == at.port and _runs(unit, facts):
-            _unit_allows(unit, facts)
-            return unit
-    lines = by_hand.lines(facts)
-    raise Refusal(f"Ollama is not run here as systemd's {OLLAMA}: move it by those lines", lines)
-
-
-def _runs(unit: Unit, facts: Facts) -> bool:
-    return facts.listener is None or unit.pid in (0, facts.listener.pid)
+        raise Impossible(f"port {to.port} is in use: name another one for Ollama with --port")
+    if facts.open_at is not None and facts.listen is None:
+        found = Address(facts.open_at, at.port)
+        raise Impossible(
+            f"Ollama serves other machines, too, at {found}: --listen 0.0.0.0:{at.port} has the "
+            f"proxy do so, --listen 127.0.0.1:{at.port} ends it"
+        )
+    if facts.unit is None:
+        why = f"Ollama is not run here as systemd's {OLLAMA}: {PRINTED} move it"
+        raise Impossible(why, by_hand.lines(facts))
+    _unit_allows(facts.unit, facts)
+    return facts.unit
 
 
 def _unit_allows(unit: Unit, facts: Facts) -> None:
-    if is_open(unit.host) and facts.listen is None:
-        port = facts.at.port
-        raise Refusal(
-            f"Ollama serves other machines, too ({VARIABLE}={unit.host}): --listen 0.0.0.0:{port} "
-            f"has the proxy do so, --listen 127.0.0.1:{port} ends it"
-        )
-    for path, host in facts.file_hosts.items():
-        raise Refusal(
-            f"{path} sets {VARIABLE}={host}, which wins over a drop-in: take it out, then "
-            "systemctl restart ollama, then again"
-        )
+    for path, host in unit.files.items():
+        if host is not None:
+            restart = shlex.join([*unit.control, "restart", OLLAMA])
+            raise Impossible(
+                f"{path} sets {VARIABLE}={host}, which wins over a drop-in: take it out, then "
+                f"{restart}, then again"
+            )
     if facts.drop_in_exists:
-        raise Refusal(f"{drop_in(unit)} exists, from an earlier takeover: remove it, then again")
+        raise Impossible(f"{drop_in(unit)} exists, from an earlier takeover: remove it, then again")
     if _needs_root(unit, facts) and not facts.sudo:
         lines = [*by_hand.as_root(drop_in(unit), facts.to), *by_hand.again(facts)]
-        raise Refusal(f"{OLLAMA} is root's, and there is no sudo: run those lines as root", lines)
+        why = f"{OLLAMA} is root's, and there is no sudo: {PRINTED} move it, as root"
+        raise Impossible(why, lines)
 
 
 def drop_in(unit: Unit) -> str:
@@ -272,8 +243,8 @@ def _proxy(facts: Facts, listen: Address) -> list[Step]:
     proxy = facts.proxy
     if proxy is None:
         command = _command(facts, "start", facts.flags)
-    elif proxy.service:
-        command = ["systemctl", "--user", "restart", PROXY_UNIT]
+    elif facts.keeper is Keeper.SERVICE:
+        command = [*_USERS, "restart", PROXY_UNIT]
     else:
         values = {"listen": str(listen), "upstream": f"http://{facts.to}"}
         command = _command(facts, "restart", {n: v for n, v in values.items() if n in proxy.flags})
@@ -284,37 +255,21 @@ def _proxy(facts: Facts, listen: Address) -> list[Step]:
 
 
 def _proxy_back(facts: Facts) -> Iterator[Undo]:
-    service = facts.proxy is not None and facts.proxy.service
-    stop = ["systemctl", "--user", "stop", PROXY_UNIT] if service else _command(facts, "stop", {})
-    yield Undo("proxy", Run(stop))
+    yield Undo("proxy", Switch("stop", _command(facts, "stop", {})))
     yield Undo("settings", Remove(_settings_file(facts)))
 
 
-def _proxy_again(facts: Facts) -> Iterator[Undo]:
-    if facts.proxy is None:
-        return
-    if facts.proxy.service:
-        yield Undo("proxy", Run(["systemctl", "--user", "start", PROXY_UNIT]))
-    else:
-        yield Undo("proxy", Run(_command(facts, "start", facts.proxy.flags)))
+def _proxy_again(facts: Facts) -> Undo:
+    proxy = facts.proxy
+    return Undo("proxy", Switch("start", _command(facts, "start", proxy.flags) if proxy else []))
 
 
 def _command(facts: Facts, name: str, flags: dict[str, str]) -> list[str]:
-    said = {"data_dir": facts.data_dir, **flags}
-    parts = [part for key, value in said.items() for part in (_flag(key), value)]
-    return [*facts.program, name, *parts]
+    return [*facts.program, name, *as_flags({"data_dir": facts.data_dir, **flags})]
 
 
 def _settings_file(facts: Facts) -> str:
     return os.path.join(facts.data_dir, TAKEN_OVER)
-
-
-def _flag(name: str) -> str:
-    return next((one.flag for one in SETTINGS if one.name == name), f"--{name}")
-
-
-def _rest(proxy: Proxy) -> dict[str, str]:
-    return {name: value for name, value in proxy.flags.items() if name not in SETS}
 
 
 def _is_sudo(action: Action) -> bool:

@@ -34,7 +34,7 @@ def prove(address: str, before: Answer, config: Config, model: str | None) -> st
         raise Failed(f"the models at {address} are not those of before: {gone}")
     _recorded(address, config, there)
     says = f"Ollama {now.version} answers at {address} with the same {len(now.models)} models"
-    says += ", and the proxy recorded the call"
+    says += ", and the proxy records calls"
     if model is not None:
         check = asking.call(config, there, model)
         if check.state != OK:
