@@ -203,7 +203,7 @@ def read(
         if name in flags:
             given[name] = _Given(flags[name], f"flag {setting.flag}", text=True)
     if not only or set(only) & set(TAKEOVER_SETS):
-        found = _taken_over(_understood(_SETTINGS["data_dir"], given["data_dir"]))
+        found = _left_by_takeover(_understood(_SETTINGS["data_dir"], given["data_dir"]))
         given |= {name: one for name, one in found.items() if given[name].source == "default"}
     if only:
         unused = (one for name, one in _SETTINGS.items() if name not in only)
@@ -246,12 +246,12 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
     Only near misses: a container platform may set OLLAMA_PROXY_PORT and the like by itself.
     """
     known = {CONFIG_ENVIRONMENT, *(setting.environment for setting in SETTINGS)}
-    lines = []
-    for name in environ:
-        if name.startswith(ENVIRONMENT) and name not in known:
-            for near in difflib.get_close_matches(name, known, n=1, cutoff=0.92):
-                lines.append(f"environment {_line(name)} is no setting: did you mean {near}?")
-    return lines
+    return [
+        f"environment {_line(name)} is no setting: did you mean {near}?"
+        for name in environ
+        if name.startswith(ENVIRONMENT) and name not in known
+        for near in difflib.get_close_matches(name, known, n=1, cutoff=0.92)
+    ]
 
 
 def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given]:
@@ -270,15 +270,15 @@ def _from_file(path: str, read_file: Callable[[str], bytes]) -> dict[str, _Given
     return {name: _Given(value, f"file {path}") for name, value in found.items()}
 
 
-def _taken_over(folder: Path) -> dict[str, _Given]:
-    """What a takeover left in the data folder, if there was one."""
+def _left_by_takeover(folder: Path) -> dict[str, _Given]:
     path = str(folder / TAKEN_OVER)
     if not os.path.exists(path):  # or the folder is another user's, which is said where it is used
         return {}
+    if os.stat(path).st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path} is another user's: remove it, or choose another data folder")
     found = _from_file(path, _bytes)
-    for name in found:
-        if name not in TAKEOVER_SETS:
-            raise ConfigError(f"{name} (file {path}): expected listen and upstream only")
+    if others := found.keys() - set(TAKEOVER_SETS):
+        raise ConfigError(f"{min(others)} (file {path}): expected listen and upstream only")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import shlex
 import signal
@@ -303,6 +304,36 @@ async def test_a_journal_that_is_cut_off_or_not_understood(machine: Machine) -> 
     code, _, err = await machine.takeover()
     assert code == 1 and err.endswith("undo it by the version that took over\n")
     journal.unlink()
+
+
+async def test_what_the_takeover_left_may_be_damaged_and_is_undone_all_the_same(
+    machine: Machine,
+) -> None:
+    before = machine.system()
+    code, _, err = await machine.takeover("--upstream", f"http://127.0.0.1:{machine.at}")
+    assert code == 0, err
+    (machine.data / "takeover.toml").write_bytes(b"\xff")
+    assert (await machine.run("takeover", "--undo", "--yes"))[0] == 0
+    assert machine.system() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize("name", ["takeover.journal", "takeover.toml"])
+async def test_nothing_is_done_that_another_user_has_written(machine: Machine, name: str) -> None:
+    machine.data.mkdir()
+    run = {"type": "run", "command": ["touch", str(machine.data / "done")]}
+    plan = {"steps": [], "undo": [{"of": "a", "action": run}], "address": "a", "ollama": "b"}
+    plan |= {"before": None, "keeper": "nobody", "sudo": False, "moves": False}
+    (machine.data / name).write_text(f'{json.dumps(plan)}\n"a"\n' if "journal" in name else "")
+    os.chown(machine.data / name, 65534, 65534)
+    for command in (["takeover", "--undo", "--yes"], ["takeover", "--yes"]):
+        code, _, err = await machine.run(*command)
+        assert code in (0, 1, 2) and not (machine.data / "done").exists()
+        assert "is another user's" in err or (name == "takeover.toml" and "--undo" in command)
+    os.chown(machine.data / name, 0, 0)
+    if name == "takeover.journal":  # the same in one's own hand is done
+        await machine.run("takeover", "--undo", "--yes")
+        assert (machine.data / "done").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -204,6 +204,7 @@ def test_what_it_refuses(changed: dict[str, Any], why: str) -> None:
         (Listener(7, ("ollama",), None, "0123456789ab"), "  -p 127.0.0.1:11436:11434"),
         (Listener(7, ("ollama",), "snap.ollama.listener.service"), "  snap get ollama"),
         (Listener(7, ("ollama",), "llm.service"), "  sudo systemctl edit llm.service"),
+        (Listener(7, ("ollama",), "a;b.service"), "  sudo systemctl edit 'a;b.service'"),
         (Listener(7, ("/o/ollama", "serve")), "  OLLAMA_HOST=127.0.0.1:11436 /o/ollama serve"),
     ],
 )

@@ -137,14 +137,18 @@ def _main_pid() -> int:
     if MACOS:
         return 0
     command = ["systemctl", "--user", "show", "--property=MainPID", "--value", UNIT]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    told = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", check=False
+    ).stdout.strip()
     return int(told) if told.isdecimal() else 0
 
 
 def _run(command: Sequence[str]) -> str:
     """Why it failed; empty if it did not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError as error:
         return error.strerror or "cannot be run"
     if done.returncode == 0:

@@ -6,6 +6,7 @@ Not here: what that takes, and how it is done and undone (`takeover/` above this
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 import click
 
 from ollama_proxy.commands.options import Port, given, settings
-from ollama_proxy.commands.saying import counted, refuse
-from ollama_proxy.commands.there import looked
-from ollama_proxy.config import Config
+from ollama_proxy.commands.saying import counted, printable, refuse
+from ollama_proxy.commands.there import looked, running_in
+from ollama_proxy.config import Config, read
 from ollama_proxy.flags import absolute
 from ollama_proxy.rest import Refused
 from ollama_proxy.running import Found
@@ -59,13 +60,15 @@ def takeover(
     restarted for it. It is proved by calls; where something fails all is put back."""
     said = absolute(given(flags))
     wanted = _address(listen)
-    config, there = looked(said)
+    # Undone is also a takeover of which takeover.toml cannot be read any more.
+    folder = read(said, os.environ, only=("data_dir",)).data_dir
     try:
-        story = journal.read(config.data_dir)
+        story = journal.read(folder)
     except (journal.Unreadable, OSError) as error:
         return refuse(str(error), 1)
     if back:
-        return _undone(config.data_dir, story, there, dry_run, yes)
+        return _undone(folder, story, running_in(folder), dry_run, yes)
+    config, there = looked(said)
     if story.plan is not None:
         return _done_already(story, story.plan)
     own = there.run.url if there is not None and there.run is not None else None
@@ -77,7 +80,7 @@ def takeover(
         facts = look.facts(config, there, rest, wanted, port)
         planned = plan.made(facts)
     except plan.Impossible as why:
-        print("\n".join(why.lines), end="\n" if why.lines else "")
+        print("\n".join(map(printable, why.lines)), end="\n" if why.lines else "")
         return refuse(f"{why}; nothing was changed", 1)
     except Refused as why:
         return refuse(f"the proxy that runs {why}; nothing was changed", 1)
@@ -86,7 +89,24 @@ def takeover(
         return 0
     if code := _agreed(yes, planned):
         return code
+    if not yes and not _is_still(planned, config, said, rest, wanted, port):
+        return refuse("what was found has changed since: run it again; nothing was changed", 1)
     return _done(config, facts, planned, model)
+
+
+def _is_still(
+    planned: plan.Plan,
+    config: Config,
+    said: dict[str, str],
+    rest: dict[str, str],
+    wanted: Address | None,
+    port: int,
+) -> bool:
+    """Whether the same would be planned now: somebody may have taken long to agree."""
+    try:
+        return plan.made(look.facts(config, looked(said)[1], rest, wanted, port)) == planned
+    except (plan.Impossible, Refused):
+        return False
 
 
 def _address(text: str | None) -> Address | None:

@@ -47,16 +47,17 @@ def _moving(facts: Facts) -> Iterator[str]:
         yield f"  -p {to}:{port}"
     elif who is not None and who.service and who.service.startswith("snap."):
         yield f"Ollama is a snap ({who.service}): set its address to {to} by its own settings,"
-        yield f"  snap get {who.service.split('.')[1]}"
+        name = shlex.quote(who.service.split(".")[1])
+        yield f"  snap get {name}"
         yield "shows them; then restart it:"
-        yield f"  sudo snap restart {who.service.split('.')[1]}"
+        yield f"  sudo snap restart {name}"
     elif who is not None and who.service:
         yield f"Ollama is run by systemd's unit {who.service} (a user's: with --user, no sudo):"
-        yield f"  sudo systemctl edit {who.service}"
+        yield f"  sudo systemctl edit {shlex.quote(who.service)}"
         yield "with these two lines:"
         yield "  [Service]"
         yield f'  Environment="{VARIABLE}={to}"'
-        yield f"  sudo systemctl restart {who.service}"
+        yield f"  sudo systemctl restart {shlex.quote(who.service)}"
     elif who is not None:
         yield f"Ollama is process {who.pid}; end it and start it at the new port:"
         yield f"  kill {who.pid}"

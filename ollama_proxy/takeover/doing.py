@@ -116,6 +116,7 @@ def _run(action: Run) -> None:
             input=action.input,
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             start_new_session=apart,
         )
@@ -161,7 +162,9 @@ def _wait(action: Answers, stop: Stop) -> None:
 def _state(command: list[str]) -> str:
     """`systemctl is-active` exits with another code than 0 for each state but active."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError:
         return ""
     return done.stdout.strip()

@@ -26,7 +26,7 @@ class Busy(Exception):
 
 
 class Unreadable(Exception):
-    """Another version's; its text is one line that says so."""
+    """Another version's or user's; its text is one line that says so."""
 
 
 class Story(msgspec.Struct):
@@ -39,10 +39,19 @@ class Story(msgspec.Struct):
 
 def read(folder: Path) -> Story:
     """What the folder's journal says; nothing, where there is none. Raises Unreadable, OSError."""
+    path = folder / FILE
     try:
-        return _told(folder / FILE, (folder / FILE).read_bytes())
+        with path.open("rb") as file:
+            _is_ours(path, file.fileno())
+            return _told(path, file.read())
     except (FileNotFoundError, NotADirectoryError):
         return Story()
+
+
+def _is_ours(path: Path, file: int) -> None:
+    """Nobody runs what another user has written there. Raises Unreadable."""
+    if os.fstat(file).st_uid != os.geteuid():
+        raise Unreadable(f"{path} is another user's: run it as that user")
 
 
 def _told(path: Path, text: bytes) -> Story:
@@ -105,6 +114,7 @@ def held(folder: Path) -> Iterator[Journal]:
             raise Busy from None
         if not path.exists() or not os.path.samestat(os.fstat(file), path.stat()):
             raise Busy  # its holder has just ended it
+        _is_ours(path, file)
         journal = Journal(path, file)
         try:
             yield journal

@@ -89,7 +89,9 @@ def answer(url: str) -> Answer | None:
 def shows(command: list[str]) -> str:
     """What a command prints; empty if it cannot be run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""
