@@ -33,7 +33,7 @@ from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.reload import changes
 from ollama_proxy.settings import Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.succession import Succession
 from ollama_proxy.target import Target
 from ollama_proxy.works import Works

@@ -27,7 +27,7 @@ from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.settings import Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.folder import DATABASE, holder
 from ollama_proxy.works import Works
 

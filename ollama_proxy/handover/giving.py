@@ -36,7 +36,7 @@ from ollama_proxy.handover.link import (
     listen,
 )
 from ollama_proxy.logs import where
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 ASK_SECONDS = 10.0
 """For the first words of whoever has connected."""

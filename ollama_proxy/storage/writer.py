@@ -17,7 +17,7 @@ from ollama_proxy.exchange import Call, State, text_size
 from ollama_proxy.ids import iso
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 CAPACITY = 20_000
 # Of prompts and responses: 64 to 256 MB, by the script they are in; captures come out of it too.
