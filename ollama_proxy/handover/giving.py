@@ -1,7 +1,7 @@
 """The running process's side: it waits at the folder's socket for the one that comes after.
 
-One conversation at a time. Until
-the other one says that it took over, everything can go back. Not here: what is given (`app.py`).
+One conversation at a time. Until the other one says that it took over, everything can go back. Not
+here: what is given (`succession.py`).
 """
 
 from __future__ import annotations
