@@ -96,7 +96,7 @@ class Doors:
             site,
             pages,
             Requests(api, site),
-            Views(api, site, lambda: effective(self._config())),
+            Views(api, site, lambda: effective(self._config()), config.clients.processes),
             Insights(api.history, pages.words, time.time),
             alerts,
             AlertPage(alerts, api, site),
