@@ -218,6 +218,31 @@ async def test_the_old_one_serves_again_if_the_new_one_was_killed(place: Place) 
     await place.recorded(*prompts, "at the third one")
 
 
+async def test_a_kill_while_clients_are_handed_on_leaves_none_waiting(place: Place) -> None:
+    """Each is served here, or closed: it was on its way to the other one, or there already."""
+    old = await place.pid()
+    stays = await place.client()
+    lines = [("Host", "localhost"), ("Content-Length", "100")]
+    await stays.send(head_bytes("POST /api/generate HTTP/1.1", lines) + b"{")  # an upload's begin
+    clients = [await place.slow_call() for _ in range(40)]
+    async with asyncio.timeout(PATIENCE):
+        while (await place.status())["active_requests"] != len(clients) + 1:
+            await asyncio.sleep(0.05)
+    assert (await place.run("restart"))[0] == 0
+    new = await place.pid()
+    place.ollama.release.set()
+    for client in clients[:10]:
+        assert (await client.read_message())[1] == ANSWER
+    os.kill(new, signal.SIGKILL)
+    for client in clients[10:]:
+        assert (await client.read_message())[1] == ANSWER
+    for client in clients:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await call(client, "behind it")
+    assert await place.pid() == old
+    await call(await place.client(), "a new one")
+
+
 async def test_where_its_pages_cannot_be_opened_again_calls_go_on(tmp_path: Path) -> None:
     """They say so, and settings are read again all the same."""
     ollama, file = Ollama(), tmp_path / "config.toml"
