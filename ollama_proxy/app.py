@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from ollama_proxy.admin.serving import closed
 from ollama_proxy.config import Config, ConfigError, effective
 from ollama_proxy.core import Core
 from ollama_proxy.doors import Doors
@@ -32,10 +33,12 @@ from ollama_proxy.pool import Pool
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.reload import changes
 from ollama_proxy.settings import Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.succession import Succession
 from ollama_proxy.target import Target
 from ollama_proxy.works import Works
+
+CLOSED = "the proxy's pages stay closed until a restart"
 
 log = logging.getLogger(__name__)
 
@@ -212,19 +215,23 @@ class App:
         return again
 
     async def _serve_again(self) -> None:
-        admin: web.Server | None = None
-        try:
-            self.core.recount()
-            self.doors = self._doors()
-            admin = await self.doors.open(self._succession.copy("admin_listen"))
-        except (StoreError, OSError) as error:
-            log.error("its pages stay closed until a restart: %s", error)
-        self._forwarder.stay(admin)
+        self._forwarder.stay(await self._open_again())
         listener = self._succession.copy("listen")
         if listener is not None and not self._server.is_serving():
             await self._listen(listener)
         self._succession.works = self._works = self._works_now()
         await self._succession.go_on()
+
+    async def _open_again(self) -> web.Server:
+        """New doors; where they cannot be opened calls are served all the same."""
+        try:
+            await self.core.recount()
+            self.doors = self._doors()
+            return await self.doors.open(self._succession.copy("admin_listen"))
+        except (StoreError, OSError) as error:
+            log.error("%s: %s", CLOSED, error)
+            await self.doors.close(for_good=False)
+            return closed(CLOSED)
 
     # -- stop -------------------------------------------------------------------------------
 

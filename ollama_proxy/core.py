@@ -168,12 +168,18 @@ class Core:
         self.marking.looked(after)
         self.sampler.poke()
 
-    def recount(self) -> None:
+    async def recount(self) -> None:
         """The statistics as they are stored now, whoever counted, and what is not stored yet.
         Raises StoreError."""
-        counted = self.store.statistics()
-        for call in self.writer.unwritten:
-            counted.add(call)
+        loop = asyncio.get_running_loop()
+        # Else what is written between the two looks is counted twice or not at all.
+        await loop.run_in_executor(self.reader, self.writer.hold)
+        try:
+            counted = await loop.run_in_executor(self.reader, self.store.statistics)
+            for call in self.writer.unwritten:
+                counted.add(call)
+        finally:
+            self.writer.release()
         ours = self.statistics
         ours.all, ours.models, ours.clients = counted.all, counted.models, counted.clients
 

@@ -14,7 +14,7 @@ from ollama_proxy.disclosure import File, disclosed
 from ollama_proxy.records import Holdings
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.sensors.own import own_connections
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 
 

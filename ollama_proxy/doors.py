@@ -48,7 +48,8 @@ from ollama_proxy.storage.reader import StorageStatus, StoreReader
 
 
 class Doors:
-    """`open`, later `close`, both once. `config` and `stopping` tell how it is now."""
+    """`open`, once; `close` ends what is open, and may come again. `config` and `stopping` tell how
+    it is now."""
 
     def __init__(
         self, core: Core, config: Callable[[], Config], stopping: Callable[[], bool], port: int
@@ -56,6 +57,7 @@ class Doors:
         """`port`: the clients'."""
         self._core, self._config = core, config
         self._open = AsyncExitStack()
+        self._watched: Watching | None = None
         first = config()
         self._api = Api(
             live=core.live,
@@ -87,14 +89,14 @@ class Doors:
         api, core, config = self._api, self._core, self._config()
         site = Site(guarded=config.admin.token is not None)
         pages = Pages(api, site)
-        self._watched = self._start_alerts(site)
-        alerts = Alerts(self._watched, api.history, site.words, time.time)
+        self._watched = watched = self._start_alerts(site)
+        alerts = Alerts(watched, api.history, site.words, time.time)
         parts: list[Part] = [
             api,
             site,
             pages,
             Requests(api, site),
-            Views(api, site, lambda: effective(self._config())),
+            Views(api, site, lambda: effective(self._config()), config.clients.processes),
             Insights(api.history, pages.words, time.time),
             alerts,
             AlertPage(alerts, api, site),
@@ -115,9 +117,9 @@ class Doors:
         return behind.server
 
     def use(self, before: Config) -> None:
-        """Alerts by the settings that hold now, instead of those of before."""
+        """Alerts by the settings that hold now, instead of those of before; none while closed."""
         alerts = self._config().alerts
-        if alerts != before.alerts:
+        if self._watched is not None and alerts != before.alerts:
             use(self._watched, self._core.window, alerts, before.alerts)
 
     async def close(self, for_good: bool = True) -> None:
@@ -125,6 +127,7 @@ class Doors:
         if for_good:
             self._api.events.close()
         self._api.exports.close()
+        self._watched = None
         await self._open.aclose()
 
     def _start_alerts(self, site: Site) -> Watching:

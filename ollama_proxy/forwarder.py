@@ -165,9 +165,9 @@ class Forwarder:
             client.leave()
         self._look_if_drained()
 
-    def stay(self, admin: web.Server | None) -> None:
-        """That process has ended: connections go on here again; `admin`: a new one."""
-        self._hand_on, self._admin = None, admin or self._admin
+    def stay(self, admin: web.Server) -> None:
+        """The process that took over has ended: connections go on here again, with this admin."""
+        self._hand_on, self._admin = None, admin
         self._drained.clear()
 
     def hand_on(self, client: Downstream, waiting: bytes) -> None:

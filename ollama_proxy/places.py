@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ollama_proxy.config import Config
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 
 class NoAddress(Exception):

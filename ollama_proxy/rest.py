@@ -26,6 +26,8 @@ MOST_BYTES = 2**26
 """Of an answer: the longest page of calls takes half of that."""
 TOO_LONG = "the answer has no end"
 BROKEN_OFF = "the answer broke off"
+LONGEST_REFUSAL = 2**16
+"""Bytes of a body that are read where the answer is a refusal."""
 NO_HTTP = "what answers does not speak HTTP"
 _PIECE = 2**16
 Header = Callable[[str], str | None]
@@ -179,7 +181,7 @@ def refusal(status: int, reason: str, header: Header, body: bytes) -> Refused:
 def _refused(error: urllib.error.HTTPError) -> Refused:
     with contextlib.closing(error):
         try:
-            body = error.read(_PIECE)
+            body = error.read(LONGEST_REFUSAL)
         except (OSError, http.client.HTTPException):
             body = b""
     return refusal(error.code, error.reason, error.headers.get, body)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.rest import Refused, ask
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.folder import DATABASE, holder, lock_file
 
 FILE = "running.json"

@@ -27,7 +27,7 @@ from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.settings import Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.folder import DATABASE, holder
 from ollama_proxy.works import Works
 
@@ -62,6 +62,7 @@ class Succession:
         self._link: Link | None = None
         self._hands = _hands()
         self._returned: list[tuple[socket.socket, bytes]] = []
+        self._elsewhere = False
         self.works: Works  # once they run
 
     # -- what comes from the process before -------------------------------------------------
@@ -170,8 +171,9 @@ class Succession:
         self._hands.submit(self._send, client, waiting)
 
     def _send(self, client: socket.socket, waiting: bytes) -> None:
+        """In a thread, one after the other. With a link that broke it closes the client."""
         assert self._link is not None
-        if self.alone.is_set():
+        if self.alone.is_set() and not self._elsewhere:
             self._returned.append((client, waiting))
             return
         with client, contextlib.suppress(OSError, Refusal):
@@ -182,6 +184,8 @@ class Succession:
     async def outlive(self) -> bool:
         """Have the database again; False where yet another process has it, which serves then."""
         if not await asyncio.to_thread(self._is_free):
+            log.warning("the process that took over has ended, and another one has the folder")
+            await self._leave_clients()
             return False
         log.warning("the process that took over has ended: this one goes on")
         try:
@@ -190,6 +194,18 @@ class Succession:
             log.warning("the database cannot be opened again yet: %s", error)
         await asyncio.to_thread(self.works.writer.flush, FLUSH_SECONDS)
         return True
+
+    async def _leave_clients(self) -> None:
+        """Nobody will serve those that wait here: the sockets are closed, so that they notice."""
+        self.works.server.close()
+        self.close()
+        self._elsewhere = True
+        await asyncio.get_running_loop().run_in_executor(self._hands, self._close_returned)
+
+    def _close_returned(self) -> None:
+        for client, _ in self._returned:
+            client.close()
+        self._returned.clear()
 
     async def go_on(self) -> None:
         """It serves again: take back what could not be handed on, and let the next one take over.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -16,14 +17,17 @@ import pytest
 from ollama_proxy.handover.link import (
     FILE,
     PROTOCOL,
+    Done,
     Give,
     Given,
     Hello,
     Link,
     Listening,
     Refusal,
+    Taken,
     connect,
 )
+from ollama_proxy.storage.folder import DATABASE, kept_free
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
 from tests.test_background import Here
 
@@ -214,6 +218,59 @@ async def test_the_old_one_serves_again_if_the_new_one_was_killed(place: Place) 
     await place.recorded(*prompts, "at the third one")
 
 
+async def test_a_kill_while_clients_are_handed_on_leaves_none_waiting(place: Place) -> None:
+    """Each is served here, or closed: it was on its way to the other one, or there already."""
+    old = await place.pid()
+    stays = await place.client()
+    lines = [("Host", "localhost"), ("Content-Length", "100")]
+    await stays.send(head_bytes("POST /api/generate HTTP/1.1", lines) + b"{")  # an upload's begin
+    clients = [await place.slow_call() for _ in range(40)]
+    async with asyncio.timeout(PATIENCE):
+        while (await place.status())["active_requests"] != len(clients) + 1:
+            await asyncio.sleep(0.05)
+    assert (await place.run("restart"))[0] == 0
+    new = await place.pid()
+    place.ollama.release.set()
+    for client in clients[:10]:
+        assert (await client.read_message())[1] == ANSWER
+    os.kill(new, signal.SIGKILL)
+    for client in clients[10:]:
+        assert (await client.read_message())[1] == ANSWER
+    for client in clients:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await call(client, "behind it")
+    assert await place.pid() == old
+    await call(await place.client(), "a new one")
+
+
+async def test_where_its_pages_cannot_be_opened_again_calls_go_on(tmp_path: Path) -> None:
+    """They say so, and settings are read again all the same."""
+    ollama, file = Ollama(), tmp_path / "config.toml"
+    file.touch()
+    async with ScriptedUpstream(ollama) as upstream:
+        place = Place(tmp_path / "data", ollama)
+        await place.start("--upstream", upstream.url, "--config", str(file))
+        slow = await place.slow_call()
+        assert (await place.run("restart"))[0] == 0
+        new = await place.pid()
+        os.kill(new, signal.SIGSTOP)
+        with sqlite3.connect(place.folder / DATABASE) as database:
+            database.execute("DROP TABLE flips")
+        os.kill(new, signal.SIGKILL)
+        await call(await place.client(), "it goes on")
+        asking = await place.client()
+        await asking.send(head_bytes("GET /admin/api/status HTTP/1.1", [("Host", "localhost")]))
+        head, body = await asking.read_message()
+        assert head.startswith(b"HTTP/1.1 503 ") and b"closed until a restart" in body
+        await asking.closed()
+        file.write_text("[alerts.rules.ollama_down]\n")
+        code, out, err = await place.run("config", "reload")
+        assert (code, err) == (0, "") and "alerts.rules: changed" in out
+        ollama.release.set()
+        assert (await slow.read_message())[1] == ANSWER
+        await place.run("stop", "--now")
+
+
 async def test_of_a_chain_each_older_one_serves_again(place: Place) -> None:
     slow = await place.slow_call()
     chain = [await place.pid()]
@@ -265,6 +322,28 @@ def taking(place: Place) -> Link:
     link.limit(PATIENCE)
     link.ask(Hello(PROTOCOL, os.getpid()), Listening)
     return link
+
+
+async def test_clients_are_left_to_a_third_process_that_has_the_folder(place: Place) -> None:
+    """The one that took over has ended, and this one cannot go on: whoever is connected here, idle,
+    is not kept waiting for nobody."""
+    slow = await place.slow_call()
+    old = await place.pid()
+    link = await asyncio.to_thread(taking, place)
+    await asyncio.to_thread(link.ask, Give(), Given)
+    await asyncio.to_thread(link.ask, Taken([]), Done)
+    with kept_free(place.folder / DATABASE):
+        link.close()
+        async with asyncio.timeout(PATIENCE):
+            while "another one has the folder" not in (await place.run("logs"))[1]:
+                with contextlib.suppress(ConnectionRefusedError):
+                    await (await place.client()).closed()
+        with pytest.raises(ConnectionRefusedError):
+            await place.client()
+        place.ollama.release.set()
+        assert (await slow.read_message())[1] == ANSWER
+        await slow.closed()
+        await gone(old)
 
 
 @pytest.mark.parametrize("given", [False, True])

@@ -26,19 +26,34 @@ export function folded(models, all) {
   };
 }
 
+/** A browser may deny a page its storage: then nothing is kept, and all else works. */
+function keep(name, value) {
+  try {
+    sessionStorage.setItem(name, value);
+  } catch {}
+}
+
+function kept(name) {
+  try {
+    return sessionStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
 export class Folds {
   constructor(store) {
     this.store = store;
     this.folds = [...document.querySelectorAll("details.fold")];
     this.lay();
     NARROW.addEventListener("change", () => this.lay());
-    for (const fold of this.folds) fold.addEventListener("toggle", () => NARROW.matches && sessionStorage.setItem(fold.id, fold.open ? "open" : ""));
+    for (const fold of this.folds) fold.addEventListener("toggle", () => NARROW.matches && keep(fold.id, fold.open ? "open" : ""));
   }
 
   /** Without script all stand open, as they do where there is room; on phones those opened in this tab. */
   lay() {
     for (const fold of this.folds) {
-      fold.open = !NARROW.matches || sessionStorage.getItem(fold.id) === "open";
+      fold.open = !NARROW.matches || kept(fold.id) === "open";
       fold.querySelector("summary").tabIndex = NARROW.matches ? 0 : -1;
     }
   }

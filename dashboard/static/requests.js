@@ -73,7 +73,7 @@ function render() {
 
 function heard(kind, changed, value) {
   if (!lives || !changed) return;
-  const fit = kind === "snapshot" ? null : fits(value, asked);
+  const fit = kind === "snapshot" ? null : fits(value, asked, store.now());
   if (fit === null) [due, heardAt] = [true, Date.now()]; // the server is asked
   else if (fit) calls.set(value.id, store.active.get(value.id) ?? store.recent.find((call) => call.id === value.id) ?? value);
   else calls.delete(value.id);
@@ -88,6 +88,12 @@ function leaveOut(oldest, last) {
   show(older, true);
 }
 
+/** Takes an answer in. The stream may be ahead of it: a call that has ended does not run again. */
+function take(found) {
+  const ended = new Set([...calls.values(), ...store.recent].filter((call) => call.state !== "running").map((call) => call.id));
+  for (const call of found) if (call.state !== "running" || !ended.has(call.id)) calls.set(call.id, call);
+}
+
 /** Fetches the newest page again. What has ended since, or began, is in it. */
 async function look() {
   if (!shell.awake) return;
@@ -99,7 +105,7 @@ async function look() {
     const last = found.length < PAGE ? "" : found.at(-1).id;
     // One that ran may have ended as something else than is asked for; ended ones do not change.
     for (const [id, call] of calls) if (call.state === "running" && id >= last && !told.has(id)) calls.delete(id);
-    for (const call of found) calls.set(call.id, call);
+    take(found);
     show(document.getElementById("requests-unread"), false);
   } catch {
     show(document.getElementById("requests-unread"), true);
@@ -114,7 +120,7 @@ async function fetchOlder() {
   const response = await fetch(query({ limit: PAGE, [place]: from }), { headers: { Accept: "application/json" } });
   if (!response.ok) throw new Error(String(response.status));
   const found = await response.json();
-  for (const call of found) calls.set(call.id, call);
+  take(found);
   kept = Math.max(KEPT, calls.size);
   const stopped = response.headers.get("X-Ollama-Proxy-Scanned-To");
   show(document.getElementById("requests-cut"), stopped !== null && !sort);

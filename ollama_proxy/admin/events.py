@@ -30,6 +30,8 @@ UNSENT = 16 * 1024
 """Bytes that may wait in the socket's transport before the next piece is put there."""
 SHARED_SECONDS = 1.0
 """A snapshot of more than a piece also serves who comes so much later: the events since follow."""
+NOTHING_SHARED = b"", -1, 0.0
+"""A big snapshot, its place in the log, and when it was made."""
 NUMBERS_EACH = 2
 """The totals and the models are told with each second status at the most."""
 
@@ -59,7 +61,7 @@ class Events:
         self._numbers = numbers
         self._told = b""
         self._writing: dict[int, Sent] = {}
-        self._shared = b"", -1, 0.0  # a big snapshot, its place in the log, and when it was made
+        self._shared = NOTHING_SHARED
         self._ticks = 0
         self._ticker = Ticker(interval, self._tick)
 
@@ -146,13 +148,16 @@ class Events:
         now = time.monotonic()
         if now - made > SHARED_SECONDS or place < self._bus.first:
             event, place = self._bus.event("snapshot", snapshot()), self._bus.end
-            self._shared = (event, place, now) if len(event) > PIECE else (b"", -1, 0.0)
+            self._shared = (event, place, now) if len(event) > PIECE else NOTHING_SHARED
         subscription.renew(place)
         return event
 
     def _tick(self) -> bool:
         """Tell the status. False: nobody listens."""
-        if not self._bus.subscribers:
+        listened = bool(self._bus.subscribers)
+        if not listened or time.monotonic() - self._shared[2] > SHARED_SECONDS:
+            self._shared = NOTHING_SHARED  # it may be big
+        if not listened:
             return False
         self._let_go()
         # While calls run, their progress is told within a moment: both go as one.

@@ -22,7 +22,8 @@ from ollama_proxy.live import Live
 from ollama_proxy.logs import where
 from ollama_proxy.records import Filter, Finding, Flip, Mark, Occurrence
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import MAX_LIMIT, Found, StoreError, page
+from ollama_proxy.storage.base import MAX_LIMIT, Found, page
+from ollama_proxy.storage.errors import StoreError, TooLong
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +103,8 @@ class History:
         return self._with_live(await self._read(self._reader.search(wanted)), wanted)
 
     async def newer(self, id: str, wanted: Filter) -> str | None:
-        """The id of the first call after this one that the filter describes. Raises Unreadable.
-
-        "" where the store would have to look for it for too long: which is next is not known.
-        """
+        """The id of the first call after this one that the filter describes. Raises Unreadable, and
+        TooLong where which is next is not known."""
         since = max(wanted.since or "", id + ID_ALPHABET[0])  # this one is below, the next above
         wanted = msgspec.structs.replace(wanted, since=since)
         live = [*self._live.recent_calls(), *self._live.active()]
@@ -113,7 +112,7 @@ class History:
         if wanted.state != State.RUNNING:
             stored = await self._read(self._reader.oldest(wanted))
             if stored is not None:
-                ids.append(stored)  # "" comes before all
+                ids.append(stored)
         return min(ids, default=None)
 
     async def recent(self, limit: int) -> list[Call]:
@@ -198,6 +197,8 @@ class History:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 found = await reading
+        except TooLong:
+            raise
         except Exception as error:
             if isinstance(error, TimeoutError):
                 self._reader.interrupt()  # else whoever reads next waits for it

@@ -197,10 +197,10 @@ def _during(w: Words, wanted: Filter, now: float) -> str:
     """What the list is of, where it is of what ran within a span."""
     if wanted.ended_after is None:
         return ""
-    since = w.moment(wanted.ended_after, now)
     if wanted.until is None:
-        return w.t("requests.during_now", since=since)
-    return w.t("requests.during", since=since, until=w.moment(moment_of(wanted.until), now))
+        return w.t("requests.during_now", since=w.since(wanted.ended_after, now))
+    since, until = (w.moment(one, now) for one in (wanted.ended_after, moment_of(wanted.until)))
+    return w.t("requests.during", since=since, until=until)
 
 
 def _query(asked: Mapping[str, str], without: Collection[str], **more: str) -> str:

@@ -14,6 +14,7 @@ from ollama_proxy.admin.answers import json_answer, told
 from ollama_proxy.admin.history import History
 from ollama_proxy.admin.query import FILTERS, is_id, parse_filter, single
 from ollama_proxy.records import Filter
+from ollama_proxy.storage.errors import TooLong
 
 TAKES = tuple(name for name in FILTERS if name not in ("limit", "before"))
 
@@ -34,11 +35,15 @@ class Neighbours:
         if call is None:
             raise web.HTTPNotFound(text="no such call: it never was, or was deleted since")
         own = None if call.client is None else Filter(client=call.client)
-        newer = await told(self._history.newer(id, wanted))
+        newer, unsought = None, False
+        try:
+            newer = await told(self._history.newer(id, wanted))
+        except TooLong:
+            unsought = True
         return json_answer(
             {
-                "newer": newer or None,
-                "newer_unsought": newer == "",
+                "newer": newer,
+                "newer_unsought": unsought,
                 "older": await self._older(id, wanted),
                 "same_client": None if own is None else await self._older(id, own),
             }

@@ -84,6 +84,17 @@ def runner_for(app: web.Application) -> web.AppRunner:
     )
 
 
+def closed(why: str) -> web.Server:
+    """In place of an admin that cannot be: each request is answered with 503 and this."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.json_response({"error": why}, status=503)
+        response.force_close()
+        return response
+
+    return web.Server(answer, access_log=None, logger=_QuietLogger(log))
+
+
 def mounted_at(path: str, admin: web.Application) -> web.Application:
     """`admin` below `path`; the path without its slash leads there."""
     mounted = web.Application()

@@ -80,12 +80,18 @@ class ViewState(Protocol):
 
 
 class Views:
-    """`settings` tells those in force, in their order."""
+    """`settings` tells those in force, in their order; `processes`: whether it is looked which
+    process each call comes from."""
 
     def __init__(
-        self, state: ViewState, site: Site, settings: Callable[[], Sequence[Effective]] = tuple
+        self,
+        state: ViewState,
+        site: Site,
+        settings: Callable[[], Sequence[Effective]] = tuple,
+        processes: bool = True,
     ) -> None:
         self._state, self._site, self._settings = state, site, settings
+        self._processes = processes
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/charts", self._charts)
@@ -139,7 +145,6 @@ class Views:
             one |= {"waited": waits[one["name"]], "made_wait": made[one["name"]]}
         table = ordered(clients, CLIENTS, request.query.get("sort", ""), "last")
         names = await self._unseen([one["name"] for one in clients])
-        lost = [one for one in clients if names.get(one["name"], "") is None]
 
         def values(w: Words) -> dict[str, Any]:
             return {
@@ -148,7 +153,7 @@ class Views:
                     for one in table.rows[:MOST]
                 ],
                 "order": table,
-                "lost": sum(one["requests"] + one["active"] for one in lost),
+                "lost": sum(one is None for one in names.values()),
                 "unread": unread,
                 "more": max(0, len(clients) - MOST),
             }
@@ -157,11 +162,7 @@ class Views:
 
     async def _unseen(self, names: list[str]) -> dict[str, str | None]:
         """Nothing, where no process is looked for."""
-        if any(
-            one.name == "clients.processes" and one.value == "false" for one in self._settings()
-        ):
-            return {}
-        return unseen(names, await self._state.recent(RECENT))
+        return unseen(names, await self._state.recent(RECENT)) if self._processes else {}
 
     async def _waits(self, now: float) -> tuple[list[Finding], bool]:
         """Who waited for whom in the last day; and whether that cannot be read."""

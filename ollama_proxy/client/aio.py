@@ -199,8 +199,8 @@ class AsyncMonitorClient:
                 if answer.status == 200:
                     yield answer
                     return
-                body = await answer.content.read(_LONGEST_LINE)
-                refused = rest.refusal(answer.status, answer.reason or "", answer.headers.get, body)
+                body, header = await _beginning(answer), answer.headers.get
+                refused = rest.refusal(answer.status, answer.reason or "", header, body)
             if there.token is None or not refused.lacks_token:
                 break
         assert refused is not None
@@ -211,6 +211,20 @@ class AsyncMonitorClient:
         if isinstance(told, errors.MonitorDown):
             self._place = None  # started again, it may be elsewhere
         return told
+
+
+async def _beginning(answer: aiohttp.ClientResponse) -> bytes:
+    """Of a refusal's body: all of it, but for one that is too long to be one; b"" of one that
+    breaks off."""
+    body = bytearray()
+    try:
+        async for piece in answer.content.iter_any():
+            body += piece
+            if len(body) >= rest.LONGEST_REFUSAL:
+                break
+    except (OSError, aiohttp.ClientError):
+        return b""
+    return bytes(body[: rest.LONGEST_REFUSAL])
 
 
 def _plain(error: Exception) -> Exception:

@@ -284,7 +284,7 @@ class RequestFilters(TypedDict, total=False):
     since: str | float
     until: str | float
     slower_than: float
-    ended_after: str
+    ended_after: str | float
     finding: str
     insight: str
     text: str

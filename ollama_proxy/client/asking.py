@@ -83,7 +83,10 @@ def series(filters: Mapping[str, Any]) -> Ask[Series]:
 
 
 def _listed(path: str, limit: int | None, filters: Mapping[str, Any]) -> str:
-    """A page at a time: the client goes on with the next one as far as that is wanted."""
+    """A page at a time: the client goes on with the next one as far as that is wanted. Raises
+    MonitorBadParameter."""
+    if limit is not None and limit < 0:
+        raise errors.MonitorBadParameter(f"limit={limit}: must be 0 or more, or None for all")
     return _asked(path, {**filters, "limit": PAGE if limit is None else min(limit, PAGE)})
 
 

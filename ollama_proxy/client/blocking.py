@@ -152,8 +152,9 @@ class MonitorClient:
         listening = asking.Listening()
         while True:
             try:
-                for sent in self._sent(listening.last_id):
-                    if (event := listening.heard(self._line.place().admin, sent)) is not None:
+                there = self._line.place()
+                for sent in self._sent(there, listening.last_id):
+                    if (event := listening.heard(there.admin, sent)) is not None:
                         yield event
                 lost = errors.MonitorError("the monitor ended its stream")
             except errors.MonitorError as error:
@@ -162,8 +163,7 @@ class MonitorClient:
             log.info("%s; asked anew in %s s", lost, pause)
             time.sleep(pause)
 
-    def _sent(self, last_id: str | None) -> Iterator[Sent]:
-        there = self._line.place()
+    def _sent(self, there: Place, last_id: str | None) -> Iterator[Sent]:
         try:
             yield from rest.events(there.admin, there.token, last_id)
         except (rest.Refused, OSError, ValueError) as error:

@@ -32,7 +32,7 @@ def get_recent_requests(
     limit: int = 10, *, url: str | None = None, token: str | None = None
 ) -> list[Row]:
     """The newest calls, those that run among them, at most `limit`; [] where no monitor tells."""
-    return _recent(limit, url, token)
+    return _recent(max(limit, 0), url, token)
 
 
 def get_model_performance(*, url: str | None = None, token: str | None = None) -> dict[str, Row]:
@@ -59,7 +59,7 @@ def _recent(limit: int, url: str | None, token: str | None) -> list[Row]:
     except errors.MonitorError as error:
         _say(error)
         return []
-    return rows[: max(limit, 0)]
+    return rows[:limit]
 
 
 def _say(error: errors.MonitorError) -> None:

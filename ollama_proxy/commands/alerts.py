@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import quote
 
 import click
@@ -21,7 +20,7 @@ from ollama_proxy.config import Config
 from ollama_proxy.logs import one_line
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 TEST_SECONDS = 120.0
 NOBODY = "no rule and no notifier (ollama-proxy alerts lists them) is called"
@@ -95,8 +94,7 @@ def _asked(config: Config, path: str, missing: str | None = None, **more: Any) -
     except StoreError as error:
         raise Exit(refuse(str(error), 1)) from None
     except Refused as error:
-        cause = error.__cause__
-        if missing is not None and isinstance(cause, HTTPError) and cause.code == 404:
+        if missing is not None and error.status == 404:
             raise Exit(refuse(printable(missing), 1)) from None
         raise Exit(refuse(f"the proxy {error}", 1)) from None
     except (OSError, ValueError):

@@ -31,7 +31,7 @@ from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
 from ollama_proxy.settings import SETTINGS
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.folder import DATABASE, unwritable
 
 LOG = "ollama-proxy.log"

@@ -19,7 +19,7 @@ from ollama_proxy.commands.there import asking
 from ollama_proxy.config import Config
 from ollama_proxy.running import Found, found
 from ollama_proxy.storage import folder, tidying
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 LOG = "ollama-proxy.log"
 USED = ("retention.days", "retention.megabytes", "retention.rows", "log.file")

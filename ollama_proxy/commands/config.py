@@ -21,7 +21,7 @@ from ollama_proxy.config import Effective, effective, load, misspelt
 from ollama_proxy.flags import absolute
 from ollama_proxy.handover.link import Refusal, Reload, Reloaded, connect
 from ollama_proxy.running import found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 ANSWER_SECONDS = 10.0
 

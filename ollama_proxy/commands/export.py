@@ -16,7 +16,7 @@ from ollama_proxy.commands.there import asking
 from ollama_proxy.export import FORMATS
 from ollama_proxy.exporting import export as exported
 from ollama_proxy.exporting import opened
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.folder import DATABASE
 
 Command = TypeVar("Command", bound=Callable[..., Any])

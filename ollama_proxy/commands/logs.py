@@ -20,7 +20,7 @@ from ollama_proxy.commands.options import settings
 from ollama_proxy.commands.saying import printable, refuse
 from ollama_proxy.commands.there import asking
 from ollama_proxy.running import found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 PAUSE = 0.2
 MOST = 1_000_000

@@ -35,7 +35,7 @@ from ollama_proxy.logs import log_to, where
 from ollama_proxy.notify import Notifier
 from ollama_proxy.records import UpstreamHealth
 from ollama_proxy.settings import Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 log = logging.getLogger(__name__)
 

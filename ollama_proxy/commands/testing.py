@@ -20,7 +20,7 @@ from ollama_proxy.running import Found, found
 from ollama_proxy.selfcheck import asking, check, machine
 from ollama_proxy.selfcheck.check import Check, ok, warning, wrong
 from ollama_proxy.settings import UPSTREAM, Address
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 
 @click.command(short_help="Check the installation.")

@@ -18,7 +18,7 @@ from ollama_proxy.config import Config, Effective, load, read
 from ollama_proxy.flags import parted
 from ollama_proxy.handover.link import Refusal, Show, Shown, connect
 from ollama_proxy.running import Found, found
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 SHOW_SECONDS = 3.0
 

@@ -20,7 +20,7 @@ from ollama_proxy.commands.saying import refuse
 from ollama_proxy.commands.there import asking
 from ollama_proxy.places import NoAddress, here, named
 from ollama_proxy.rest import Refused, cause
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.top import screen
 from ollama_proxy.top.feed import Feed, snapshot
 from ollama_proxy.top.state import State

@@ -15,7 +15,7 @@ from ollama_proxy.handover.link import Done, Link, Records, Refusal
 from ollama_proxy.records import Mark, Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.series import Gauges
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 
 GAP_SECONDS = 90.0

@@ -1,7 +1,7 @@
 """The running process's side: it waits at the folder's socket for the one that comes after.
 
-One conversation at a time. Until
-the other one says that it took over, everything can go back. Not here: what is given (`app.py`).
+One conversation at a time. Until the other one says that it took over, everything can go back. Not
+here: what is given (`succession.py`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ollama_proxy.handover.link import (
     listen,
 )
 from ollama_proxy.logs import where
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 ASK_SECONDS = 10.0
 """For the first words of whoever has connected."""

@@ -20,7 +20,7 @@ from ollama_proxy.selfcheck import check
 from ollama_proxy.selfcheck.check import Check, ok, warning, wrong
 from ollama_proxy.sensors.gpu import Gpus
 from ollama_proxy.storage import folder
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 
 FILES = (folder.DATABASE + "*", "running.json", "start.out", "ollama-proxy.log*")

@@ -162,10 +162,6 @@ MIGRATIONS: Migrations = {
 }
 
 
-class StoreError(Exception):
-    """The store cannot do this now. Its text is one line: the cause, then what to do about it."""
-
-
 class Found(msgspec.Struct, frozen=True):
     """A page of calls. `scanned_to`: the search ended at this id for lack of time, and there may
     be more below it; sorted are those from it on. `incomplete`: the store did not answer, there may
@@ -207,8 +203,8 @@ class Store(Protocol):
         """One `page` of at most `MAX_LIMIT`."""
 
     def oldest(self, wanted: Filter) -> str | None:
-        """The id of the oldest call that the filter describes, its limit aside; "" where looking
-        for it takes too long."""
+        """The id of the oldest call that the filter describes, its limit aside. May raise
+        `TooLong`."""
 
     def call(self, id: str) -> Call | None: ...
 

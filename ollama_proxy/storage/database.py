@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from ollama_proxy.storage import folder
-from ollama_proxy.storage.base import Migrations, StoreError
+from ollama_proxy.storage.base import Migrations
+from ollama_proxy.storage.errors import StoreError
 
 # "OlPx": by this a file is known as ours, and one of another program is left alone.
 APPLICATION_ID = 0x4F6C5078

@@ -21,6 +21,7 @@ from ollama_proxy.filters import kinds_of, place_of, spellings, spelt
 from ollama_proxy.ids import first_id
 from ollama_proxy.records import SORTS, Filter
 from ollama_proxy.storage.base import COLUMNS, Found, from_row, page
+from ollama_proxy.storage.errors import TooLong
 
 INDEX = "calls_to_search"
 SEARCH_SECONDS = 0.06
@@ -69,16 +70,16 @@ def search(
 def oldest(
     connection: sqlite3.Connection, wanted: Filter, clock: Callable[[], float]
 ) -> str | None:
-    """The id of the oldest call that `wanted` describes; "" if that takes too long."""
+    """The id of the oldest call that `wanted` describes. Raises TooLong."""
     ends = [end for end in (wanted.before, wanted.until) if end is not None]
     where, values = _joined(_range(wanted.since, min(ends, default=None)) + terms(wanted))
     until = clock() + INDEX_SECONDS
     connection.set_progress_handler(lambda: clock() > until, STEPS)
     try:
         found = connection.execute(f"{_FIRST} {where} ORDER BY id LIMIT 1", values).fetchone()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         if clock() > until:
-            return ""
+            raise TooLong from error
         raise
     finally:
         connection.set_progress_handler(None, 0)

@@ -33,7 +33,6 @@ from ollama_proxy.storage.base import (
     MIGRATIONS,
     Found,
     Migrations,
-    StoreError,
     from_row,
 )
 from ollama_proxy.storage.database import (
@@ -46,6 +45,7 @@ from ollama_proxy.storage.database import (
     pragma,
     prepare,
 )
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.inserting import StoredBefore, insert
 from ollama_proxy.storage.search import oldest, search
 

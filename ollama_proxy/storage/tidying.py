@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ollama_proxy.ids import iso
 from ollama_proxy.storage import folder
-from ollama_proxy.storage.base import MIGRATIONS, StoreError
+from ollama_proxy.storage.base import MIGRATIONS
 from ollama_proxy.storage.database import check_readable, connect, explained, pragma
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import BUSY_SECONDS, SECONDS_A_DAY, SqliteStore
 
 Retention = tuple[float | None, int | None, int | None]

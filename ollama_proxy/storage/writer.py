@@ -17,7 +17,7 @@ from ollama_proxy.exchange import Call, State, text_size
 from ollama_proxy.ids import iso
 from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 
 CAPACITY = 20_000
 # Of prompts and responses: 64 to 256 MB, by the script they are in; captures come out of it too.
@@ -95,6 +95,7 @@ class Writer:
         self._dropping_since: str | None = None
         self._retry = 0.0
         self._changed = threading.Condition()
+        self._writing = threading.Lock()
         # What waits, by id: a finished call takes the place of its running row.
         self._running: dict[str, Call] = {}
         self._finished: dict[str, Call] = {}
@@ -135,6 +136,13 @@ class Writer:
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: self._answered >= asked, timeout)
         return done and self.error is None
+
+    def hold(self) -> None:
+        """Wait for the end of what is being written; until `release`, in any thread, no more is."""
+        self._writing.acquire()
+
+    def release(self) -> None:
+        self._writing.release()
 
     def stop(self, timeout: float) -> bool:
         """Write what is queued, once, and end the thread. Returns whether all was written."""
@@ -253,7 +261,8 @@ class Writer:
             calls = [*self._finished.values(), *self._running.values()]
         try:
             for start in range(0, max(1, len(calls)), BATCH):
-                self._write(calls[start : start + BATCH])
+                with self._writing:
+                    self._write(calls[start : start + BATCH])
                 if not last and not self._until_prune():
                     self._prune()
         except StoreError as error:

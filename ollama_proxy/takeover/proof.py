@@ -13,7 +13,7 @@ from ollama_proxy.rest import Refused, cause, opened
 from ollama_proxy.running import Found, found
 from ollama_proxy.selfcheck import asking
 from ollama_proxy.selfcheck.check import OK
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.takeover.doing import Failed
 from ollama_proxy.takeover.facts import Answer
 from ollama_proxy.takeover.look import answer

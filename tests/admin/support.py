@@ -31,7 +31,8 @@ from ollama_proxy.phases import Loaded
 from ollama_proxy.records import Filter, Finding, Flip, Mark, Occurrence, UpstreamHealth
 from ollama_proxy.replay import Capture
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage.base import Found, StoreError, page
+from ollama_proxy.storage.base import Found, page
+from ollama_proxy.storage.errors import StoreError
 
 PATIENCE = 5.0
 NEVER = 3600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ollama_proxy.records import Filter
+from ollama_proxy.storage.errors import TooLong
 from tests.admin.support import Stored, World, got, served
 from tests.storage.calls import NOON, make_call
 
@@ -11,7 +12,7 @@ class Hurried(Stored):
     """A store that never has the time to look for the next call."""
 
     async def oldest(self, wanted: Filter) -> str | None:
-        return ""
+        raise TooLong
 
 
 async def test_the_next_ones_of_those_that_are_asked_for() -> None:

@@ -467,10 +467,12 @@ async def test_what_ran_beside_a_call_is_titled_as_that(
 ) -> None:
     fake.ended = [call()]
     noon = datetime.now().replace(hour=12, minute=0, second=0, microsecond=0).timestamp()
-    asked = f"{url}requests?ended_after={noon:.3f}&until={noon + 60:.3f}&sort=duration"
-    for language, said in (
-        ("en", "What ran between 12:00:00 and 12:01:00."),
-        ("it", "Che cosa girava tra 12:00:00 e 12:01:00."),
+    now, then = f"{url}requests?ended_after={noon:.3f}", f"&until={noon + 60:.3f}&sort=duration"
+    for asked, language, said in (
+        (now + then, "en", "What ran between 12:00:00 and 12:01:00."),
+        (now + then, "it", "Chiamate in corso nel periodo 12:00:00 \u2013 12:01:00."),
+        (now, "en", "What has run since 12:00:00."),
+        (now, "it", "Chiamate in corso dalle 12:00:00 in poi."),
     ):
         async with client.get(asked, headers={"Accept-Language": language}) as answer:
             assert said in await answer.text()
@@ -479,10 +481,11 @@ async def test_what_ran_beside_a_call_is_titled_as_that(
 async def test_a_client_without_process_says_that_it_was_not_found(
     client: ClientSession, url: str, fake: Fake
 ) -> None:
-    fake.ended = [call(client="127.0.0.1"), call(client="::1"), call(client="backtest.py")]
+    callers = ("127.0.0.1", "127.0.0.1", "::1", "backtest.py")
+    fake.ended = [call(client=client) for client in callers]
     for language, row, said in (
-        ("en", "process not found in time", "2 calls are listed by user agent or address"),
-        ("it", "processo non trovato in tempo", "2 chiamate sono elencate per user agent"),
+        ("en", "process not found in time", "2 clients are listed by user agent or address"),
+        ("it", "processo non trovato in tempo", "2 client sono elencati per user agent"),
     ):
         headers = {"Accept-Language": language}
         async with client.get(f"{url}clients", headers=headers) as answer:

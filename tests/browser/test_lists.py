@@ -325,3 +325,18 @@ async def test_a_phone_shows_less_of_the_overview_but_all_that_is_wrong(
     await expect(page.locator("#models-list")).to_be_visible()
     await page.set_viewport_size({"width": 1000, "height": 800})
     await expect(page.locator("#summary .spread")).to_be_visible()
+
+
+async def test_a_browser_that_denies_storage_shows_the_overview_all_the_same(
+    page: Page, fake: Fake
+) -> None:
+    denied = "Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('no'); }})"
+    await page.add_init_script(denied)
+    busy(fake)
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.goto(fake.url)
+    await fake.connected()
+    await page.locator("#fold-models > summary").click()
+    await expect(page.locator("#models-list")).to_be_visible()
+    await fake.finish(await fake.start(call("running", ago=1.0, client="new.py")))
+    await expect(page.locator("#recent .call", has_text="new.py")).to_be_visible()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+import msgspec
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from ollama_proxy.admin.query import parse_filter
+from ollama_proxy.bus import unspoken
 from ollama_proxy.filters import matches
 from tests.browser.fake import Fake, call, finding
 
@@ -132,6 +135,41 @@ async def test_a_filter_that_the_page_knows_needs_the_stream_alone(
     await expect(rows).to_have_count(len(ids))
     links = await rows.locator("a").evaluate_all("all => all.map((one) => one.href)")
     assert [parse_qs(urlsplit(link).query)["call"][0] for link in links] == ids
+
+
+async def test_a_call_that_began_before_the_span_does_not_come_in_when_it_ends(
+    page: Page, fake: Fake
+) -> None:
+    fake.ended = [call(ago=60.0, client="listed.py")]
+    await listed(page, fake, "?since=15m")
+    rows = page.locator("#requests tbody tr")
+    await expect(rows).to_have_count(1)
+    early = await fake.start(call("running", ago=1200.0, client="early.py"))
+    late = await fake.start(call("running", ago=600.0, client="late.py"))
+    await fake.finish(early)
+    await fake.finish(late)
+    await expect(rows).to_have_count(2)
+    await expect(rows).to_contain_text([re.compile("late.py"), re.compile("listed.py")])
+
+
+async def test_an_answer_that_is_older_than_the_stream_takes_no_end_back(
+    page: Page, fake: Fake
+) -> None:
+    """An answer may have been on its way, or in the browser's cache, when a call ended."""
+    earlier = call(ago=60.0, client="earlier.py")
+    begun = await fake.start(call("running", ago=5.0, client="ended.py"))
+    asked: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+    await page.route("**/api/requests?*", lambda route: asked.set_result(route))
+    await listed(page, fake)
+    async with asyncio.timeout(10):
+        question = await asked
+    await fake.finish(begun)
+    row = page.locator("#requests tbody tr", has_text="ended.py")
+    await expect(row.locator(".state")).to_have_attribute("data-state", "completed")
+    answer = msgspec.json.encode([unspoken(begun), unspoken(earlier)]).decode()
+    await question.fulfill(body=answer, content_type="application/json")
+    await expect(page.locator("#requests tbody tr")).to_have_count(2)  # it has been read
+    await expect(row.locator(".state")).to_have_attribute("data-state", "completed")
 
 
 async def test_a_text_is_looked_for_by_the_server(page: Page, fake: Fake) -> None:

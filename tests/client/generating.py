@@ -19,7 +19,7 @@ BASES = ("Call", "Summary")
 """What has all their fields is one of them."""
 FILTERS = {"RequestFilters": "requests", "FindingFilters": "insights", "SeriesFilters": "series"}
 PAGING = ("limit", "before", "after")
-TIMES = ("since", "until")
+TIMES = ("since", "until", "ended_after")
 _HEAD = '''\
 """The types of the REST answers: {what}. Made from their description.
 

@@ -84,6 +84,13 @@ async def test_all_calls_page_by_page(kind: Kind, tmp_path: Path) -> None:
 
 
 @both
+@pytest.mark.parametrize("method", ["requests", "insights"])
+async def test_less_than_none_is_refused(kind: Kind, method: str) -> None:
+    with pytest.raises(MonitorBadParameter, match="limit=-1: must be 0 or more"):
+        await asked(kind, "http://127.0.0.1:9/admin", method, -1)
+
+
+@both
 async def test_a_running_call_is_ended_and_one_that_ended_is_not(
     kind: Kind, tmp_path: Path
 ) -> None:

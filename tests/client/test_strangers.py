@@ -113,6 +113,23 @@ async def test_another_program(kind: Kind, what: str) -> None:
 
 
 @both
+async def test_a_refusal_that_comes_in_two_pieces_is_read_whole(kind: Kind) -> None:
+    async def halting(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.send(
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+            b'Content-Length: 23\r\n\r\n{"error": "it '
+        )
+        await asyncio.sleep(0.1)  # so that the halves are read apart
+        await connection.send(b'is busy"}')
+
+    async with ScriptedUpstream(halting) as other:
+        with pytest.raises(MonitorError, match="503: it is busy") as raised:
+            await asked(kind, f"{other.url}/admin", "status")
+    assert not isinstance(raised.value, NotAMonitor) and raised.value.status == 503
+
+
+@both
 @pytest.mark.parametrize("status", [b"301 Moved", b"307 Temporary Redirect"])
 async def test_no_redirection_is_followed(kind: Kind, status: bytes, tmp_path: Path) -> None:
     async with monitored(tmp_path) as proxy:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ollama_proxy.exchange import Call
 from ollama_proxy.observers.capturing import Draft
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import LOOK_SECONDS, Writer
 from tests.storage.calls import make_call

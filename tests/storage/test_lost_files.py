@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ollama_proxy.records import Filter
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import Writer
 from tests.storage.calls import make_call

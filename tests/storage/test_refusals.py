@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ollama_proxy.storage.base import MIGRATIONS, StoreError
+from ollama_proxy.storage.base import MIGRATIONS
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import make_call
 

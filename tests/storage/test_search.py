@@ -17,7 +17,8 @@ from ollama_proxy.exchange import Call
 from ollama_proxy.filters import matches, place, place_text
 from ollama_proxy.ids import first_id
 from ollama_proxy.records import SORTS, Filter, Noted, Occurrence
-from ollama_proxy.storage.base import StoreError, following
+from ollama_proxy.storage.base import following
+from ollama_proxy.storage.errors import StoreError, TooLong
 from ollama_proxy.storage.search import PORTION, search
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import NOON, make_call
@@ -250,6 +251,16 @@ def test_a_search_that_takes_long_tells_where_it_stopped_and_goes_on_there(
     assert pages[-1].scanned_to is None
     expected = [call for call in calls[::-1] if text in (call.prompt or "")]
     assert [call for page in pages for call in page.calls] == expected
+    store.close()
+
+
+def test_the_oldest_is_not_looked_for_for_ever(path: Path) -> None:
+    calls = [make_call(client="a") for _ in range(4000)]
+    store = hurried(path, 1.0)
+    store.write(calls)
+    with pytest.raises(TooLong):
+        store.oldest(Filter(client="nobody"))
+    assert store.oldest(Filter(client="a")) == calls[0].id
     store.close()
 
 

@@ -15,8 +15,9 @@ from ollama_proxy.ids import first_id, iso
 from ollama_proxy.records import Filter
 from ollama_proxy.series import DAY, HOUR, MAX_MODELS, MINUTE, Gauges, Levels, Tally
 from ollama_proxy.stats import MAX_NAME, OTHER
-from ollama_proxy.storage.base import MIGRATIONS, StoreError
+from ollama_proxy.storage.base import MIGRATIONS
 from ollama_proxy.storage.database import APPLICATION_ID
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.inserting import WHOLE
 from ollama_proxy.storage.series import PORTION
 from ollama_proxy.storage.sqlite import SqliteStore

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter
 from ollama_proxy.stats import Statistics
-from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS, StoreError
+from ollama_proxy.storage.base import COLUMNS, MAX_LIMIT, MIGRATIONS, PAGE_CHARACTERS
 from ollama_proxy.storage.database import APPLICATION_ID
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.inserting import BRIEF, TOGETHER_CHARACTERS, WHOLE
 from ollama_proxy.storage.sqlite import SqliteStore
 from tests.storage.calls import make_call

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ollama_proxy.exchange import Call
 from ollama_proxy.records import Filter, Noted, Occurrence
 from ollama_proxy.replay import Capture
-from ollama_proxy.storage.base import StoreError
+from ollama_proxy.storage.errors import StoreError
 from ollama_proxy.storage.sqlite import SqliteStore
 from ollama_proxy.storage.writer import PRUNE_CALLS, PRUNE_SECONDS, Writer
 from tests.storage.calls import make_call
