@@ -322,8 +322,8 @@ async def test_what_the_takeover_left_may_be_damaged_and_is_undone_all_the_same(
 async def test_nothing_is_done_that_another_user_has_written(machine: Machine, name: str) -> None:
     machine.data.mkdir()
     run = {"type": "run", "command": ["touch", str(machine.data / "done")]}
-    plan = {"steps": [], "undo": [{"of": "a", "action": run}], "address": "a", "ollama": "b"}
-    plan |= {"before": None, "keeper": "nobody", "sudo": False, "moves": False}
+    plan: dict[str, Any] = {"steps": [], "undo": [{"of": "a", "action": run}], "address": "a"}
+    plan |= {"ollama": "b", "before": None, "keeper": "nobody", "sudo": False, "moves": False}
     (machine.data / name).write_text(f'{json.dumps(plan)}\n"a"\n' if "journal" in name else "")
     os.chown(machine.data / name, 65534, 65534)
     for command in (["takeover", "--undo", "--yes"], ["takeover", "--yes"]):
