@@ -28,7 +28,7 @@ from ollama_proxy.records import FINDINGS
 from ollama_proxy.settings import SETTINGS
 from tests.admin.support import WORDS
 from tests.browser.fake import Fake, call, finding, model, serve, spread, summary
-from tests.browser.scene import busy
+from tests.browser.scene import UNTOLD, busy
 
 CATALOGUES: dict[str, dict[str, str]] = {
     language: json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text())
@@ -235,6 +235,12 @@ def test_a_call_whose_end_nobody_saw_has_no_times() -> None:
     why = Said("\u2013", w.t("unknown.end"))
     assert [row[key] for key in ("ended", "total", "first", "tokens")] == [why] * 4
     assert row["phases"] == ""
+
+
+@pytest.mark.parametrize(("given", "why"), UNTOLD)
+def test_a_call_without_a_first_token_says_why(given: dict[str, Any], why: str) -> None:
+    w = Pages(Fake()).words["en"]
+    assert call_row(w, call(**given), 0.0)["first"] == Said("\u2013", w.t(why))
 
 
 def test_long_names_are_shortened_in_the_middle() -> None:
