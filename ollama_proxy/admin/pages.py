@@ -18,6 +18,7 @@ from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.columns import USUAL
 from ollama_proxy.admin.findings import finding_row, pairs, wait_row
 from ollama_proxy.admin.folded import folded
+from ollama_proxy.admin.passing_by import line
 from ollama_proxy.admin.rows import (
     call_row,
     counted_since,
@@ -60,6 +61,7 @@ class PageState(Protocol):
     def stats(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def active(self) -> list[Call]: ...
+    def around(self) -> dict[str, Any]: ...
     def phases(self) -> dict[str, dict[str, Any]]: ...
     async def recent(self, limit: int) -> list[Call]: ...
     async def findings(self, wanted: Filter) -> list[Finding]: ...
@@ -74,6 +76,7 @@ class Seen:
     stats: dict[str, Any]
     models: list[dict[str, Any]]
     active: list[Call]
+    around: dict[str, Any]
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
     span: str  # one of `SPANS`: that of the findings and of the waits
@@ -127,6 +130,7 @@ class Pages:
             stats,
             models,
             active,
+            state.around(),
             state.phases(),
             ended,
             span,
@@ -167,6 +171,7 @@ class Pages:
             "recent": [(call, call_row(w, call, now)) for call in seen.recent],
             "columns": USUAL,
             **_findings(w, seen),
+            "around": line(w, seen.around, now),
             "unread": seen.unread,
         }
 

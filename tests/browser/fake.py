@@ -120,6 +120,7 @@ class Fake:
         self.forms: dict[str, list[str]] = {}  # of calls that can be made again
         self.all = summary()
         self.alerts = FakeAlerts()
+        self.bypassed: list[Json] = []  # programs
         self.changes: Json = {}
         self.streams: set[web.StreamResponse] = set()
         self.refused = False
@@ -186,6 +187,9 @@ class Fake:
 
     def active(self) -> list[Call]:
         return list(self.running.values())
+
+    def around(self) -> Json:
+        return {"connections_seen": True, "programs": self.bypassed, "models": []}
 
     def phases(self) -> dict[str, Json]:
         return self.told
@@ -292,7 +296,7 @@ class Fake:
         if gate is not None:
             Login(gate, pages.site).add_routes(app)
         Insights(self, pages.words, time.time).add_routes(app)
-        app.router.add_get("/api/{what:status|stats|models|active}", self._answer)
+        app.router.add_get("/api/{what:status|stats|models|active|around}", self._answer)
         app.router.add_get("/api/requests", self._requests)
         app.router.add_get("/api/series", self._series)
         app.router.add_get("/api/machine", self._machine)
