@@ -248,11 +248,12 @@ def client_row(w: Words, client: dict[str, Any], now: float) -> dict[str, Text]:
 def _outcome(w: Words, summary: dict[str, Any], now: float) -> dict[str, Text]:
     """How many came through, their tokens, and when the last one was."""
     rate, last = summary.get("success_rate"), summary.get("last_used")
-    bad = sum(summary.get(key, 0) for key in BAD)
+    bad, left = sum(summary.get(key, 0) for key in BAD), summary.get("cancelled", 0)
     counts = [w.compact(summary.get(f"{way}_tokens", 0)) for way in ("input", "output")]
     return {
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
         "bad": w.n("failed", bad) if bad else "",
+        "left": w.n("cancelled", left) if left else "",
         "tokens": w.t("tokens.in_out", i=counts[0], o=counts[1]),
         "last": w.ago(epoch(last), now) if last else NONE,
     }

@@ -324,6 +324,22 @@ async def test_hostile_text_stays_text(client: ClientSession, url: str, fake: Fa
     assert "\u202e" not in html.split('id="data"')[0]
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "0 % 1 failed, 8 cancelled"), ("it", "0 % 1 fallita, 8 annullate")],
+)
+@pytest.mark.parametrize("view", ["clients", "models"])
+async def test_cancelled_calls_stand_beside_those_that_failed(
+    client: ClientSession, url: str, fake: Fake, view: str, language: str, words: str
+) -> None:
+    fake.ended = [call("failed", ago=5), *(call("cancelled", ago=at) for at in range(6, 14))]
+    counts = {"requests": 9, "failed": 1, "cancelled": 8, "success_rate": 0.0}
+    fake.listed = [model("qwen3:14b", stats=summary(**counts))]
+    async with client.get(f"{url}{view}", headers={"Accept-Language": language}) as answer:
+        html = await answer.text()
+    assert words in " ".join(re.sub("<[^>]*>", "", html).split())
+
+
 async def test_an_english_cause_says_so_in_an_italian_notice(
     client: ClientSession, url: str, fake: Fake
 ) -> None:
