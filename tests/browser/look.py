@@ -21,7 +21,7 @@ from tests.browser.fake import Fake, call, serve
 from tests.browser.fake_alerts import flip
 from tests.browser.scene import busy, noted, written
 
-SIZES = {1440: 900, 820: 1180, 390: 844, 360: 740}
+SIZES = {1440: 900, 1280: 900, 1000: 900, 820: 1180, 390: 844, 360: 740}
 SCENES = {
     **dict.fromkeys(("busy", "stop", "first", "down", "lost", "login", "wrong"), ""),
     **{name: name for name in ("requests", "models", "clients", "alerts", "settings", "charts")},
