@@ -623,6 +623,35 @@ async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:
     await expect(more.locator(".finding").last).to_contain_text("c7.py")
 
 
+async def test_waits_of_a_moment_take_no_place_in_the_open(page: Page, fake: Fake) -> None:
+    last = call(ago=300.0)
+    fake.ended = [last]
+    both: dict[str, Any] = {"client": "a.py", "other": "b.py", "calls": [last.id]}
+    fake.found = [
+        finding("waited", **both, seconds=5.0),
+        finding("runner_busy", **both, seconds=4.9),
+        finding("waited", **both, seconds=0.7),
+        finding("left", client="c.py", seconds=0.3, calls=[last.id]),
+    ]
+    await opened(page, fake)
+    listed = page.locator("#findings-list .finding")
+    more = page.locator("#findings-more summary")
+    await expect(listed).to_have_count(2)
+    await expect(listed.last).to_contain_text("c.py")
+    await expect(more).to_have_text("2 more")
+    # After a break of the stream they are asked for again.
+    fake.found.append(finding("left", client="d.py", seconds=0.2, calls=[last.id]))
+    await fake.break_off()
+    fake.refused = False
+    await expect(listed.last).to_contain_text("d.py", timeout=20_000)
+    await expect(listed).to_have_count(3)
+    await expect(more).to_have_text("2 more")
+    fake.found = fake.found[1:3]
+    await page.reload()
+    await expect(page.locator("#findings-empty")).to_have_text("Nothing stands out.")
+    await expect(more).to_have_text("2 more")
+
+
 async def test_findings_that_cannot_be_read_are_not_none(page: Page, fake: Fake) -> None:
     fake.ended, fake.found = [call(ago=300.0)], None
     await opened(page, fake)
