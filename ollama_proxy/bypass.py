@@ -24,9 +24,10 @@ Ends = tuple[tuple[str, int], tuple[str, int]]
 
 
 class Seen(msgspec.Struct):
-    """How often something was seen, and when last (ISO)."""
+    """How often something was seen, and when first and last (ISO)."""
 
     count: int = 0
+    first_seen: str | None = None
     last_seen: str | None = None
 
 
@@ -80,13 +81,12 @@ class Bypass:
 
 def _count(counted: OrderedDict[str, Seen], name: str, now: str) -> None:
     seen = counted.pop(name, None) or Seen()
-    counted[name] = Seen(seen.count + 1, now)
+    counted[name] = Seen(seen.count + 1, seen.first_seen or now, now)
     if len(counted) > KEPT:
         counted.popitem(last=False)
 
 
 def _listed(counted: OrderedDict[str, Seen]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "count": seen.count, "last_seen": seen.last_seen}
-        for name, seen in reversed(counted.items())
+        {"name": name, **msgspec.structs.asdict(seen)} for name, seen in reversed(counted.items())
     ]

@@ -37,8 +37,9 @@ def test_programs_are_counted_the_latest_first_and_bounded() -> None:
     bypass.connected("p150", "now")
     bypass.connected(None, "now")
     programs = bypass.view()["programs"]
-    assert programs[0] == {"name": "(unknown)", "count": 1, "last_seen": "now"}
-    assert programs[1] == {"name": "p150", "count": 2, "last_seen": "now"}
+    seen = {"count": 1, "first_seen": "now", "last_seen": "now"}
+    assert programs[0] == {"name": "(unknown)", **seen}
+    assert programs[1] == {"name": "p150", **seen, "count": 2, "first_seen": "then"}
     assert len(programs) == KEPT
 
 

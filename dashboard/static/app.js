@@ -1,5 +1,6 @@
 // The overview: draws what came with it, then what the stream and a few questions tell.
 
+import { AroundView } from "./around.js";
 import { json, show } from "./dom.js";
 import { Folds } from "./folds.js";
 import { steady } from "./hold.js";
@@ -20,6 +21,7 @@ const now = new NowView(store, again);
 const numbers = new NumbersView(store);
 const models = new ModelsView(store);
 const findings = new FindingsView(store);
+const around = new AroundView(store);
 const recent = new RecentView(store, again);
 const folds = new Folds(store);
 let snapshots = 0;
@@ -35,6 +37,7 @@ function render() {
     numbers.render();
     now.render();
     findings.render();
+    around.render();
     models.render();
     folds.render();
     recent.render();
@@ -59,7 +62,7 @@ async function catchUp() {
 /** They cost the store more than the other numbers, and change slowly. */
 async function fetchFindings() {
   if (!shell.awake) return;
-  await findings.fetch();
+  await Promise.all([findings.fetch(), around.fetch()]);
   painter.ask();
 }
 

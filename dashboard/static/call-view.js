@@ -1,7 +1,7 @@
 // What the sheet says of one call. Its prompt, its answer and its error are shown as plain text.
 
 import { bar } from "./bars.js";
-import { endOf, estimated, excused, noteOf, phases, who } from "./calls.js";
+import { endOf, estimated, explained, noteOf, phases, who } from "./calls.js";
 import { showContent } from "./content.js";
 import { fill, find, mark, say, show } from "./dom.js";
 import { clock, epoch, n, none, number, seconds, size, speed, unknown, visible } from "./format.js";
@@ -14,7 +14,6 @@ import { drawPace } from "./pace.js";
 import { beside, short } from "./short.js";
 
 const OLLAMAS = ["http_status", "error_in_stream", "model_missing", "runner_died", "out_of_memory", "context_exceeded", "busy"];
-const UNANSWERED = ["status", "first", "stop", "tokens_in", "tokens_out", "pieces", "speed"];
 
 /** A text of several lines, in which nothing can turn the others round. */
 const lines = (text) => text.split("\n").map(visible).join("\n");
@@ -25,7 +24,7 @@ export function showCall(sheet, body, call) {
   show(find(".stop", body), call.state === "running");
   const state = t(`state.${call.state}`);
   const head = { ...who(call), state, note: noteOf(call), total: seconds(call.duration), short: short(call) };
-  fill(sheet, excused(call, { ...head, ...unanswered(call, numbers(call)) }));
+  fill(sheet, { ...head, ...explained(call, { total: head.total, ...numbers(call) }) });
   const unread = call.not_understood;
   fill(sheet, { id: call.id, unread: n("call.not_understood", unread) });
   show(document.getElementById("call-unread"), unread > 0);
@@ -72,13 +71,6 @@ function numbers(call) {
     stop: call.done_reason === null ? none_ : visible(call.done_reason),
     bytes: call.duration === null ? none_ : `${size(call.request_bytes)}, ${size(call.response_bytes)}`,
   };
-}
-
-/** Of a call that was never answered Ollama is not to blame for what is not known. */
-function unanswered(call, told) {
-  if (["running", "completed"].includes(call.state) || call.duration === null || call.status_code !== null) return told;
-  const missing = UNANSWERED.filter((key) => Array.isArray(told[key]));
-  return { ...told, ...Object.fromEntries(missing.map((key) => [key, none(t("unknown.unanswered"))])) };
 }
 
 /** Numbers that not every call has: those without one are not shown. */

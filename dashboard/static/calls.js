@@ -65,12 +65,23 @@ export function noteOf(call) {
   return call.done_reason === "length" ? t("note.limit") : "";
 }
 
-/** The same texts; of a call whose end nobody saw, Ollama is not to blame for what is not known. */
-export function excused(call, row) {
-  if (call.duration !== null) return row;
+/** The same texts: of what is not known why, where it is not that Ollama did not report it. */
+export function explained(call, row) {
   const blamed = (text) => Array.isArray(text) && text[1] === t("unknown");
-  const why = none(t("unknown.end"));
-  return Object.fromEntries(Object.entries(row).map(([key, text]) => [key, blamed(text) ? why : text]));
+  return Object.fromEntries(Object.entries(row).map(([key, text]) => [key, blamed(text) ? none(t(untold(call, key))) : text]));
+}
+
+/** Why the fact with this key of a row is not known: a word of the catalogues. */
+function untold(call, key) {
+  if (call.state === "running") return "unknown.running";
+  if (call.duration === null) return "unknown.end";
+  if (call.state !== "completed" && call.time_to_first_byte === null) return "unknown.unanswered";
+  if (!ranModel(call)) return "unknown.no_model";
+  if (["first", "pieces"].includes(key)) {
+    if (call.streamed === false) return "unknown.unstreamed";
+    if (call.state !== "completed") return "unknown.before";
+  }
+  return "unknown";
 }
 
 /** An estimate by the pieces that passed, and in words that it is one. */
@@ -89,8 +100,14 @@ function tokens(call) {
 }
 
 export function callRow(call, now) {
-  return excused(call, {
+  return {
     ...who(call),
+    ...explained(call, cells(call, now)),
+  };
+}
+
+function cells(call, now) {
+  return {
     started: when(epoch(call.started_at), now),
     ended: call.duration === null ? unknown() : when(endOf(call), now),
     state: t(`state.${call.state}`),
@@ -101,7 +118,7 @@ export function callRow(call, now) {
     tokens: tokens(call),
     speed: speed(call.tokens_per_second),
     ...moreCells(call),
-  });
+  };
 }
 
 /** The phase's word, and whether it is inferred; of a call that has only begun none is known. */

@@ -2,6 +2,9 @@
 
 import { t } from "./i18n.js";
 
+/** Why such a percentile has points and no line. */
+export const whyPoints = (name) => t("charts.why.few_beside", { n: NEEDED[name] });
+
 /** How many calls of a step each percentile needs (charts.py). */
 const NEEDED = { p50: 5, p95: 20, p99: 100 };
 
@@ -14,6 +17,18 @@ export function why(chart, name, counts) {
   if (name === "ollama") return t("charts.why.ollama");
   if (chart.id === "gpu" || chart.id === "watts") return t(`charts.why.${chart.id}`);
   return t("charts.why.sampled");
+}
+
+/** Places of the values that have none beside them. */
+export function alone(values) {
+  const known = (at) => (values[at] ?? null) !== null;
+  return [...values.keys()].filter((at) => known(at) && !known(at - 1) && !known(at + 1));
+}
+
+/** Percentiles that no line leads to: each step that has one is between two that have none. `values`
+ * are those of all steps. */
+export function pointsOnly(name, values) {
+  return name in NEEDED && alone(values).length === values.filter((value) => value !== null).length;
 }
 
 /** Those of the chart's names of which no step tells anything. */

@@ -1,5 +1,6 @@
 // One chart, drawn by uPlot (vendor/uplot.js). Not here: what is charted (charts.js).
 
+import { alone } from "./chart-why.js";
 import { t } from "./i18n.js";
 
 const HEIGHT = 180;
@@ -82,7 +83,8 @@ function line(chart, index, raw, count) {
     dash: chart.stacked ? undefined : LOOKS[chart.looks[index]].dash,
     fill: chart.stacked ? stroke : undefined,
     paths: chart.stacked ? uPlot.paths.bars({ size: [0.9, 40] }) : undefined,
-    points: { show: !chart.stacked && count <= 60 },
+    // Where there are too many steps for a point each, those between two gaps have one: no line leads there.
+    points: { show: !chart.stacked && count <= 60, filter: (_, __, all) => (all || chart.stacked ? null : alone(raw)) },
     spanGaps: false,
     value: (_, value, __, at) => (at === null || raw[at] === null || raw[at] === undefined ? "\u2013" : chart.write(raw[at])),
   };

@@ -3,7 +3,7 @@
 
 import { Keys } from "./chart-keys.js";
 import { Table } from "./chart-table.js";
-import { lineless, notSeen, why } from "./chart-why.js";
+import { lineless, notSeen, pointsOnly, why, whyPoints } from "./chart-why.js";
 import { draw, moment, spelt } from "./chart.js";
 import { attribute, find, json, say, show } from "./dom.js";
 import { compact, number, percent, seconds, size, speed, visible, when } from "./format.js";
@@ -115,20 +115,23 @@ function one(chart) {
     const parts = names.map((name, of) => [t(`charts.${name}`), values[of][index]]).filter(([, value]) => value !== null);
     return `${moment(at)}: ${parts.map(([name, value]) => `${name} ${chart.write(value)}`).join(", ")}`;
   });
-  reasons(chart, place, missing, names.length > 0);
+  const points = names.filter((name, of) => pointsOnly(name, values[of]));
+  reasons(chart, place, missing, names.length > 0, points);
 }
 
 /** What has no line, and why; where nothing has one, the reason of the first. */
-function reasons(chart, place, missing, known) {
+function reasons(chart, place, missing, known, points) {
   const counts = chart.of(told).n;
   const because = (name) => (told.at.length ? why(chart, name, counts) : t("charts.why.off"));
   const list = missing.map((name) => t("charts.reason", { name: t(`charts.${name}`), reason: because(name) }));
+  const lone = points.map((name) => t("charts.reason", { name: t(`charts.${name}`), reason: whyPoints(name) }));
+  const said = [list.length && t("charts.lineless", { list: list.join(", ") }), lone.length && t("charts.points", { list: lone.join(", ") })];
   show(find(".empty", place), !known);
   // In the table's longer steps there may be calls enough.
   show(find("details", place), known || counts !== undefined);
-  show(find(".lineless", place), known && list.length > 0);
+  show(find(".lineless", place), known && list.length + lone.length > 0);
   const line = find(known ? ".lineless" : ".empty", place);
-  say(find("span", line), known ? t("charts.lineless", { list: list.join(", ") }) : t("charts.none", { reason: because(missing[0]) }));
+  say(find("span", line), known ? said.filter(Boolean).join(" ") : t("charts.none", { reason: because(missing[0]) }));
   const cause = missing.length && machine && notSeen(chart.id, machine);
   say(find("[data-f=cause]", line), cause ? `${visible(cause[0].toUpperCase() + cause.slice(1))}.` : "");
 }

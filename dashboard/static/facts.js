@@ -90,7 +90,7 @@ export function numbers(status, models, now) {
     active_note: noted(t("ago.now"), n("loaded", models.filter((model) => model.loaded).length)),
     requests: compact(status.total_requests),
     requests_note: noted(n("completed", status.completed_requests), counted),
-    models: status.models_available === null ? unknown() : number(status.models_available),
+    models: status.models_available === null ? none(t("models.never_seen")) : number(status.models_available),
     models_note: t(status.upstream_up ? "models.note" : "models.note_seen"),
     success: status.success_rate === null ? none(t("none_yet")) : percent(status.success_rate),
     success_note: judged ? noted(n("not_completed", bad, { m: number(judged) }), counted) : "",

@@ -7,6 +7,7 @@ import { Rows } from "./rows.js";
 
 const ASKED = 50;
 const MOST = 5; // in the open
+const LITTLE = 5; // seconds: less of waits in all is not worth a place there
 const WAITED = 200;
 const WAITS = 10;
 
@@ -47,7 +48,8 @@ export class FindingsView {
     if (!this.found) return;
     say(this.asOf, t("findings.as_of", { time: clock(this.read) }));
     show(this.asOf, true);
-    const [first, rest] = [this.found.slice(0, MOST), this.found.slice(MOST)];
+    const first = this.found.filter((one) => !minor(one)).slice(0, MOST);
+    const rest = this.found.filter((one) => !first.includes(one));
     const { waited } = this;
     this.rows.show(first);
     this.rest.show(rest);
@@ -89,6 +91,9 @@ export class FindingsView {
     });
   }
 }
+
+/** Whether it only tells of waits that were nothing, all together. */
+const minor = (one) => ["waited", "runner_busy"].includes(one.kind) && (one.seconds ?? 0) < LITTLE;
 
 /** The proxy's own words; what tells a time is written here, in the reader's zone. */
 function textOf(one, now) {

@@ -25,7 +25,12 @@ export class StatusView {
         notice.className = `notice ${WORST.includes(id) ? "bad" : "attention"}`;
         return notice;
       },
-      (row, notice) => fill(row, notice),
+      (row, notice) => {
+        fill(row, notice);
+        const link = find("a", row);
+        show(link, Boolean(notice.href));
+        attribute(link, "href", notice.href ?? null);
+      },
     );
     this.health = store.status.status;
     this.spoke = 0;

@@ -6,6 +6,7 @@ import { ago, clock, epoch, n, name, number, seconds, since, visible } from "./f
 import { around, t } from "./i18n.js";
 
 const WINDOW = 300; // seconds: the status says "failing" of as many
+const MISSED = "requests?insight=outage&since=1h"; // the calls that did not reach it lately
 const UNREACHED = ["upstream_unreachable", "connect_timeout"]; // as exchange.py has them
 
 /** Whether something answers that is not Ollama. */
@@ -50,6 +51,12 @@ function caused(key, cause, values) {
   return { text, cause: visible(cause), end };
 }
 
+/** When Ollama is known to have answered: since it was found up, or the last of these calls. */
+function answered(status, ended) {
+  const calls = ended.filter((call) => call.time_to_first_byte !== null);
+  return Math.max(downSince(status), ...calls.map(endOf));
+}
+
 /** Why the listed calls failed, with how many: the most frequent first. */
 function failures(failed) {
   const counts = new Map();
@@ -72,10 +79,15 @@ export function notices(status, recent, now) {
     const row = caused("notice.stranger", status.upstream_error, { address: visible(status.upstream) });
     said.push({ id: "stranger", ...row, advice: t("notice.stranger_check") });
   }
-  const back = status.upstream_since ? epoch(status.upstream_since) : now;
-  const failed = recent.filter((call) => BAD.includes(call.state) && call.duration !== null && endOf(call) > now - WINDOW);
-  const over = status.upstream_up ? failed.filter((call) => UNREACHED.includes(call.reason) && endOf(call) <= back) : [];
-  if (over.length) said.push({ id: "was_down", text: n("notice.was_down", over.length, { time: clock(back) }) });
+  const ended = recent.filter((call) => call.duration !== null && endOf(call) > now - WINDOW);
+  const failed = ended.filter((call) => BAD.includes(call.state));
+  const missed = failed.filter((call) => UNREACHED.includes(call.reason));
+  const last = Math.max(...missed.map(endOf));
+  const over = status.upstream_up && answered(status, ended) >= last ? missed : [];
+  if (over.length) {
+    const link = { href: MISSED, link: t("notice.was_down_calls") };
+    said.push({ id: "was_down", text: t("notice.was_down", { time: clock(last) }), ...link });
+  }
   const reasons = status.status === "failing" ? failures(failed.filter((call) => !over.includes(call))) : [];
   if (reasons.length) {
     const all = reasons.reduce((sum, [, count]) => sum + count, 0);

@@ -17,6 +17,10 @@ from ollama_proxy.records import Changed, Finding, Values
 
 _STEP = 1024
 _PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
+SHOWN = 5
+"""How many findings stand in the open."""
+WAITS, LITTLE = ("waited", "runner_busy"), 5.0
+"""Kinds that tell of waits; seconds below which all of a finding are not worth a place there."""
 MOST_OPTIONS = 3
 """Options that a sentence names."""
 LONGEST_NAME, LONGEST_LABEL, LONGEST_VALUE = 100, 30, 20
@@ -181,6 +185,17 @@ def finding_row(w: Words, found: Finding, now: float) -> dict[str, str]:
         "last": w.t("findings.last", ago=w.ago(epoch(found.last_at), now)),
         "call": found.calls[0] if found.calls else "",
     }
+
+
+def opened(found: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """Those that stand in the open, and the rest, each in their order."""
+    first = [one for one in found if not minor(one)][:SHOWN]
+    return first, [one for one in found if one not in first]
+
+
+def minor(found: Finding) -> bool:
+    """Whether it only tells of waits that were nothing, all together."""
+    return found.kind in WAITS and (found.seconds or 0.0) < LITTLE
 
 
 def short(found: Finding, words: Words) -> str:

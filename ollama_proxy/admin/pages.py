@@ -16,8 +16,9 @@ from aiohttp import web
 
 from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.columns import USUAL
-from ollama_proxy.admin.findings import finding_row, pairs, wait_row
+from ollama_proxy.admin.findings import finding_row, opened, pairs, wait_row
 from ollama_proxy.admin.folded import folded
+from ollama_proxy.admin.passing_by import line
 from ollama_proxy.admin.rows import (
     call_row,
     counted_since,
@@ -45,8 +46,8 @@ log = logging.getLogger(__name__)
 
 SPANS, USUAL_SPAN = {"1h": 3600.0, "1d": 86400.0, "7d": 7 * 86400.0}, "1d"
 """Of which findings can be asked for, as `GET insights` takes it, in seconds."""
-FINDINGS, SHOWN = 50, 5
-"""How many are asked for; of them those that stand in the open."""
+FINDINGS = 50
+"""How many are asked for."""
 WAITED, WAITS = 200, 10
 """Findings that tell who waited for whom; of their pairs those that are told, the longest."""
 ROWS = 50  # recent calls in the first page; the live page keeps 200
@@ -60,6 +61,7 @@ class PageState(Protocol):
     def stats(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def active(self) -> list[Call]: ...
+    def around(self) -> dict[str, Any]: ...
     def phases(self) -> dict[str, dict[str, Any]]: ...
     async def recent(self, limit: int) -> list[Call]: ...
     async def findings(self, wanted: Filter) -> list[Finding]: ...
@@ -74,6 +76,7 @@ class Seen:
     stats: dict[str, Any]
     models: list[dict[str, Any]]
     active: list[Call]
+    around: dict[str, Any]
     phases: dict[str, dict[str, Any]]
     recent: list[Call]  # finished, the last first
     span: str  # one of `SPANS`: that of the findings and of the waits
@@ -127,6 +130,7 @@ class Pages:
             stats,
             models,
             active,
+            state.around(),
             state.phases(),
             ended,
             span,
@@ -167,6 +171,7 @@ class Pages:
             "recent": [(call, call_row(w, call, now)) for call in seen.recent],
             "columns": USUAL,
             **_findings(w, seen),
+            "around": line(w, seen.around, now),
             "unread": seen.unread,
         }
 
@@ -195,13 +200,13 @@ def _now(w: Words, seen: Seen, rows: Rows) -> dict[str, Any]:
 
 def _findings(w: Words, seen: Seen) -> dict[str, Any]:
     found = seen.findings or []
-    rows = [finding_row(w, one, seen.now) for one in found]
+    first, rest = ([finding_row(w, one, seen.now) for one in part] for part in opened(found))
     waits = [one for one in seen.waits if one.kind == "waited"]
     return {
         "span": seen.span,
         "spans": SPANS,
-        "findings": rows[:SHOWN],
-        "more_findings": rows[SHOWN:],
+        "findings": first,
+        "more_findings": rest,
         "findings_unread": seen.findings is None,
         "many_findings": len(found) == FINDINGS,
         "waits": [wait_row(w, one) for one in pairs(waits)[:WAITS]],

@@ -94,22 +94,46 @@ def call_row(w: Words, call: Call, now: float) -> dict[str, Text]:
     ended: Text = w.unknown
     if call.duration is not None:
         ended = w.moment(epoch(call.started_at) + call.duration, now)
-    row = _who(w, call) | {
-        "started": w.moment(epoch(call.started_at), now),
-        "ended": ended,
-        "state": w.t(f"state.{call.state}"),
-        "note": note_of(w, call),
-        "phases": phases_text(w, phases(call)),
-        "total": w.seconds(call.duration),
-        "first": w.seconds(call.time_to_first_token),
-        "tokens": _tokens(w, call),
-        "speed": w.speed(call.tokens_per_second),
-        **more_cells(w, call),
-    }
-    if call.duration is None:  # Ollama is not to blame
-        why = Said(NONE, w.t("unknown.end"))
-        return {key: why if text == w.unknown else text for key, text in row.items()}
-    return row
+    return _who(w, call) | _explained(
+        w,
+        call,
+        {
+            "started": w.moment(epoch(call.started_at), now),
+            "ended": ended,
+            "state": w.t(f"state.{call.state}"),
+            "note": note_of(w, call),
+            "phases": phases_text(w, phases(call)),
+            "total": w.seconds(call.duration),
+            "first": w.seconds(call.time_to_first_token),
+            "tokens": _tokens(w, call),
+            "speed": w.speed(call.tokens_per_second),
+            **more_cells(w, call),
+        },
+    )
+
+
+def _explained(w: Words, call: Call, row: dict[str, Text]) -> dict[str, Text]:
+    """The same texts: of what is not known why, where it is not that Ollama did not report it."""
+    whys = {key: untold(call, key) for key, text in row.items() if text == w.unknown}
+    return row | {key: Said(NONE, w.t(why)) for key, why in whys.items()}
+
+
+def untold(call: Call, key: str) -> str:
+    """Why the fact with this key of a row is not known: a word of the catalogues."""
+    if call.state == "running":
+        return "unknown.running"
+    if call.duration is None:
+        return "unknown.end"
+    if call.state != "completed" and call.time_to_first_byte is None:
+        return "unknown.unanswered"
+    if not ran_model(call.path):
+        return "unknown.no_model"
+    if key in ("first", "pieces"):
+        if call.streamed is False:
+            return "unknown.unstreamed"
+        if call.state != "completed":
+            return "unknown.before"
+    return "unknown"
 
 
 def phase_words(w: Words, phase: Mapping[str, Any]) -> dict[str, Text]:
@@ -193,13 +217,17 @@ def model_more(w: Words, model: dict[str, Any], now: float) -> dict[str, Text]:
     return {
         "name": visible(model["name"]),
         "family": visible(model["family"] or ""),
-        "disk": w.size(model["size"]) if model["size"] else w.unknown,
+        "disk": w.size(model["size"]) if model["size"] else _undisked(w, model),
         **_outcome(w, summary, now),
         "first_p95": _spread(w, summary, "time_to_first_token", "p95", w.seconds),
         "total_p95": _spread(w, summary, "duration", "p95", w.seconds),
         "loads": w.number(summary.get("cold_starts", 0)),
         "load_seconds": w.seconds(summary.get("load_seconds", 0.0)),
     }
+
+
+def _undisked(w: Words, model: dict[str, Any]) -> Said:
+    return w.unknown if model["available"] else Said(NONE, w.t("kind.gone"))
 
 
 def client_row(w: Words, client: dict[str, Any], now: float) -> dict[str, Text]:
@@ -220,11 +248,12 @@ def client_row(w: Words, client: dict[str, Any], now: float) -> dict[str, Text]:
 def _outcome(w: Words, summary: dict[str, Any], now: float) -> dict[str, Text]:
     """How many came through, their tokens, and when the last one was."""
     rate, last = summary.get("success_rate"), summary.get("last_used")
-    bad = sum(summary.get(key, 0) for key in BAD)
+    bad, left = sum(summary.get(key, 0) for key in BAD), summary.get("cancelled", 0)
     counts = [w.compact(summary.get(f"{way}_tokens", 0)) for way in ("input", "output")]
     return {
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
         "bad": w.n("failed", bad) if bad else "",
+        "left": w.n("cancelled", left) if left else "",
         "tokens": w.t("tokens.in_out", i=counts[0], o=counts[1]),
         "last": w.ago(epoch(last), now) if last else NONE,
     }
@@ -262,7 +291,7 @@ def numbers(
         ),
         "requests": w.compact(status["total_requests"]),
         "requests_note": _noted(w.n("completed", status["completed_requests"]), since),
-        "models": w.unknown if known is None else w.number(known),
+        "models": Said(NONE, w.t("models.never_seen")) if known is None else w.number(known),
         "models_note": w.t("models.note" if status["upstream_up"] else "models.note_seen"),
         "success": Said(NONE, w.t("none_yet")) if rate is None else w.percent(rate),
         "success_note": _noted(w.n("not_completed", bad, m=w.number(judged)), since)

@@ -16,6 +16,8 @@ from ollama_proxy.ids import epoch
 
 PRODUCT = "Ollama Proxy"
 WINDOW = 300  # seconds: the status says "failing" of as many
+MISSED = "requests?insight=outage&since=1h"
+"""Where the calls are that did not reach Ollama lately."""
 ICONS = {"waiting": "attention", "failing": "attention", "stopping": "attention", "down": "down"}
 
 
@@ -83,13 +85,14 @@ def notices(
         told = {"address": visible(status["upstream"])}
         row = _caused(w, "notice.stranger", status["upstream_error"], **told)
         said.append(row | {"id": "stranger", "advice": w.t("notice.stranger_check")})
-    back = epoch(status["upstream_since"]) if status["upstream_since"] else now
-    failed = [call for call in recent if call.state in BAD and call.duration is not None]
-    failed = [call for call in failed if _end(call) > now - WINDOW]
-    missed = [call for call in failed if call.reason in UNREACHED and _end(call) <= back]
-    if status["upstream_up"] and missed:
-        text = w.n("notice.was_down", len(missed), time=w.clock(back))
-        said.append({"id": "was_down", "text": text})
+    ended = [call for call in recent if call.duration is not None and _end(call) > now - WINDOW]
+    failed = [call for call in ended if call.state in BAD]
+    missed = [call for call in failed if call.reason in UNREACHED]
+    last = max(map(_end, missed), default=now)
+    if status["upstream_up"] and missed and _answered(status, ended) >= last:
+        link = {"href": MISSED, "link": w.t("notice.was_down_calls")}
+        text = w.t("notice.was_down", time=w.clock(last))
+        said.append({"id": "was_down", "text": text, **link})
         failed = [call for call in failed if call not in missed]
     if status["status"] == "failing" and (reasons := _failures(w, failed)):
         text = w.n("notice.failing", reasons.total(), reason=reasons.most_common(1)[0][0])
@@ -101,6 +104,12 @@ def notices(
     if status["records_dropped"]:
         said.append({"id": "dropped", "text": w.n("notice.dropped", status["records_dropped"])})
     return said
+
+
+def _answered(status: dict[str, Any], ended: list[Call]) -> float:
+    """When Ollama is known to have answered: since it was found up, or the last of these calls."""
+    answered = [_end(call) for call in ended if call.time_to_first_byte is not None]
+    return max([epoch(status["upstream_since"] or status["started_at"]), *answered])
 
 
 def _failures(w: Words, failed: list[Call]) -> Counter[str]:

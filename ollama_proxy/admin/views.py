@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from ollama_proxy.admin import passing_by
 from ollama_proxy.admin.choices import choosing
 from ollama_proxy.admin.ordered import median, moment, number, of, ordered, text, total
 from ollama_proxy.admin.rows import client_row, model_kind, model_more, model_row
@@ -75,6 +76,7 @@ class ViewState(Protocol):
     def status(self) -> dict[str, Any]: ...
     def models(self) -> list[dict[str, Any]]: ...
     def clients(self) -> list[dict[str, Any]]: ...
+    def around(self) -> dict[str, Any]: ...
     async def recent(self, limit: int) -> list[Call]: ...
     async def findings(self, wanted: Filter) -> list[Finding]: ...
 
@@ -145,6 +147,7 @@ class Views:
             one |= {"waited": waits[one["name"]], "made_wait": made[one["name"]]}
         table = ordered(clients, CLIENTS, request.query.get("sort", ""), "last")
         names = await self._unseen([one["name"] for one in clients])
+        around = self._state.around()
 
         def values(w: Words) -> dict[str, Any]:
             return {
@@ -155,6 +158,7 @@ class Views:
                 "order": table,
                 "lost": sum(one is None for one in names.values()),
                 "unread": unread,
+                "around": passing_by.rows(w, around, now),
                 "more": max(0, len(clients) - MOST),
             }
 

@@ -76,7 +76,7 @@ class Gpus:
         try:
             self._nvml = self._load()
         except ImportError:
-            return "GPUs are not looked at: the extra `gpu` (pip install nvidia-ml-py) is missing"
+            return "GPUs are not looked at: the extra gpu is missing (pip install nvidia-ml-py)"
         try:
             self._nvml.nvmlInit()
             count = self._nvml.nvmlDeviceGetCount()

@@ -28,7 +28,7 @@ from ollama_proxy.records import FINDINGS
 from ollama_proxy.settings import SETTINGS
 from tests.admin.support import WORDS
 from tests.browser.fake import Fake, call, finding, model, serve, spread, summary
-from tests.browser.scene import busy
+from tests.browser.scene import UNTOLD, busy
 
 CATALOGUES: dict[str, dict[str, str]] = {
     language: json.loads((DASHBOARD / "i18n" / f"{language}.json").read_text())
@@ -237,6 +237,12 @@ def test_a_call_whose_end_nobody_saw_has_no_times() -> None:
     assert row["phases"] == ""
 
 
+@pytest.mark.parametrize(("given", "why"), UNTOLD)
+def test_a_call_without_a_first_token_says_why(given: dict[str, Any], why: str) -> None:
+    w = Pages(Fake()).words["en"]
+    assert call_row(w, call(**given), 0.0)["first"] == Said("\u2013", w.t(why))
+
+
 def test_long_names_are_shortened_in_the_middle() -> None:
     short = name("qwen3-coder-next-80b-a3b-instruct-q4_K_M")
     assert isinstance(short, Said)
@@ -316,6 +322,22 @@ async def test_hostile_text_stays_text(client: ClientSession, url: str, fake: Fa
     assert "<script>alert" not in html
     assert "49" not in re.findall(r"alert\(1\)[^<]{0,40}", html)
     assert "\u202e" not in html.split('id="data"')[0]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "0 % 1 failed, 8 cancelled"), ("it", "0 % 1 fallita, 8 annullate")],
+)
+@pytest.mark.parametrize("view", ["clients", "models"])
+async def test_cancelled_calls_stand_beside_those_that_failed(
+    client: ClientSession, url: str, fake: Fake, view: str, language: str, words: str
+) -> None:
+    fake.ended = [call("failed", ago=5), *(call("cancelled", ago=at) for at in range(6, 14))]
+    counts = {"requests": 9, "failed": 1, "cancelled": 8, "success_rate": 0.0}
+    fake.listed = [model("qwen3:14b", stats=summary(**counts))]
+    async with client.get(f"{url}{view}", headers={"Accept-Language": language}) as answer:
+        html = await answer.text()
+    assert words in " ".join(re.sub("<[^>]*>", "", html).split())
 
 
 async def test_an_english_cause_says_so_in_an_italian_notice(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from tests.browser.fake import Fake, call, serve
 from tests.browser.fake_alerts import flip
 from tests.browser.scene import busy, noted, written
 
-SIZES = {1440: 900, 820: 1180, 390: 844, 360: 740}
+SIZES = {1440: 900, 1280: 900, 1000: 900, 820: 1180, 390: 844, 360: 740}
 SCENES = {
-    **dict.fromkeys(("busy", "stop", "first", "down", "lost", "login", "wrong"), ""),
+    **dict.fromkeys(("busy", "stop", "first", "down", "back", "lost", "login", "wrong"), ""),
     **{name: name for name in ("requests", "models", "clients", "alerts", "settings", "charts")},
     "columns": "requests?" + "&".join(f"columns={one}" for one in COLUMNS),
+    "sparse": "charts?since=6h",
     "sorted": "requests?sort=duration&state=completed",
     "nothing": "requests?text=no+such+thing",
     "beside": "requests?ended_after={beside}&sort=duration",
@@ -81,6 +83,13 @@ def made(scene: str) -> tuple[Fake, str]:
     ]
     fake.alerts.fire("model_on_cpu", "qwen3:14b", 25.0)
     fake.alerts.past = [flip("model_on_cpu", "model_on_cpu", subject="qwen3:14b", value=25.0)]
+    seen = {"count": 3, "first_seen": iso(time.time() - 900), "last_seen": iso(time.time() - 125)}
+    fake.bypassed = [{"name": name, **seen} for name in ("report.py", "(unknown)")]
+    fake.apart = 3 if scene == "sparse" else 1
+    if scene == "back":
+        missed = call("failed", ago=100, duration=0.1, reason="upstream_unreachable")
+        fake.ended.append(missed)
+        fake.changes["upstream_since"] = iso(time.time() - 90)
     if scene == "down":
         fake.running = {}
         fake.changes |= {

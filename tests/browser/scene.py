@@ -20,6 +20,17 @@ LOOPED = {"kind": "looped", "tokens": 300, "seconds": 7.6, "estimated": False}
 RELOADED = {"cause": "expired", "seconds": 8.9, "changed": {}, "by": None}
 LLAMA, QWEN, EMBED = "llama3.1:8b-instruct-q4_K_M", "qwen3:14b", "nomic-embed-text:latest"
 
+WHOLE = {"duration": 1.0, "time_to_first_byte": 0.5}
+UNTOLD: list[tuple[dict[str, Any], str]] = [
+    (WHOLE | {"streamed": False}, "unknown.unstreamed"),
+    (WHOLE | {"streamed": True}, "unknown"),
+    (WHOLE | {"streamed": True, "state": "cancelled"}, "unknown.before"),
+    (WHOLE | {"path": "/api/tags", "model": None}, "unknown.no_model"),
+    ({"duration": 1.0, "state": "failed", "reason": "upstream_unreachable"}, "unknown.unanswered"),
+    ({"duration": 1.0, "state": "running"}, "unknown.running"),
+]
+"""Calls without a first token, and why they have none."""
+
 
 def written(
     queue: float, load: float, prefill: float, tokens: tuple[int, int], speed: float

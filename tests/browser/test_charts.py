@@ -109,6 +109,43 @@ async def test_a_long_table_is_thinned_and_says_so(page: Page, fake: Fake) -> No
     assert await table.locator("tbody tr").count() in (36, 37)
 
 
+LEGIBLE = """place => {
+  const probe = document.createElement("span");
+  probe.style.color = "var(--prefill)";
+  document.body.append(probe);
+  const [red, green, blue] = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+  probe.remove();
+  const canvas = place.querySelector("canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let found = 0;
+  for (let at = 0; at < data.length; at += 4)
+    found += [red, green, blue, 255].every((part, of) => data[at + of] === part);
+  return found;
+}"""
+"""How many pixels have the colour of a chart's first line."""
+
+
+async def test_a_value_that_stands_alone_is_drawn_and_told(page: Page, fake: Fake) -> None:
+    fake.apart = 3
+    await opened(page, fake, query="since=6h")
+    for id in ("duration", "first", "speed", "queue"):
+        assert await page.locator(f"#chart-{id}").evaluate(LEGIBLE) > 200, id
+    await expect(page.locator("#chart-duration .lineless")).to_contain_text(
+        "Only points: median (fewer than 5 calls in the steps beside)."
+    )
+    await expect(page.locator("#chart-duration .lineless")).to_contain_text("p95 (fewer than 20")
+    await plot(page, "duration").focus()
+    await page.keyboard.press("End")
+    await page.keyboard.press("ArrowLeft")
+    assert (await told(page, "duration")).endswith("median 2.0 s")
+    await page.locator("#chart-duration summary").click()
+    await expect(page.locator("#chart-duration .rows tbody tr").nth(8)).to_be_visible()
+    fake.apart = 1
+    await page.reload()
+    await expect(page.locator("#chart-duration .lineless")).to_contain_text("p95 (fewer than 20")
+    await expect(page.locator("#chart-duration .lineless")).not_to_contain_text("Only points")
+
+
 async def test_what_has_no_line_says_why(page: Page, fake: Fake) -> None:
     await opened(page, fake)
     duration = page.locator("#chart-duration")

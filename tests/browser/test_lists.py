@@ -340,3 +340,34 @@ async def test_a_browser_that_denies_storage_shows_the_overview_all_the_same(
     await expect(page.locator("#models-list")).to_be_visible()
     await fake.finish(await fake.start(call("running", ago=1.0, client="new.py")))
     await expect(page.locator("#recent .call", has_text="new.py")).to_be_visible()
+
+
+@pytest.mark.parametrize("language", ["en", "it"])
+@pytest.mark.parametrize("width", [1000, 1280, 1440])
+async def test_the_filters_sit_well(page: Page, fake: Fake, width: int, language: str) -> None:
+    """The button beside fields, the example of a text whole, what folds at the left."""
+    busy(fake)
+    await page.set_viewport_size({"width": width, "height": 900})
+    await page.goto(f"{fake.url}requests?language={language}")
+    for query in ("", "?state=completed"):
+        await page.goto(f"{fake.url}requests{query}")
+        beside, columns, room, text = await page.evaluate(
+            """() => {
+              const box = (at) => document.querySelector(at).getBoundingClientRect();
+              const field = document.querySelector("[name=text]");
+              const pen = document.createElement("canvas").getContext("2d");
+              pen.font = getComputedStyle(field).font;
+              const button = box(".filters .button");
+              const beside = [...document.querySelectorAll(".filters .field > :last-child")]
+                .filter((one) => Math.abs(one.getBoundingClientRect().bottom - button.bottom) < 1);
+              return [
+                beside.length,
+                box(".columns-choice").left - box(".block-head .note").right,
+                field.clientWidth - 16, pen.measureText(field.placeholder).width,
+              ];
+            }"""
+        )
+        assert beside >= 4
+        assert columns < 24
+        assert text <= room
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width

@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, expect
 from ollama_proxy.admin.pages import Pages
 from ollama_proxy.admin.site import DASHBOARD
 from ollama_proxy.admin.words import Text, name, visible
-from ollama_proxy.ids import iso
+from ollama_proxy.ids import epoch, iso
 from tests.browser.conftest import watched
 from tests.browser.fake import Fake, call, finding, model, summary
 from tests.browser.scene import busy, noted
@@ -276,10 +276,33 @@ async def test_failing_says_the_most_frequent_cause(page: Page, fake: Fake) -> N
     await expect(page.locator("#notices .notice")).to_have_text(
         "3 of the latest calls failed, most often: status 404."
     )
-    await fake.change(status="working", upstream_since=iso(fake.began))
-    await expect(page.locator("#notices .notice")).to_have_text(
-        re.compile("^Ollama was down until [0-9:]{8}; 1 call did not reach it. *$")
-    )
+
+
+async def test_until_when_calls_did_not_reach_ollama_is_the_end_of_the_last(
+    browser: Browser, page: Page, fake: Fake
+) -> None:
+    """Not when this process found it up again, nor how many of them the list holds."""
+    missed: dict[str, Any] = {"reason": "upstream_unreachable", "duration": 1.0}
+    told = {"insights": {"outage": {"since": "first"}}, "status_code": 502}
+    fake.ended = [call("failed", ago=ago, **missed, **told) for ago in (70, 90)]
+    fake.ended += [call(ago=200, duration=1.0, time_to_first_byte=0.1)]
+    fake.changes |= {"upstream_since": iso(fake.began - 900)}
+    notices, last = page.locator("#notices .notice"), epoch(fake.ended[0].started_at) + 1
+    await opened(page, fake)
+    await expect(notices).to_have_count(0)
+    await fake.change(upstream_since=iso(fake.began))
+    clock = datetime.fromtimestamp(last).strftime("%H:%M:%S")
+    words = f"Until {clock} calls did not reach Ollama; it answers again. These calls"
+    await expect(notices).to_have_text(re.compile(words.replace(" ", r"\s+")))
+    plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
+    await plain.goto(fake.url)
+    await expect(plain.locator("#notices .notice").first).to_contain_text(words)
+    await plain.close()
+    await fake.change(upstream_since=iso(fake.began - 900))
+    await expect(notices).to_have_count(0)
+    await fake.finish(await fake.start(call("running")), duration=0.5, time_to_first_byte=0.1)
+    await notices.get_by_role("link", name="These calls").click()
+    await expect(page.locator("#requests tr.call")).to_have_count(2)
 
 
 async def test_a_call_that_a_crash_cut_claims_no_times(page: Page, fake: Fake) -> None:
@@ -598,6 +621,35 @@ async def test_what_costs_less_is_folded_away(page: Page, fake: Fake) -> None:
         fake.refused = False
     await more.locator("summary").click()
     await expect(more.locator(".finding").last).to_contain_text("c7.py")
+
+
+async def test_waits_of_a_moment_take_no_place_in_the_open(page: Page, fake: Fake) -> None:
+    last = call(ago=300.0)
+    fake.ended = [last]
+    both: dict[str, Any] = {"client": "a.py", "other": "b.py", "calls": [last.id]}
+    fake.found = [
+        finding("waited", **both, seconds=5.0),
+        finding("runner_busy", **both, seconds=4.9),
+        finding("waited", **both, seconds=0.7),
+        finding("left", client="c.py", seconds=0.3, calls=[last.id]),
+    ]
+    await opened(page, fake)
+    listed = page.locator("#findings-list .finding")
+    more = page.locator("#findings-more summary")
+    await expect(listed).to_have_count(2)
+    await expect(listed.last).to_contain_text("c.py")
+    await expect(more).to_have_text("2 more")
+    # After a break of the stream they are asked for again.
+    fake.found.append(finding("left", client="d.py", seconds=0.2, calls=[last.id]))
+    await fake.break_off()
+    fake.refused = False
+    await expect(listed.last).to_contain_text("d.py", timeout=20_000)
+    await expect(listed).to_have_count(3)
+    await expect(more).to_have_text("2 more")
+    fake.found = fake.found[1:3]
+    await page.reload()
+    await expect(page.locator("#findings-empty")).to_have_text("Nothing stands out.")
+    await expect(more).to_have_text("2 more")
 
 
 async def test_findings_that_cannot_be_read_are_not_none(page: Page, fake: Fake) -> None:

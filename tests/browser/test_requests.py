@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import msgspec
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from ollama_proxy.admin.query import parse_filter
 from ollama_proxy.bus import unspoken
 from ollama_proxy.filters import matches
 from tests.browser.fake import Fake, call, finding
+from tests.browser.scene import UNTOLD
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,6 +27,25 @@ async def listed(page: Page, fake: Fake, query: str = "") -> None:
 
 def asked(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
+
+
+async def test_why_something_is_not_known_is_said_alike_with_and_without_script(
+    browser: Browser, page: Page, fake: Fake
+) -> None:
+    """Ollama is named only where it did not report it; in the list as in the sheet."""
+    fake.ended = [call(ago=5, **given) for given, _ in UNTOLD if given.get("state") != "running"]
+    read = "cells => cells.map((cell) => cell.textContent)"
+    plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
+    await plain.goto(f"{fake.url}requests")
+    without = await plain.locator("#requests .c-first [data-f]").evaluate_all(read)
+    await plain.close()
+    await page.goto(f"{fake.url}requests")
+    await fake.connected()
+    assert await page.locator("#requests .c-first [data-f]").evaluate_all(read) == without
+    assert "\u2013This call was not streamed, so it has none." in without
+    for one, why in zip(fake.ended, without[::-1], strict=True):
+        await page.goto(f"{fake.url}?call={one.id}")
+        await expect(page.locator("#call [data-f=first]")).to_have_text(why)
 
 
 async def test_the_form_asks_by_the_address_and_shows_what_it_asks(page: Page, fake: Fake) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
+from ollama_proxy.admin.words import visible
+from ollama_proxy.ids import iso
 from tests.browser.fake import Fake, call, finding
 from tests.browser.scene import busy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+HOSTILE = "</b><img src=x onerror=alert(1)>\u202eevil"
 CHARTS = ("calls", "duration", "first", "speed", "tokens", "queue", "cpu", "memory")
 
 
@@ -111,3 +115,43 @@ async def test_each_page_fits_a_phone_and_speaks_italian(view: str, page: Page, 
     assert own is not None and own["x"] >= 0 and own["x"] + own["width"] <= 360
     await expect(page.locator("nav.views")).to_contain_text("Impostazioni")
     await expect(page.locator("nav.views a[aria-current=page]")).to_have_count(1)
+
+
+async def test_programs_that_go_past_the_proxy_are_told_with_what_to_do(
+    browser: Browser, page: Page, fake: Fake
+) -> None:
+    """The overview leads to them while one was seen in the last hour, with script or without."""
+    now = time.time()
+    busy(fake)
+    await page.goto(f"{fake.url}clients")
+    await expect(page.locator("#around")).to_have_count(0)
+    seen = {"count": 3, "first_seen": iso(now - 900), "last_seen": iso(now - 125)}
+    old = {"count": 1, "first_seen": iso(now - 7200), "last_seen": iso(now - 7200)}
+    fake.bypassed = [{"name": "(unknown)", **seen}, {"name": HOSTILE, **seen}]
+    fake.bypassed += [{"name": "old.py", **old}]
+    words = "2 programs go past the proxy, the last of them unknown program, seen 2 min ago."
+    plain = await browser.new_page(java_script_enabled=False, locale="en-GB")
+    await plain.goto(fake.url)
+    await expect(plain.locator("#around")).to_contain_text(words)
+    await plain.close()
+    await page.clock.install()
+    await page.goto(fake.url)
+    line = page.locator("#around")
+    await expect(line).to_contain_text(words)
+    fake.bypassed = fake.bypassed[1:]
+    await page.clock.run_for(61_000)
+    await expect(line).to_contain_text(f"A program goes past the proxy: {visible(HOSTILE)[:10]}")
+    fake.bypassed = [{"name": "old.py", **old}]
+    await page.clock.run_for(61_000)
+    await expect(line).to_be_hidden()
+    fake.bypassed = [{"name": HOSTILE, **seen}, {"name": "old.py", **old}]
+    await page.goto(f"{fake.url}clients#around")
+    section = page.locator("#around")
+    await expect(section).to_contain_text("OLLAMA_HOST=http://127.0.0.1:11435")
+    await expect(section.locator("dd")).to_have_text(
+        [
+            re.compile("^3 connections seen: the first [0-9:]{8}, the last [0-9:]{8}$"),
+            re.compile("1"),
+        ]
+    )
+    assert await section.locator("img").count() == 0

@@ -187,8 +187,7 @@ def test_without_the_extra_it_says_so() -> None:
     gpus = Gpus(missing)
     assert gpus.read(0.0, OLLAMA) is None
     assert (
-        gpus.status
-        == "GPUs are not looked at: the extra `gpu` (pip install nvidia-ml-py) is missing"
+        gpus.status == "GPUs are not looked at: the extra gpu is missing (pip install nvidia-ml-py)"
     )
 
 

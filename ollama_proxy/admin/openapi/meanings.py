@@ -33,8 +33,9 @@ error: What went wrong, in Ollama's words or in the proxy's.
 prompt: The prompt, as far as the privacy mode keeps it; in events always null.
 response: The answer's text, as far as the privacy mode keeps it; in events always null.
 client: The best name that is known of the caller.
-request_bytes: Bytes of the request's body.
-response_bytes: Bytes of the answer's body.
+request_bytes: Bytes of the request's body that came before the call ended; one that the proxy
+  answers at once may end before.
+response_bytes: Bytes of the body of Ollama's answer; what the proxy answers itself is not counted.
 output_chunks: Pieces in which a stream brought text, thinking or tool calls; not a count of tokens.
 options: The request's options, such as num_ctx or temperature; in events always null.
 not_understood: Pieces that were looked at and could not be read; 0 is the rule.

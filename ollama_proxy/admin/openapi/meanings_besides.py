@@ -348,6 +348,7 @@ models: Models that were loaded or used by no recorded call, the latest first.
     "Seen": """
 name: The program's or the model's name.
 count: How often it was seen.
+first_seen: When first since the proxy started (ISO 8601).
 last_seen: When last (ISO 8601).
 """,
     "Recording": """

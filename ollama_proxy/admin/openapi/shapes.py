@@ -335,5 +335,5 @@ Privacy = shape(
         others=list[str],
     ),
 )
-Seen = shape("Seen", name=str, count=int, last_seen=str | None)
+Seen = shape("Seen", name=str, count=int, first_seen=str | None, last_seen=str | None)
 Around = shape("Around", connections_seen=bool | None, programs=Many[Seen], models=Many[Seen])
