@@ -10,7 +10,9 @@ import msgspec
 PROBE_HEADER = "X-Ollama-Proxy-Probe"
 """Sent with this proxy's own looks at the upstream, never with a client's call."""
 
-RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+RELOADS = ("options", "bypass", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+CHANGING = ("reload_options", "reload_bypass")
+"""Of the findings those that tell which options differ."""
 WRONG = ("prompt_cut", "context_overrun", "context_full")
 """Of the findings those that make an answer wrong, where others only make it late."""
 FAILED = ("outage", "model_missing")

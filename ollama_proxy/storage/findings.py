@@ -14,7 +14,16 @@ from typing import Any
 from ollama_proxy.exchange import model_key
 from ollama_proxy.ids import first_id, iso, moment_of
 from ollama_proxy.insights.conflicts import RELOAD, summed_up
-from ollama_proxy.records import WRONG, Changed, Filter, Finding, Noted, Occurrence, gravity
+from ollama_proxy.records import (
+    CHANGING,
+    WRONG,
+    Changed,
+    Filter,
+    Finding,
+    Noted,
+    Occurrence,
+    gravity,
+)
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
@@ -165,7 +174,7 @@ def _told(
         each = sorted(lost for (lost,) in connection.execute(_TOKENS, (id, since, until)))
     options: list[Changed] = []
     about = (detail or "").removeprefix(f"{RELOAD} ")
-    if kind == "reload_options" or about != (detail or ""):
+    if kind in CHANGING or about != (detail or ""):
         values = (about, id, since, until, MOST_VALUES)
         options = summed_up(connection.execute(_VALUES, values))
     of = sent.get((model, client), 0)
