@@ -202,8 +202,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     calls, whatever their model and client.
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
-    what comes later is another one. `count` of its calls are occurrences, of `of` that the client
-    sent the model within that span. `tokens`
+    what comes later is another one. `count` of its calls are occurrences, of `of` that Ollama
+    took up for this client and model within that span. `tokens`
     and `seconds` are what they cost together, `needed` is the most that one needed; `tokens_p50`
     and `tokens_max` are the median and the most of one call, told of the `WRONG` ones. None is not
     known. `calls`: their ids, the newest first, not all of them. `options` are those that differ
