@@ -132,7 +132,7 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
         ids = [row[0] for row in rows]
         rows = rows[ids.index(wanted.after) + 1 :] if wanted.after in ids else []
     rows = rows[: wanted.limit]
-    sent = {}
+    sent: _Taken = {}
     if rows:
         sent = _taken(connection, _SENT, (since, until))
     return [_told(connection, row, since, until, now, sent) for row in rows]
