@@ -66,6 +66,8 @@ class Around(Sink):
     async def _list(self) -> None:
         for look in self._looks:
             caller = None if look is None else look.caller
+            if caller is not None and caller.own:
+                continue  # a command such as `ollama-proxy test`, which asks Ollama itself
             self.bypass.connected(None if caller is None else caller.name, iso(self._now()))
         self._looks = []
         # The look's own connections are closed by then, and the next look's not open yet.

@@ -238,13 +238,16 @@ class Look(Protocol):
 
 
 class Caller(Protocol):
-    """The program that called: a name, perhaps, and facts for the record."""
+    """The program that called: a name, perhaps, and facts for the record; `own`: it is this one."""
 
     @property
     def name(self) -> str | None: ...
 
     @property
     def facts(self) -> dict[str, Any]: ...
+
+    @property
+    def own(self) -> bool: ...
 
 
 def _nothing() -> None:

@@ -10,7 +10,9 @@ import msgspec
 PROBE_HEADER = "X-Ollama-Proxy-Probe"
 """Sent with this proxy's own looks at the upstream, never with a client's call."""
 
-RELOADS = ("options", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+RELOADS = ("options", "bypass", "unloaded", "runner_died", "load_aborted", "expired", "evicted")
+CHANGING = ("reload_options", "reload_bypass")
+"""Of the findings those that tell which options differ."""
 WRONG = ("prompt_cut", "context_overrun", "context_full")
 """Of the findings those that make an answer wrong, where others only make it late."""
 FAILED = ("outage", "model_missing")
@@ -200,8 +202,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     calls, whatever their model and client.
 
     It opened at its first occurrence and is over when none came for `findings.QUIET_SECONDS`;
-    what comes later is another one. `count` of its calls are occurrences, of `of` that the client
-    sent the model within that span. `tokens`
+    what comes later is another one. `count` of its calls are occurrences, of `of` that Ollama
+    took up for this client and model within that span. `tokens`
     and `seconds` are what they cost together, `needed` is the most that one needed; `tokens_p50`
     and `tokens_max` are the median and the most of one call, told of the `WRONG` ones. None is not
     known. `calls`: their ids, the newest first, not all of them. `options` are those that differ

@@ -17,6 +17,7 @@ UP = UpstreamHealth(up=True)
 @dataclass
 class Found:
     name: str | None
+    own: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -35,13 +36,16 @@ class World:
     ours: set[tuple[str, int]] = field(default_factory=set)
     running: list[str] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
+    own: set[int] = field(default_factory=set)
 
     def around(self) -> Around:
         return Around(
             connections=lambda: self.seen,
             ours=lambda: self.ours,
             running=lambda: self.running,
-            look=lambda client, server: Looked(Found(self.names.get(client[1]))),
+            look=lambda client, server: Looked(
+                Found(self.names.get(client[1]), client[1] in self.own)
+            ),
             now=lambda: 0.0,
             delay=0,
         )
@@ -66,6 +70,17 @@ async def test_a_program_is_named_at_the_look_after() -> None:
     view = around.view()
     assert view["connections_seen"] is True
     assert [(one["name"], one["count"]) for one in view["programs"]] == [("curl", 1)]
+
+
+async def test_commands_of_this_program_are_nobody_who_goes_past_it() -> None:
+    world = World(seen=[(("127.0.0.1", 5), OLLAMA), (("127.0.0.1", 6), OLLAMA)], own={6})
+    world.names = {5: "ollama_proxy", 6: "ollama_proxy"}  # another one that has that name
+    around = world.around()
+    await looked(around)
+    await looked(around)
+    assert [(one["name"], one["count"]) for one in around.view()["programs"]] == [
+        ("ollama_proxy", 1)
+    ]
 
 
 async def test_where_connections_are_not_to_be_seen_that_is_said() -> None:

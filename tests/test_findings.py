@@ -168,6 +168,58 @@ async def test_a_client_that_works_out_its_context_is_one_finding(tmp_path: Path
     assert "set num_ctx to 4096" in one["text"]["en"]
 
 
+async def loaded_with(proxy: Proxy, context: int) -> None:
+    """Until a look has found a model in memory with this context."""
+    async with asyncio.timeout(PATIENCE):
+        while context not in [one["context_length"] for one in await proxy.get("models")]:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_ctx": 4096}])
+async def test_what_goes_past_the_proxy_is_not_put_down_to_a_client(
+    options: dict[str, int], tmp_path: Path
+) -> None:
+    simulator = Simulator(replace(FAST, load_seconds=0.15))
+    try:
+        upstream = await simulator.start()
+        async with (
+            running_proxy(upstream, tmp_path, models_interval="0.2") as proxy,
+            ClientSession() as past,
+        ):
+            for _ in range(2):  # each time it loads the model again
+                async with asyncio.timeout(PATIENCE):
+                    while await context_of(proxy, options) != 4096:
+                        await asyncio.sleep(0.05)
+                await loaded_with(proxy, 4096)
+                body = {"model": "m", "prompt": "x", "options": {"num_ctx": 8192}}
+                async with past.post(f"{upstream}/api/generate", json=body) as answer:
+                    await answer.read()
+                await loaded_with(proxy, 8192)
+                assert await context_of(proxy, options) == 4096
+            [one] = await found(proxy, 2, "since=1h&kind=reload_bypass")
+            assert not await proxy.get("insights?since=1h&kind=reload_options")
+            call = await proxy.get(f"requests/{one['calls'][0]}")
+    finally:
+        await simulator.stop()
+    assert (one["client"], one["other"]) == ("signals.py", None)
+    assert (
+        "because something that goes past the proxy had loaded it with num_ctx 8192"
+        in (one["text"]["en"])
+    )
+    assert call["insights"]["reload"]["changed"] == {"num_ctx": [8192, 4096]}
+    assert call["insights"]["reload"]["by"] is None
+
+
+async def context_of(proxy: Proxy, options: dict[str, int]) -> int | None:
+    """That of one more call, as far as it is known."""
+    await ask(proxy, "signals.py", generate("m", 1, **options))
+    newest = (await proxy.get("requests"))[0]
+    told: int | None = (await proxy.get(f"requests/{newest['id']}"))["insights"]["prompt_cut"][
+        "context"
+    ]
+    return told
+
+
 async def test_a_model_that_is_not_there_is_found_for_each_client(tmp_path: Path) -> None:
     simulator = Simulator(FAST)
     try:

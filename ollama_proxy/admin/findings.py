@@ -16,6 +16,11 @@ from ollama_proxy.insights.conflicts import NOT_NAMED, number
 from ollama_proxy.records import Changed, Finding, Values
 
 _STEP = 1024
+_USUAL = [2048 * 2**power for power in range(12)]
+_DOUBT = 0.3
+"""Of an estimated prompt, how much longer it may be. Nine of ten estimates of what was lost were
+within that (`docs/insights.md`); where all of a model's prompts were cut, so that none taught what
+its tokens are, prompts were up to 26 % longer than estimated."""
 _PLAIN = re.compile(r"[\w][\w./:-]*", re.ASCII)
 SHOWN = 5
 """How many findings stand in the open."""
@@ -31,10 +36,10 @@ def sentence(found: Finding, words: Words, now: float) -> str:
     """What, who, how often, what it cost, and what to change; `now` in seconds since 1970."""
     if found.kind == "outage":
         return outage(found, words, now)
-    tokens = words.n("finding.cost.tokens", found.tokens or 0)
+    tokens = _tokens(found, found.tokens or 0, words)
     options = found.options
     key = _key(found, words)
-    said = words.t(
+    return words.t(
         key,
         calls=_counted("finding.calls", found, words),
         answers=_counted("finding.answers", found, words),
@@ -50,7 +55,6 @@ def sentence(found: Finding, words: Words, now: float) -> str:
         old=_asked(words, [(one.name, one.old) for one in options]),
         new=_asked(words, [(one.name, one.new) for one in options]),
     )
-    return f"{said} {words.t('finding.estimated')}" if found.estimated and found.tokens else said
 
 
 def outage(found: Finding, words: Words, now: float) -> str:
@@ -95,16 +99,30 @@ def _lost(found: Finding, words: Words) -> str:
     """The tokens that were lost; of several calls what one lost, too."""
     if not found.tokens:
         return ""
-    tokens = words.n("finding.cost.tokens", found.tokens)
+    tokens = _tokens(found, found.tokens, words)
     if found.count == 1 or found.tokens_p50 is None or found.tokens_max is None:
         return words.t("finding.cost.lost", tokens=tokens)
-    same = found.tokens_p50 == found.tokens_max
+    same = found.tokens_p50 == found.tokens_max and not found.estimated
     return words.t(
         "finding.cost.lost.alike" if same else "finding.cost.lost.each",
-        typical=words.n("finding.cost.tokens", found.tokens_p50),
-        most=words.number(found.tokens_max),
+        typical=_tokens(found, found.tokens_p50, words),
+        most=_about(found, words.number(_rounded(found, found.tokens_max)), words),
         tokens=tokens,
     )
+
+
+def _tokens(found: Finding, tokens: int, words: Words) -> str:
+    """As exact as they are known."""
+    return _about(found, words.n("finding.cost.tokens", _rounded(found, tokens)), words)
+
+
+def _about(found: Finding, text: str, words: Words) -> str:
+    return words.t("finding.about", what=text) if found.estimated else text
+
+
+def _rounded(found: Finding, tokens: int) -> int:
+    """Of an estimate two digits."""
+    return int(float(f"{tokens:.1e}")) if found.estimated else tokens
 
 
 def _counted(key: str, found: Finding, words: Words) -> str:
@@ -126,7 +144,7 @@ def _cost(found: Finding, words: Words) -> str:
 
 
 def _known_cost(found: Finding, words: Words) -> str | None:
-    tokens = None if found.tokens is None else words.n("finding.cost.tokens", found.tokens)
+    tokens = None if found.tokens is None else _tokens(found, found.tokens, words)
     seconds = None if found.seconds is None else full(words.seconds(found.seconds))
     if tokens and seconds:
         return words.t("finding.cost.both", tokens=tokens, seconds=seconds)
@@ -145,10 +163,21 @@ def _remedy(found: Finding, words: Words) -> str:
         return words.t(key, model=found.model or "", client=_client(found.client, words))
     if found.options:
         return " ".join(_one_for_both(found, one, words) for one in found.options[:MOST_OPTIONS])
-    needed = None if found.needed is None else -(-found.needed // _STEP) * _STEP
-    known = needed and found.kind != "context_full"  # that stopped where it was full
-    key = "finding.remedy.context" if known else "finding.remedy.context.unknown"
-    return words.t(key, client=_client(found.client, words), needed=str(needed))
+    client = _client(found.client, words)
+    if not found.needed or found.kind == "context_full":  # that stopped where it was full
+        return words.t("finding.remedy.context.unknown", client=client)
+    needed, key = _context_for(found.needed, found.estimated), "finding.remedy.context"
+    key += ".about" if found.estimated else ""
+    return words.t(key, client=client, needed=str(needed))
+
+
+def _context_for(tokens: int, estimated: bool) -> int:
+    """A context that holds them, and one more: Ollama cuts what fills it. Of an estimate one that
+    holds them also where it is too low."""
+    if not estimated:
+        return (tokens // _STEP + 1) * _STEP
+    doubtful = tokens * (1 + _DOUBT)
+    return next((usual for usual in _USUAL if usual > doubtful), _USUAL[-1])
 
 
 def _one_for_both(found: Finding, option: Changed, words: Words) -> str:

@@ -92,8 +92,8 @@ class Judging:
         self._outages.answered(at)
         models = list(models)
         self._names.looked(models)
-        asking = [(self._key(one.model), asked_context(one.options)) for one in self._running()]
-        self._contexts.looked(models, at, asking, self._key)
+        asking = [(one.model, asked_context(one.options)) for one in self._running()]
+        self._contexts.looked(models, at, asking, self._key, self.runner)
         ahead = self._clock() - self._now()
         expires = (
             (self.runner(model.name), _moment(model.expires_at))
@@ -130,6 +130,9 @@ class Judging:
         held = self._in_force.ended(runner, options, loaded=loaded if answered else None)
         judge = self._generated if generates(call.path) else self._embedded
         found = judge(call, exchange, facts, served)
+        if generates(call.path):  # also one that was broken off: it may have loaded the model
+            about = facts.model, facts.asked, self._clock()
+            self._contexts.served(*about, runner=runner, loaded=loaded, answered=answered)
         caused = (found["reload"] or {}).get("cause") == "options"
         if hidden is not None and hidden.reason == "reload" and not caused:
             hidden = hidden._replace(reason="load")
@@ -174,8 +177,6 @@ class Judging:
         self, call: Call, exchange: Exchange, facts: Facts, served: Span | None
     ) -> dict[str, Any]:
         context = None
-        # Also of one that was broken off: it may have loaded the model.
-        self._contexts.served(facts.model, facts.asked, self._clock())
         if call.input_tokens:
             context = self._contexts.of(facts.model, facts.asked)
             few = self._looks[facts.model] < MOST_LOOKS and len(self._looks) < MAX_MODELS
@@ -288,6 +289,7 @@ class Judging:
                 keep_alive=keep_alive,
                 loaded=exchange.started + (exchange.observation.load or 0.0),
                 gone=self._serving.gone_at(self.runner(facts.model)),
+                outside=self._contexts.outside(self.runner(facts.model)),
             )
         )
         if found is not None and found.cause == "evicted" and found.by is not None:

@@ -88,7 +88,7 @@ def _reload(reload: dict[str, Any]) -> Occurrence:
     cause, by, detail, values = reload["cause"], reload["by"], None, None
     if cause == "evicted":
         by, detail = None, by
-    elif cause == "options":
+    elif cause in ("options", "bypass"):
         detail, values = names(reload["changed"]), written(reload["changed"])
     kind, seconds = f"reload_{cause}", reload["seconds"]
     return Occurrence(kind=kind, other=by, detail=detail, values=values, seconds=seconds)

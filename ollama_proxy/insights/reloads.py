@@ -39,7 +39,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     or `stopped` of a call that an operator stopped.
     `keep_alive`: seconds that the call asked for, negative for ever, None where it did not ask.
     `served`: it got an answer, though its load may not be known. `loaded`: when its model was in
-    memory. `gone`: when a look last found that it had gone from there.
+    memory. `gone`: when a look last found that it had gone from there. `outside`: the context with
+    which something that goes past the proxy had loaded it.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     served: bool = False
     loaded: float | None = None
     gone: float | None = None
+    outside: int | None = None
 
 
 Asked = tuple[dict[str, Any] | None, int | None]
@@ -62,8 +64,8 @@ Asked = tuple[dict[str, Any] | None, int | None]
 
 
 class Reload(msgspec.Struct, frozen=True):
-    """`cause`: options, unloaded, runner_died, load_aborted, load_stopped, ollama_restarted,
-    expired, evicted, or unknown.
+    """`cause`: bypass, options, unloaded, runner_died, load_aborted, load_stopped,
+    ollama_restarted, expired, evicted, or unknown.
 
     `changed`: the options that differ, each with its old value and its new one; None is Ollama's
     default. `by`: the client, or for `evicted` the model, that caused it, if it is known.
@@ -190,6 +192,9 @@ class Reloads:
 
     def _explained(self, call: Ended, last: _Last) -> Reload | None:
         seconds = call.load or 0.0
+        if call.outside is not None:  # whatever calls here asked for, that was not theirs
+            asked = (call.options or {}).get("num_ctx", call.context)
+            return Reload("bypass", seconds, {"num_ctx": (call.outside, asked)})
         changed = _changed(_With(call.options or {}, call.context), last)
         # Who left before its answer may have left at any time, while the model was loaded or not.
         if changed and (last.gone is None or last.gone[0] in _ABORTS.values()):

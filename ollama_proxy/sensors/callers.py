@@ -19,7 +19,7 @@ import msgspec
 
 from ollama_proxy.sensors import procfs
 from ollama_proxy.sensors.cgroups import container_of, service_of
-from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, program_name, script_name
+from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, is_own, program_name, script_name
 from ollama_proxy.sensors.inet_diag import open_netlink
 from ollama_proxy.sensors.pace import Pace
 from ollama_proxy.sensors.sockets import End, Owner, Sockets
@@ -35,6 +35,7 @@ class Caller(msgspec.Struct, kw_only=True, frozen=True):
 
     `script` is what an interpreter runs: `backtest.py`, or a module's name. `folder` is where it
     works, the home as `~`. `started` is in seconds since 1970: with `pid` it names one process.
+    `own`: it is this program, be it another process of it.
     """
 
     pid: int | None = None
@@ -45,6 +46,7 @@ class Caller(msgspec.Struct, kw_only=True, frozen=True):
     service: str | None = None
     container: str | None = None
     started: float | None = None
+    own: bool = False
 
     @property
     def name(self) -> str | None:
@@ -54,7 +56,8 @@ class Caller(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def facts(self) -> dict[str, Any]:
         """What is known, by name."""
-        return {key: value for key, value in msgspec.structs.asdict(self).items() if value}
+        known = msgspec.structs.asdict(self)
+        return {key: value for key, value in known.items() if value and key != "own"}
 
 
 Connection = tuple[End, End]
@@ -209,16 +212,18 @@ class LinuxFinder:
         arguments = procfs.read("cmdline", process).removesuffix("\0").split("\0")
         file = procfs.link("exe", process) or procfs.read("comm", process).rstrip("\n")
         program = program_name(file)
+        works_in = procfs.link("cwd", process)
         cgroup = procfs.read("cgroup", process)
         return Caller(
             pid=pid,
             program=program,
             script=script_name(program or "", arguments[1:]),
-            folder=folder_name(procfs.link("cwd", process), home),
+            folder=folder_name(works_in, home),
             user=user,
             service=service_of(cgroup),
             container=container_of(cgroup),
             started=started,
+            own=is_own(file, arguments[1:], works_in),
         )
 
 

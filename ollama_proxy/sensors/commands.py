@@ -6,7 +6,10 @@ script is None. Not here: where a command line is read.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+import sysconfig
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -53,6 +56,13 @@ _LANGUAGES = {
     "java": _Language("", "-jar --module", "-cp -p -classpath --class-path", "", (".jar",)),
 }
 
+_MODULE, _COMMAND = "ollama_proxy", "ollama-proxy"
+_INTERPRETER = os.path.realpath(sys.executable)
+_SCRIPTS = {
+    os.path.realpath(os.path.join(folder, _COMMAND))
+    for folder in (os.path.dirname(sys.executable), sysconfig.get_path("scripts"))
+}
+
 
 def program_name(path: str) -> str | None:
     """The base name of a program file, as `/proc/PID/exe` leads to it."""
@@ -67,6 +77,19 @@ def script_name(program: str, arguments: Sequence[str]) -> str | None:
     match = _VERSIONED.fullmatch(program.lower())
     language = _LANGUAGES.get(match[1]) if match else None
     return None if language is None else clean(_base(_script(language, arguments)), NAME_CHARACTERS)
+
+
+def is_own(file: str, arguments: Sequence[str], folder: str) -> bool:
+    """Whether that is this program, whatever command of it: the same interpreter, which runs the
+    module, or the script that was installed beside it. `file`: the program's; `folder`: where it
+    works."""
+    if os.path.realpath(file) != _INTERPRETER:
+        return False
+    script = _script(_PYTHON, arguments)
+    before = arguments[arguments.index(script) - 1] if script in arguments[1:] else ""
+    if re.fullmatch("-[A-Za-z]*m", before):
+        return script == _MODULE
+    return os.path.realpath(os.path.join(folder, script)) in _SCRIPTS
 
 
 def clean(text: str, most: int) -> str | None:

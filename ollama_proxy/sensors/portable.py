@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from ollama_proxy.sensors.callers import Caller, Connection, folder_name
-from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, program_name, script_name
+from ollama_proxy.sensors.commands import NAME_CHARACTERS, clean, is_own, program_name, script_name
 from ollama_proxy.sensors.sockets import End, address
 
 Ends = tuple[bytes, int, bytes, int]
@@ -64,14 +64,17 @@ class PsutilFinder:
             process = self._source.Process(pid)
         except psutil.Error:
             return Caller(pid=pid)
-        program = program_name(self._told(process.exe) or self._told(process.name) or "")
+        file, works_in = self._told(process.exe) or "", self._told(process.cwd) or ""
+        program = program_name(file or self._told(process.name) or "")
+        arguments = (self._told(process.cmdline) or [])[1:]
         return Caller(
             pid=pid,
             program=program,
-            script=script_name(program or "", (self._told(process.cmdline) or [])[1:]),
-            folder=folder_name(self._told(process.cwd) or "", self._home),
+            script=script_name(program or "", arguments),
+            folder=folder_name(works_in, self._home),
             user=clean(self._told(process.username) or "", NAME_CHARACTERS),
             started=self._told(process.create_time),
+            own=is_own(file, arguments, works_in),
         )
 
     def _told(self, question: Callable[[], Any]) -> Any:

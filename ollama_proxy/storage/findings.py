@@ -11,10 +11,19 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from ollama_proxy.exchange import model_key
+from ollama_proxy.exchange import UNREACHED, model_key, ran_model
 from ollama_proxy.ids import first_id, iso, moment_of
 from ollama_proxy.insights.conflicts import RELOAD, summed_up
-from ollama_proxy.records import WRONG, Changed, Filter, Finding, Noted, Occurrence, gravity
+from ollama_proxy.records import (
+    CHANGING,
+    WRONG,
+    Changed,
+    Filter,
+    Finding,
+    Noted,
+    Occurrence,
+    gravity,
+)
 
 QUIET_SECONDS = 6 * 3600.0
 """A finding without a new call for so long is over."""
@@ -22,6 +31,9 @@ MOST_VALUES = 1000
 """Ways in which options differ that are looked at of each."""
 OF_ALL = ("outage",)
 """Kinds that are not of one model and client: an outage is one, whoever met it."""
+OF_REACHED = ("model_missing", "left", "waited", "runner_busy")
+"""Kinds that befall calls without an answer, too: told of all that reached Ollama; the others of
+those that it began to answer."""
 EVIDENCE = 20
 """Calls that are named of each."""
 
@@ -51,17 +63,24 @@ _VALUES = (
     " WHERE finding = ? AND call >= ? AND call < ?"
     " GROUP BY told ORDER BY count(*) DESC, told LIMIT ?"
 )
-_SENT = (
-    "SELECT model, client, count(*) FROM calls INDEXED BY calls_to_search"
-    " WHERE id >= ? AND id < ? GROUP BY model, client"
+# Calls that reached Ollama, and those of them that it began to answer.
+_TAKEN = (
+    "SELECT model, client, path,"
+    f" sum(reason IS NULL OR reason NOT IN {tuple(map(str, UNREACHED))}),"
+    " sum(state = 'completed' OR time_to_first_token IS NOT NULL)"
+    " FROM calls INDEXED BY calls_to_search"
 )
-_OF = "SELECT count(*) FROM calls INDEXED BY calls_to_search WHERE model IS ? AND client IS ?"
+_SENT = f"{_TAKEN} WHERE id >= ? AND id < ? GROUP BY model, client, path"
+_OF = f"{_TAKEN} WHERE model IS ? AND client IS ? GROUP BY model, client, path"
 _WAITS = (
     "SELECT f.kind, f.other, f.detail, o.seconds FROM occurrences o"
     " JOIN findings f ON f.id = o.finding"
     " WHERE o.call = ? AND f.kind IN ('waited', 'runner_busy') ORDER BY o.seconds DESC"
 )
 _LAST_ID = "~"
+
+_Taken = Mapping[tuple[Any, Any], tuple[int, int]]
+"""By model and client: calls that reached Ollama, and that it began to answer."""
 
 
 def note(connection: sqlite3.Connection, noted: Noted) -> None:
@@ -113,9 +132,9 @@ def search(connection: sqlite3.Connection, wanted: Filter, now: float) -> list[F
         ids = [row[0] for row in rows]
         rows = rows[ids.index(wanted.after) + 1 :] if wanted.after in ids else []
     rows = rows[: wanted.limit]
-    sent = {}
+    sent: _Taken = {}
     if rows:
-        sent = {tuple(row[:2]): row[2] for row in connection.execute(_SENT, (since, until))}
+        sent = _taken(connection, _SENT, (since, until))
     return [_told(connection, row, since, until, now, sent) for row in rows]
 
 
@@ -145,16 +164,25 @@ def _over(last: str, id: str) -> bool:
     return id > last and moment_of(id) - moment_of(last) > QUIET_SECONDS
 
 
+def _taken(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> _Taken:
+    found: dict[tuple[Any, Any], tuple[int, int]] = {}
+    for model, client, path, reached, answered in connection.execute(sql, values):
+        if ran_model(path):  # others only name a model
+            before = found.get((model, client), (0, 0))
+            found[model, client] = before[0] + reached, before[1] + answered
+    return found
+
+
 def _told(
     connection: sqlite3.Connection,
     row: tuple[Any, ...],
     since: str,
     until: str,
     now: float,
-    sent: Mapping[tuple[Any, ...], int],
+    sent: _Taken,
 ) -> Finding:
-    """`sent`: how many calls each client sent a model within the span; empty: of all that there
-    are it is looked up."""
+    """`sent`: how many calls of each client to a model Ollama took within the span; empty: of all
+    that there are it is looked up."""
     id, kind, model, client, other, detail, latest, last, *sums = row
     count, tokens, seconds, needed, estimated = sums
     calls = connection.execute(
@@ -165,12 +193,12 @@ def _told(
         each = sorted(lost for (lost,) in connection.execute(_TOKENS, (id, since, until)))
     options: list[Changed] = []
     about = (detail or "").removeprefix(f"{RELOAD} ")
-    if kind == "reload_options" or about != (detail or ""):
+    if kind in CHANGING or about != (detail or ""):
         values = (about, id, since, until, MOST_VALUES)
         options = summed_up(connection.execute(_VALUES, values))
-    of = sent.get((model, client), 0)
-    if not sent:
-        of = connection.execute(_OF, (model, client)).fetchone()[0]
+    taken = sent or _taken(connection, _OF, (model, client))
+    reached, answered = taken.get((model, client), (0, 0))
+    of = reached if kind in OF_REACHED else answered
     return Finding(
         id=id,
         kind=kind,

@@ -46,26 +46,36 @@ def finding(**fields: Any) -> Finding:
 def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() -> None:
     cut = finding(detail=None, tokens_p50=2800, tokens_max=5000)
     assert sentence(cut, WORDS["en"], NOW) == (
-        "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2: typically 2,800 tokens "
-        "lost each, at most 5,000, 34,000 tokens in all. In news.py, set num_ctx to 5120 or more: "
-        "that would have held them all. The tokens are estimated."
+        "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2: typically about 2,800 "
+        "tokens lost each, at most about 5,000, about 34,000 tokens in all. In news.py, set num_ctx "
+        "to 8192 or more: that should hold them all."
     )
     assert sentence(cut, WORDS["it"], NOW) == (
-        "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2: di solito 2.800 "
-        "token persi per chiamata, al massimo 5.000, 34.000 token in tutto. In news.py, impostare "
-        "num_ctx a 5120 o più: sarebbe bastato per tutti. I token sono stimati."
+        "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2: di solito circa "
+        "2.800 token persi per chiamata, al massimo circa 5.000, circa 34.000 token in tutto. In "
+        "news.py, impostare num_ctx a 8192 o più: dovrebbe bastare per tutti."
     )
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"count": 1, "tokens": 300}, ": 300 tokens lost. In news.py, set num_ctx to 5120"),
+        ({"count": 1, "tokens": 300}, ": about 300 tokens lost. In news.py, set num_ctx to 8192"),
         (
-            {"tokens_p50": 90, "tokens_max": 90},
+            {"tokens_p50": 90, "tokens_max": 90, "estimated": False},
             ": mostly 90 tokens lost each, never more, 34,000 tokens in all. ",
         ),
-        ({}, "tokens lost. In news.py, set num_ctx to 5120 or more: that would"),
+        (
+            {"estimated": False, "tokens": 34_567},
+            ": 34,567 tokens lost. In news.py, set num_ctx to 5120 or more: that would",
+        ),
+        ({"estimated": False, "needed": 5120}, " set num_ctx to 6144 or more: that would"),
+        # Of prompts of 7,019 tokens 5,563 to 6,517 were estimated.
+        ({"needed": 5563}, "set num_ctx to 8192 or more: that should hold them all."),
+        (
+            {"needed": 6517, "tokens": 4467},
+            "about 4,500 tokens lost. In news.py, set num_ctx to 1638",
+        ),
         ({"needed": 2048, "kind": "context_full"}, ". In news.py, set a larger num_ctx."),
         ({"needed": None}, " set a larger num_ctx."),
     ],

@@ -65,3 +65,51 @@ def test_a_look_beside_a_call_that_asks_for_another_tells_nothing() -> None:
     contexts.served(MODEL, 2048, 3.0)
     contexts.looked(loaded(2048), 4.0, [])
     assert contexts.of(MODEL, None) is None
+
+
+def test_what_somebody_else_loaded_is_no_context_of_calls_here() -> None:
+    contexts = Contexts()
+    contexts.served(MODEL, None, 1.0)
+    contexts.looked(loaded(4096), 2.0, [])
+    contexts.looked(loaded(16_384), 3.0, [(MODEL, None)])
+    assert contexts.outside(MODEL) is None  # that call may have it loaded anew just now
+    contexts.looked(loaded(16_384), 4.0, [])
+    assert (contexts.outside(MODEL), contexts.of(MODEL, None)) == (16_384, 4096)
+    contexts.served(MODEL, None, 5.0, loaded=True)
+    assert contexts.outside(MODEL) is None
+    contexts.looked(loaded(16_384), 6.0, [])
+    assert (contexts.outside(MODEL), contexts.of(MODEL, None)) == (16_384, 4096)
+    contexts.looked([], 7.0, [])  # it went, or is being loaded
+    assert contexts.outside(MODEL) is None
+    contexts.looked(loaded(16_384), 8.0, [])
+    assert contexts.outside(MODEL) == 16_384
+
+
+def test_another_context_that_calls_which_name_none_run_with_is_their_own_by_now() -> None:
+    contexts = Contexts()
+    for moment, context in ((1.0, 4096), (3.0, 8192), (5.0, 8192)):  # Ollama was set up anew
+        contexts.served(MODEL, None, moment)
+        contexts.looked(loaded(context), moment + 1, [])
+    assert (contexts.outside(MODEL), contexts.of(MODEL, None)) == (8192, 8192)
+    contexts.served(MODEL, None, 7.0)
+    contexts.looked(loaded(8192), 8.0, [])
+    assert contexts.outside(MODEL) is None
+
+
+def test_a_call_that_was_broken_off_may_have_loaded_the_model_or_not() -> None:
+    contexts = Contexts()
+    contexts.looked(loaded(4096, trained=8192), 0.0, [])
+    contexts.served(MODEL, 8192, 1.0, answered=False)
+    contexts.looked(loaded(4096, trained=8192), 2.0, [])
+    assert contexts.outside(MODEL) is None
+    contexts.served(MODEL, 8192, 3.0)
+    contexts.looked(loaded(4096, trained=8192), 4.0, [])
+    assert contexts.outside(MODEL) == 4096
+
+
+def test_another_name_of_what_runs_is_no_other_program() -> None:
+    contexts = Contexts()
+    contexts.served("variant:latest", 8192, 1.0, runner=MODEL)
+    contexts.served(MODEL, None, 2.0, runner=MODEL, answered=False)
+    contexts.looked(loaded(8192), 3.0, [])
+    assert contexts.outside(MODEL) is None

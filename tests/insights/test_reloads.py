@@ -247,6 +247,14 @@ def test_contexts_that_nobody_asked_for_are_told_as_they_are() -> None:
     assert found is not None and found.changed == {"num_ctx": (4096, 8192)}
 
 
+def test_what_something_else_loaded_is_put_down_to_no_client() -> None:
+    reloads = Reloads()
+    reloads.ended(call({"num_ctx": 2048}, load=1.0))
+    found = reloads.ended(call({"num_ctx": 8192}, load=1.5, at=10, client="b.py", outside=16_384))
+    assert found == Reload("bypass", 1.5, {"num_ctx": (16_384, 8192)})
+    assert reloads.ended(call({"num_ctx": 8192}, at=20, outside=16_384)) is None  # it was loaded
+
+
 def test_it_remembers_no_more_models_than_it_may() -> None:
     reloads = Reloads()
     for number in range(MAX_MODELS + 10):

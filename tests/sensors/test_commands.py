@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ollama_proxy.sensors.commands import NAME_CHARACTERS, program_name, script_name
+from ollama_proxy.sensors.commands import NAME_CHARACTERS, is_own, program_name, script_name
 
 
 @pytest.mark.parametrize(
@@ -116,3 +118,26 @@ def test_whatever_the_arguments_a_script_is_one_base_name_of_theirs(
 def test_code_given_on_the_command_line_is_never_told(command: str, arguments: list[str]) -> None:
     program, option = command.split()
     assert script_name(program, [option, *arguments]) is None
+
+
+BESIDE = os.path.dirname(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("file", "command", "folder", "own"),
+    [
+        (sys.executable, "-m ollama_proxy takeover --dry-run", "/", True),
+        (sys.executable, "-Im ollama_proxy test", "/", True),
+        (sys.executable, f"{BESIDE}/ollama-proxy test", "/", True),
+        (sys.executable, "./ollama-proxy test", BESIDE, True),
+        (sys.executable, "/home/a/ollama-proxy", "/", False),
+        (sys.executable, "ollama_proxy", "/", False),
+        (sys.executable, "-m pytest ollama_proxy", "/", False),
+        (sys.executable, "backtest.py -m ollama_proxy", "/", False),
+        ("/usr/bin/another", "-m ollama_proxy test", "/", False),
+        (sys.executable, "-c x", "/", False),
+        (sys.executable, "", "/", False),
+    ],
+)
+def test_only_this_program_is_its_own(file: str, command: str, folder: str, own: bool) -> None:
+    assert is_own(file, shlex.split(command), folder) is own

@@ -229,3 +229,27 @@ def test_tokens_beyond_all_measure_do_not_keep_findings_from_being_told(store: S
     store.write([cut(NOON + number, lost=2**62) for number in range(4)])
     [found] = store.findings(Filter())
     assert found.count == 4 and (found.tokens or 0) >= 2**62
+
+
+def test_calls_that_ollama_never_treated_are_not_among_those_it_treated_so(path: Path) -> None:
+    store = opened(path, NOON + 100)
+    unreached = {"state": "failed", "reason": "upstream_unreachable", "time_to_first_token": None}
+    missing = {"state": "failed", "reason": "model_missing", "time_to_first_token": None}
+    store.write(
+        [
+            cut(NOON),
+            begun(NOON + 1, client="news.py", **unreached),
+            begun(NOON + 2, client="news.py", path="/api/show"),
+            begun(NOON + 3, client="news.py", **missing),
+            begun(NOON + 4, client="news.py", state="cancelled", time_to_first_token=None),
+            begun(NOON + 5, client="news.py"),
+        ]
+    )
+    told = {one.kind: one for one in store.findings(Filter())}
+    assert {kind: (one.count, one.of) for kind, one in told.items()} == {
+        "prompt_cut": (1, 2),
+        "model_missing": (1, 4),
+    }
+    alone = store.finding(told["prompt_cut"].id)
+    assert alone is not None and alone.of == 2
+    store.close()

@@ -141,7 +141,7 @@ opened_at: When its first call began (ISO 8601).
 last_at: When its latest call began (ISO 8601).
 over: Whether no such call came for six hours.
 count: Calls that it was found of.
-of: Calls that the client sent the model meanwhile; of an outage the same as count.
+of: Calls of the client to the model that Ollama took up meanwhile; of an outage as count.
 tokens: Tokens that it cost.
 tokens_p50: The median of what one call lost of its prompt or context; null for other kinds.
 tokens_max: The most that one call lost so.

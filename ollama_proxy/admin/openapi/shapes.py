@@ -66,6 +66,7 @@ KnownCaller = partly(
     **{
         name: float if name == "started" else int if name == "pid" else str
         for name in Caller.__struct_fields__
+        if name != "own"
     },
 )
 _Pairs = list[tuple[str, str | None]]
