@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ollama_proxy.config import Config
-from ollama_proxy.rest import Refused, ask
+from ollama_proxy.rest import ASK_SECONDS, Refused, ask
 from ollama_proxy.running import found
 from ollama_proxy.storage.errors import StoreError
 
@@ -18,7 +18,7 @@ class NoAddress(Exception):
     """What was named is none: the text says what is expected."""
 
 
-def named(url: str, config: Config) -> str:
+def named(url: str, config: Config, seconds: float = ASK_SECONDS) -> str:
     """The pages of the proxy that is meant: it may be named by its own port, by its pages' port,
     or by the pages' path. Raises NoAddress, and as `rest.ask` does."""
     url = (url if "://" in url else f"http://{url}").rstrip("/")
@@ -33,7 +33,7 @@ def named(url: str, config: Config) -> str:
         return url
     try:
         # First by the path: without it, on the proxy's own port, this would be a call to Ollama.
-        ask(url + config.admin_path, "status", config.admin.token)
+        ask(url + config.admin_path, "status", config.admin.token, seconds=seconds)
     except Refused as refused:
         if refused.lacks_token:
             raise

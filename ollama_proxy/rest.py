@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,12 +17,13 @@ from typing import Any
 
 from ollama_proxy.headers import CHALLENGE
 from ollama_proxy.sse import Sent, Stream
+from ollama_proxy.timely import Until, handlers
 
 ASK_SECONDS = 5.0
 QUIET_SECONDS = 10.0
 """An event stream tells the status each second; one that says nothing for so long is dead."""
 MOST_BYTES = 2**26
-"""Of an answer: the longest page of calls takes half of that."""
+"""Of an answer, or an event: the longest page of calls takes half of that."""
 TOO_LONG = "the answer has no end"
 BROKEN_OFF = "the answer broke off"
 LONGEST_REFUSAL = 2**16
@@ -68,65 +68,66 @@ def ask(
 def got(
     url: str, token: str | None = None, data: bytes | None = None, seconds: float = ASK_SECONDS
 ) -> tuple[bytes, Header]:
-    """An answer's body and headers, all of it within about `seconds`; raises as `ask` does."""
-    until = time.monotonic() + seconds
+    """An answer's body and headers, all of it within `seconds`; raises as `ask` does."""
     request = urllib.request.Request(url, data)
     if data is not None:
         request.add_header("Content-Type", "application/json")
-    with answered(request, token, seconds) as answer, _whole():
+    with _answered(request, token, Until(seconds)) as answer, _whole():
         body, length = bytearray(), answer.length
         while length != len(body) and (piece := answer.read1(_PIECE)):
             body += piece
             if len(body) > MOST_BYTES:
                 raise ValueError(TOO_LONG)
-            if time.monotonic() > until:
-                raise TimeoutError
         if length is not None and length > len(body):
             raise ConnectionAbortedError(BROKEN_OFF)
         return bytes(body), answer.headers.get
 
 
-def events(admin: str, token: str | None, last_id: str | None = None) -> Iterator[Sent]:
-    """The stream's events, as they come. Raises as `ask` does; `last_id`: the last one's."""
+def events(
+    admin: str, token: str | None, last_id: str | None = None, seconds: float = QUIET_SECONDS
+) -> Iterator[Sent]:
+    """The stream's events, as they come; it begins within `seconds`. Raises as `ask` does;
+    `last_id`: the last one's."""
     request = urllib.request.Request(f"{admin}/api/events")
     if last_id is not None:
         request.add_header("Last-Event-ID", last_id)
-    stream = Stream(MOST_BYTES)
-    with answered(request, token, QUIET_SECONDS) as answer, _whole():
+    stream, until = Stream(MOST_BYTES), Until(seconds)
+    with _answered(request, token, until) as answer, _whole():
         while piece := answer.read1(_PIECE):
             yield from stream.feed(piece)
+            until.renew(QUIET_SECONDS)
 
 
-def answered(
-    request: urllib.request.Request, token: str | None = None, seconds: float = ASK_SECONDS
-) -> Any:
-    """The open answer to a request, read by whoever asked for it; raises as `ask` does. `seconds`
-    are those that nothing comes."""
+def _answered(request: urllib.request.Request, token: str | None, until: Until) -> Any:
+    """The open answer to a request, read by whoever asked for it; raises as `ask` does."""
     try:
-        return opened(request, seconds, _Unled())
+        return _opened(request, until, _Unled())
     except urllib.error.HTTPError as error:
         refused = _refused(error)
         if token is None or not refused.lacks_token:
             raise refused from error
     request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
-        return opened(request, seconds, _Unled())
+        return _opened(request, until, _Unled())
     except urllib.error.HTTPError as error:
         raise _refused(error) from error
 
 
-def opened(
-    request: urllib.request.Request,
-    seconds: float = ASK_SECONDS,
-    *handlers: urllib.request.BaseHandler,
-) -> Any:
-    """The open answer, from nobody but who was asked: the environment may name a proxy.
+def opened(request: urllib.request.Request, seconds: float = ASK_SECONDS) -> Any:
+    """The open answer, to be read within `seconds`, from nobody but who was asked: the environment
+    may name a proxy.
 
     Raises HTTPError, OSError, and ValueError for what is no HTTP.
     """
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+    return _opened(request, Until(seconds))
+
+
+def _opened(
+    request: urllib.request.Request, until: Until, *more: urllib.request.BaseHandler
+) -> Any:
+    own = (urllib.request.ProxyHandler({}), *handlers(until))
     try:
-        return direct.open(request, timeout=seconds)
+        return urllib.request.build_opener(*own, *more).open(request)
     except http.client.RemoteDisconnected:
         raise  # before it answered anything: an OSError, too
     except http.client.HTTPException as error:
@@ -182,6 +183,8 @@ def _refused(error: urllib.error.HTTPError) -> Refused:
     with contextlib.closing(error):
         try:
             body = error.read(LONGEST_REFUSAL)
+        except TimeoutError:
+            raise
         except (OSError, http.client.HTTPException):
             body = b""
     return refusal(error.code, error.reason, error.headers.get, body)

@@ -23,10 +23,10 @@ class Stream:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._line: list[bytes] = []
+        self._line = bytearray()
         self._held = 0
         self._kind = ""
-        self._data: list[bytes] = []
+        self._data = bytearray()
         self._id: str | None = None
 
     def feed(self, piece: bytes) -> Iterator[Sent]:
@@ -34,15 +34,16 @@ class Stream:
         self._held += len(piece)
         *ended, rest = piece.split(b"\n")
         for end in ended:
-            line = b"".join([*self._line, end]).removesuffix(b"\r")
+            line = bytes(self._line + end).removesuffix(b"\r")
             self._line.clear()
             if line:
                 self._field(line)
             elif self._data:
-                yield Sent(self._kind or "message", b"\n".join(self._data), self._id)
+                yield Sent(self._kind or "message", bytes(self._data[:-1]), self._id)
             if not line:
-                self._kind, self._data, self._held = "", [], 0
-        self._line.append(rest)
+                self._kind, self._held = "", 0
+                self._data.clear()
+        self._line += rest
         if self._held > self._most:
             raise ValueError("an event has no end")
 
@@ -51,7 +52,7 @@ class Stream:
         value = value.removeprefix(b" ")
         match name:
             case b"data":
-                self._data.append(value)
+                self._data += value + b"\n"
             case b"event":
                 self._kind = value.decode("utf-8", "replace")
             case b"id" if b"\0" not in value:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Self, TypeVar, Unpack
 
 import aiohttp
@@ -134,11 +135,11 @@ class AsyncMonitorClient:
                 told += 1
                 if told == limit:
                     return
-            following = asking.following(following, header)
+            following = asking.following(following, rows, header)
 
     async def _where(self) -> Place:
         if self._place is None:
-            self._place = await asyncio.to_thread(place, *self._named)
+            self._place = await _apart(lambda: place(*self._named, self._seconds))
         return self._place
 
     async def _answer(self, ask: Ask[T]) -> tuple[T, rest.Header]:
@@ -163,9 +164,10 @@ class AsyncMonitorClient:
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         quiet = aiohttp.ClientTimeout(sock_connect=self._seconds, sock_read=rest.QUIET_SECONDS)
         try:
-            async with self._answered(
-                there, asking.EVENT_STREAM, False, headers, timeout=quiet
-            ) as answer:
+            async with contextlib.AsyncExitStack() as stack:
+                opening = self._answered(there, asking.EVENT_STREAM, False, headers, timeout=quiet)
+                async with asyncio.timeout(self._seconds):
+                    answer = await stack.enter_async_context(opening)
                 async for piece in answer.content.iter_any():
                     for sent in stream.feed(piece):
                         yield sent
@@ -211,6 +213,27 @@ class AsyncMonitorClient:
         if isinstance(told, errors.MonitorDown):
             self._place = None  # started again, it may be elsewhere
         return told
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Done in a thread that neither a cancellation nor the program's end waits for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(say: Callable[[Any], None], what: Any) -> None:
+        if not done.done():
+            say(what)
+
+    def run() -> None:
+        try:
+            told: tuple[Callable[[Any], None], Any] = done.set_result, work()
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            told = done.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, *told)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 async def _beginning(answer: aiohttp.ClientResponse) -> bytes:

@@ -101,11 +101,19 @@ def read(ask: Ask[T], admin: str, body: bytes) -> T:
     return answer
 
 
-def following(ask: Ask[T], header: Header) -> Ask[T] | None:
-    """The next page, if there is one. Only the query is taken from what the answer names."""
+def plain(admin: str, body: bytes) -> Any:
+    """As dicts and lists, all that is in it. Raises as `read` does."""
+    return _read(body, Any, admin)
+
+
+def following(ask: Ask[list[T]], rows: list[T], header: Header) -> Ask[list[T]] | None:
+    """The page after this one of `rows`, if there is one: after an empty one only where a search
+    goes on. Only the query is taken from what the answer names."""
     found = _NEXT.fullmatch(header("Link") or "")
-    path = ask.path.partition("?")[0]
-    return None if found is None else msgspec.structs.replace(ask, path=f"{path}?{found[1]}")
+    if found is None or not (rows or header(SCANNED_TO)):
+        return None
+    path = f"{ask.path.partition('?')[0]}?{found[1]}"
+    return None if path == ask.path else msgspec.structs.replace(ask, path=path)
 
 
 def lacking(ask: Ask[Any], header: Header) -> str | None:

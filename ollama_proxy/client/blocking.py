@@ -40,13 +40,13 @@ class Line:
     """Asks one monitor, which is looked for at the first question, and again once it was down."""
 
     def __init__(self, url: str | None, token: str | None, seconds: float) -> None:
-        self._named, self._seconds = (url, token), seconds
+        self._named, self.seconds = (url, token), seconds
         self._place: Place | None = None
 
     def place(self) -> Place:
         """Raises MonitorError."""
         if self._place is None:
-            self._place = place(*self._named)
+            self._place = place(*self._named, self.seconds)
         return self._place
 
     def answer(self, ask: Ask[T]) -> tuple[T, bytes, rest.Header]:
@@ -55,7 +55,7 @@ class Line:
         data = b"{}" if ask.post else None
         try:
             url = f"{there.admin}/{ask.path}"
-            body, header = rest.got(url, there.token, data, self._seconds)
+            body, header = rest.got(url, there.token, data, self.seconds)
         except (rest.Refused, OSError, ValueError) as error:
             raise self.failed(there, error) from error
         return asking.read(ask, there.admin, body), body, header
@@ -68,7 +68,7 @@ class Line:
             if (why := asking.lacking(following, header)) is not None:
                 warnings.warn(why, errors.MonitorWarning, stacklevel=3)
             yield rows, body
-            following = asking.following(following, header)
+            following = asking.following(following, rows, header)
 
     def failed(self, there: Place, error: Exception) -> errors.MonitorError:
         told = errors.failed(there.admin, error)
@@ -165,7 +165,7 @@ class MonitorClient:
 
     def _sent(self, there: Place, last_id: str | None) -> Iterator[Sent]:
         try:
-            yield from rest.events(there.admin, there.token, last_id)
+            yield from rest.events(there.admin, there.token, last_id, self._line.seconds)
         except (rest.Refused, OSError, ValueError) as error:
             raise self._line.failed(there, error) from error
 

@@ -5,7 +5,8 @@ Not here: the client with types and errors (`blocking.py`).
 
 from __future__ import annotations
 
-import json
+import math
+import time
 import warnings
 from typing import Any
 
@@ -43,19 +44,27 @@ def get_model_performance(*, url: str | None = None, token: str | None = None) -
 
 def _told(ask: Ask[Any], url: str | None, token: str | None) -> Any:
     """The answer as it came, once it was found to be one."""
+    line = Line(url, token, ASK_SECONDS)
     try:
-        return json.loads(Line(url, token, ASK_SECONDS).answer(ask)[1])
+        body = line.answer(ask)[1]
+        return asking.plain(line.place().admin, body)
     except errors.MonitorError as error:
         _say(error)
         return None
 
 
 def _recent(limit: int, url: str | None, token: str | None) -> list[Row]:
+    """In as many answers as it takes, for as long as that many full ones may take."""
     rows: list[Row] = []
-    pages = Line(url, token, ASK_SECONDS).pages(asking.requests(limit, {}))
+    line = Line(url, token, ASK_SECONDS)
+    pages = line.pages(asking.requests(limit, {}))
+    until = time.monotonic() + ASK_SECONDS * math.ceil(limit / asking.PAGE)
     try:
         while len(rows) < limit and (page := next(pages, None)) is not None:
-            rows += json.loads(page[1])
+            rows += asking.plain(line.place().admin, page[1])
+            if len(rows) < limit and time.monotonic() > until:
+                _say(errors.MonitorError(f"the calls take too long to tell: here are {len(rows)}"))
+                break
     except errors.MonitorError as error:
         _say(error)
         return []

@@ -19,9 +19,10 @@ class Place(msgspec.Struct, frozen=True):
     token: str | None
 
 
-def place(url: str | None, token: str | None) -> Place:
+def place(url: str | None, token: str | None, seconds: float) -> Place:
     """The monitor at `url`, or this machine's, as the settings in the environment and in their file
-    tell; so is the token. Asks around, and waits for that. Raises MonitorError."""
+    tell; so is the token. Asks around, and waits for that, `seconds` for each answer. Raises
+    MonitorError."""
     try:
         config = read({}, os.environ)
     except ConfigError as error:
@@ -31,7 +32,7 @@ def place(url: str | None, token: str | None) -> Place:
     token = config.admin.token
     if url is not None:
         try:
-            return Place(named(url, config), token)
+            return Place(named(url, config, seconds), token)
         except NoAddress as error:
             raise errors.MonitorError(errors.line(str(error))) from error
         except (Refused, OSError, ValueError) as error:
@@ -41,7 +42,7 @@ def place(url: str | None, token: str | None) -> Place:
         return Place(asked[0], token)
     for admin in asked:
         try:
-            status = ask(admin, "status", token)
+            status = ask(admin, "status", token, seconds=seconds)
         except Refused as refused:
             if refused.told and refused.status in (401, 403, 429):
                 raise errors.failed(admin, refused) from refused

@@ -18,7 +18,7 @@ from ollama_proxy.client import (
     MonitorUnauthorized,
     NotAMonitor,
 )
-from tests.client.support import TOKEN, Kind, both, monitored, told
+from tests.client.support import TOKEN, Kind, both, monitored, script, told
 from tests.harness import Connection, ScriptedUpstream
 
 
@@ -115,3 +115,31 @@ async def test_what_is_no_event_is_told(kind: Kind, data: bytes) -> None:
     async with ScriptedUpstream(lambda connection: told(connection, body)) as other:
         with pytest.raises(NotAMonitor):
             await heard(kind, f"{other.url}/admin", lambda event: True)
+
+
+@both
+async def test_an_event_without_an_end_takes_no_more_than_its_bytes(kind: Kind) -> None:
+    """In lines of two characters, each of which would be an object of its own."""
+
+    async def endless(connection: Connection) -> None:
+        await connection.read_head()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        while True:
+            await connection.send(b"data:xy\n" * 2**16)
+
+    text = (
+        "import asyncio, resource, sys; import ollama_proxy.client as client\n"
+        "async def main():\n"
+        "  async for event in client.AsyncMonitorClient(sys.argv[2]).events(): pass\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import ollama_proxy.client.aio; before = peak()\n"
+        "try:\n"
+        "  if sys.argv[1] == 'MonitorClient': list(client.MonitorClient(sys.argv[2]).events())\n"
+        "  else: asyncio.run(main())\n"
+        "except client.NotAMonitor as error: print((peak() - before) // 1024, error)"
+    )
+    async with ScriptedUpstream(endless) as other:
+        code, out, err = await script(text, kind.__name__, f"{other.url}/admin")
+    mib, _, why = out.partition(" ")
+    assert code == 0 and "an event has no end" in why, err
+    assert int(mib) < 100

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +23,9 @@ from ollama_proxy.client import (
     get_recent_requests,
 )
 from ollama_proxy.client.asking import PAGE
-from tests.client.support import TOKEN, monitored, told
-from tests.client.test_strangers import DOWN, FOREIGN
-from tests.harness import ScriptedUpstream
+from tests.client.support import TOKEN, as_json, monitored, told
+from tests.client.test_strangers import DOWN, FOREIGN, HANGING
+from tests.harness import Connection, ScriptedUpstream
 from tests.storage.calls import make_call
 
 NOTHING: dict[Callable[..., Any], Any] = {
@@ -82,19 +87,51 @@ async def test_ten_calls_unless_more_are_asked_for(tmp_path: Path) -> None:
 
 
 @functions
-@pytest.mark.parametrize("what", sorted(DOWN.keys() - {"silent", "dripping"}))
+@pytest.mark.parametrize("what", sorted(DOWN.keys() - HANGING.keys()))
 async def test_nothing_is_said_of_one_that_is_down(function: Any, what: str) -> None:
     async with ScriptedUpstream(DOWN[what][0]) as other:
         assert await tell(function, url=f"{other.url}/admin") == (NOTHING[function], [])
 
 
-@pytest.mark.parametrize("what", ["silent", "dripping"])
-async def test_one_that_hangs_is_not_waited_for(what: str) -> None:
+async def test_one_that_hangs_is_not_waited_for() -> None:
     """All at once, since that takes seconds."""
-    async with ScriptedUpstream(DOWN[what][0]) as other:
-        url = f"{other.url}/admin"
-        asked = (asyncio.to_thread(function, url=url) for function in NOTHING)
-        assert await asyncio.gather(*asked) == [*NOTHING.values()]
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as others:
+        with ThreadPoolExecutor(4 * len(HANGING)) as threads:
+            asked = []
+            for stranger in HANGING.values():
+                url = f"{(await others.enter_async_context(ScriptedUpstream(stranger))).url}/admin"
+                for function in NOTHING:
+                    asked.append(loop.run_in_executor(threads, partial(function, url=url)))
+            assert await asyncio.gather(*asked) == [*NOTHING.values()] * len(HANGING)
+
+
+async def test_a_search_without_an_end_is_left() -> None:
+    pages = count()
+
+    async def onward(connection: Connection) -> None:
+        await asyncio.sleep(0.1)
+        link = b'Link: <?before=%d>; rel="next"' % next(pages)
+        await told(connection, b"[]", link, b"X-Ollama-Proxy-Scanned-To: x")
+
+    async with ScriptedUpstream(onward) as other:
+        rows, (warning,) = await tell(get_recent_requests, url=f"{other.url}/admin")
+    assert rows == [] and "take too long" in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [(b'{"a": [1]}', True), (b"9" * 6000, False), (b'"\xff"', False), (b"NaN", False)],
+)
+async def test_a_field_that_is_not_known(value: bytes, known: bool, tmp_path: Path) -> None:
+    """It is told as it is, or that this is no monitor's answer."""
+    async with monitored(tmp_path) as proxy:
+        status, _ = await tell(get_monitor_status, url=proxy.url)
+    body = as_json(status)[:-1] + b', "new": ' + value + b"}"
+    async with ScriptedUpstream(lambda connection: told(connection, body)) as other:
+        answer, said = await tell(get_monitor_status, url=f"{other.url}/admin")
+    assert answer == ((status | {"new": json.loads(value)}) if known else None)
+    assert known or "no proxy's monitor" in str(said[0].message)
 
 
 @functions
