@@ -5,6 +5,8 @@ Not here: when something flips (`alerts/`), their answers in JSON (`alerts.py`),
 
 from __future__ import annotations
 
+import re
+
 from ollama_proxy.admin.findings import full
 from ollama_proxy.admin.words import Words, visible
 from ollama_proxy.alerts.kinds import KINDS
@@ -46,16 +48,27 @@ def sentence(flip: Flip, words: Words) -> str:
     key = f"alert.said.{flip.kind}"
     if flip.new == "ok":
         key = f"alert.good.{flip.kind}" if unit == "yes" else "alert.good"
+    if flip.kind == "prompt_cut" and flip.new != "ok" and flip.detail:
+        key += ".whose"
     text = words.t(
         key,
         value=measured(flip.value, unit, words),
         limit=measured(flip.limit or 0.0, unit, words),
         within=full(words.seconds(flip.within)),
         subject=_short(flip.subject, NAME) or words.t("alert.somebody"),
-        detail=_short(flip.detail or words.t("cause.unknown"), DETAIL),
+        detail=_detail(flip, words),
     )
     named = "{subject}" in words.catalogue[key]
     return text if named or not flip.subject else f"{_short(flip.subject, NAME)}: {text}"
+
+
+def _detail(flip: Flip, words: Words) -> str:
+    """A cause, or whose it is; of cut prompts also how many other clients', as `rules.py` says."""
+    told = flip.detail or words.t("cause.unknown")
+    others = re.fullmatch(r"(.+) \+([0-9]{1,4})", told) if flip.kind == "prompt_cut" else None
+    if others is None:
+        return _short(told, DETAIL)
+    return words.n("alert.and_others", int(others[2]), whose=_short(others[1], DETAIL))
 
 
 def measured(value: float, unit: str, words: Words) -> str:

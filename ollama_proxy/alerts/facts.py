@@ -24,10 +24,12 @@ Who = tuple[str | None, str | None]
 
 
 class Ended(msgspec.Struct):
-    """Calls that ended: how they went, and of how many the prompt was cut."""
+    """Calls that ended: how they went, of how many the prompt was cut, when last, and whose."""
 
     summary: Summary = msgspec.field(default_factory=Summary)
     cut: int = 0
+    cut_at: float = 0.0
+    cut_of: Who = (None, None)
 
 
 class _Slot(msgspec.Struct):
@@ -58,7 +60,8 @@ class Window:
         one = ended.setdefault(who, Ended())
         one.summary.add(call)
         cut = (call.insights or {}).get("prompt_cut") or {}
-        one.cut += cut.get("cut") is True
+        if cut.get("cut") is True:
+            one.cut, one.cut_at, one.cut_of = one.cut + 1, moment, who
 
     def dropped(self, total: int, moment: float) -> None:
         """So many records were dropped since the start; of the first word only what follows

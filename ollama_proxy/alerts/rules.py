@@ -52,14 +52,20 @@ def _subject(rule: Rule, model: str | None, client: str | None) -> str | None:
 # -- calls that ended ---------------------------------------------------------------------------
 
 
-def _windowed(measure: Callable[[Rule, list[Ended]], float]) -> Callable[[Rule, Facts], Readings]:
+def _windowed(
+    measure: Callable[[Rule, list[Ended]], float],
+    whose: Callable[[list[Ended]], str | None] = lambda group: None,
+) -> Callable[[Rule, Facts], Readings]:
     def judged(rule: Rule, facts: Facts) -> Readings:
         groups: dict[str, list[Ended]] = {} if rule.each else {"": []}
         for (model, client), ended in facts.window.over(rule.within or 0.0, facts.moment):
             subject = _subject(rule, model, client)
             if subject is not None:
                 groups.setdefault(subject, []).append(ended)
-        return {subject: Reading(measure(rule, group)) for subject, group in groups.items()}
+        return {
+            subject: Reading(measure(rule, group), whose(group))
+            for subject, group in groups.items()
+        }
 
     return judged
 
@@ -76,6 +82,16 @@ def _failed_share(rule: Rule, group: list[Ended]) -> float:
 
 def _cut(rule: Rule, group: list[Ended]) -> float:
     return float(sum(one.cut for one in group))
+
+
+def _cut_whose(group: list[Ended]) -> str | None:
+    """Client and model of the latest; " +2" behind it: two other clients had their prompts cut."""
+    cut = [one for one in group if one.cut]
+    if not cut:
+        return None
+    model, client = max(cut, key=lambda one: one.cut_at).cut_of
+    others = len({one.cut_of[1] for one in cut} - {client})
+    return (" · ".join(filter(None, (client, model))) or "?") + (f" +{others}" if others else "")
 
 
 def _mean(name: str) -> Callable[[Rule, list[Ended]], float]:
@@ -190,7 +206,7 @@ _JUDGES: Mapping[str, Callable[[Rule, Facts], Readings | None]] = {
     "ollama_down": _down,
     "model_unavailable": _unavailable,
     "model_on_cpu": _on_cpu,
-    "prompt_cut": _windowed(_cut),
+    "prompt_cut": _windowed(_cut, _cut_whose),
     "disk_full": _disk,
     "bypass": _around,
     "records_dropped": _dropped,

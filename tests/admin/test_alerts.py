@@ -148,3 +148,20 @@ def test_a_message_has_plain_spaces_and_no_line_end() -> None:
     assert text.startswith("<img src=x>\\u202e\\u000d\\u000annn")
     assert text.endswith(" on average within 5 min; the limit is 1 min.")
     assert (title + text).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("detail", "english", "italian"),
+    [
+        ("a.py · m", ": 3, the latest of a.py · m; the", ": 3, gli ultimi di a.py · m; il"),
+        ("a.py · m +1", "of a.py · m and 1 other; the", "di a.py · m e 1 altro; il"),
+        ("a.py · m +2", "of a.py · m and 2 others; the", "di a.py · m e altri 2; il"),
+        (None, ": 3; the limit", ": 3; il limite"),  # stored by an older version
+    ],
+)
+def test_cut_prompts_are_told_with_whose_they_are(
+    detail: str | None, english: str, italian: str
+) -> None:
+    fired = flip("cut", "prompt_cut", value=3.0, limit=0.0, within=600.0, detail=detail)
+    assert english in told(fired, False, WORDS["en"])[1]
+    assert italian in told(fired, False, WORDS["it"])[1]

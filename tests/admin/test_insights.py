@@ -47,8 +47,8 @@ def test_a_sentence_says_what_who_how_often_what_it_cost_and_what_to_change() ->
     cut = finding(detail=None, tokens_p50=2800, tokens_max=5000)
     assert sentence(cut, WORDS["en"], NOW) == (
         "Ollama cut the prompt of 12 of 40 calls of news.py to llama3.2: typically about 2,800 "
-        "tokens lost each, at most about 5,000, about 34,000 tokens in all. In news.py, set num_ctx "
-        "to 8192 or more: that should hold them all."
+        "tokens lost each, at most about 5,000, about 34,000 tokens in all. In news.py, set "
+        "num_ctx to 8192 or more: that should hold them all."
     )
     assert sentence(cut, WORDS["it"], NOW) == (
         "Ollama ha tagliato il prompt di 12 chiamate su 40 di news.py a llama3.2: di solito circa "

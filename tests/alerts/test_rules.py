@@ -58,6 +58,20 @@ def test_of_calls_that_ended(kind: str, calls: list[dict[str, Any]], value: Any)
     assert values(rule(kind), facts()) == {"": 0.0}
 
 
+def test_of_cut_prompts_it_is_told_whose_the_latest_was_and_how_many_others() -> None:
+    cut = {"insights": {"prompt_cut": {"cut": True}}}
+    found = window(cut | {"client": "a.py"}, cut | {"client": "b.py"}, {"client": "fine.py"})
+    found.add(make_call(model="m", client="a.py", **cut), NOW + 1)
+
+    def whose(**told: Any) -> list[str | None]:
+        known = judge(rule("prompt_cut", **told), facts(window=found, moment=NOW + 1))
+        return [one.detail for one in (known or {}).values()]
+
+    assert whose() == ["a.py · m +1"]
+    assert whose(client="b.py") == ["b.py · m"]
+    assert whose(each="client") == ["a.py · m", "b.py · m", None]
+
+
 def test_with_few_calls_a_share_or_a_percentile_says_nothing() -> None:
     assert values(rule("failed_share"), facts(window=window(*FAILED[:2]))) == {"": 0.0}
     assert values(rule("p95_duration"), facts(window=window(*SLOW[:19]))) == {"": 0.0}
