@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ollama_proxy.admin.findings import full
 from ollama_proxy.admin.words import Words, visible
+from ollama_proxy.alerts.flips import TAKEN_AWAY
 from ollama_proxy.alerts.kinds import KINDS
 from ollama_proxy.records import Flip
 
@@ -46,6 +47,7 @@ def sentence(flip: Flip, words: Words) -> str:
     key = f"alert.said.{flip.kind}"
     if flip.new == "ok":
         key = f"alert.good.{flip.kind}" if unit == "yes" else "alert.good"
+        key = "alert.taken_away" if flip.detail == TAKEN_AWAY else key
     text = words.t(
         key,
         value=measured(flip.value, unit, words),
