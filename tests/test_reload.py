@@ -161,6 +161,7 @@ async def test_a_mended_notifier_sends_what_the_broken_one_could_not(
         assert (await full(proxy))["told"] is False
         await proxy.reload(OFTEN + RULE + notifier(mended.url))
         assert of(await mended.until(1), "rule", "new") == [("full", "firing")]
+        assert len(mended.bodies) == 1
         async with asyncio.timeout(PATIENCE):
             while not (found := await full(proxy))["told"]:
                 pass
@@ -182,7 +183,10 @@ async def test_who_gave_up_is_said_and_is_not_called_told(proxy: Proxy) -> None:
         async with asyncio.timeout(PATIENCE):
             while not (found := await full(proxy))["given_up"]:
                 pass
-    assert (found["told"], found["given_up"]) == (False, ["phone"])
+        assert (found["told"], found["given_up"]) == (False, ["phone"])
+        async with hooks() as mended:
+            await proxy.reload(OFTEN + RULE + notifier(mended.url))
+            assert of(await mended.until(1), "rule", "new") == [("full", "firing")]
 
 
 @pytest.mark.parametrize("left", ["", RULE + "on = false\n"])

@@ -134,14 +134,14 @@ class Watching:
                     self._end(state.flip, told if state.told else ())
 
     def _tell_again(self, before: Mapping[str, Delivery]) -> None:
-        """At the next look: what only notifiers that are no more had, and did not send."""
-        gone = [one for name, one in before.items() if name not in self.deliveries]
+        """At the next look: what notifiers that are no more did not send, and nobody else does."""
+        gone = [one for name, one in before.items() if self.deliveries.get(name) is not one]
         for states in self.flips.states.values():
             for state in states.values():
                 flip = "" if state.flip is None else state.flip.id
                 left = {one.outcome(flip) for one in gone} - {None}
-                here = {one.outcome(flip) for one in self.deliveries.values()} | left
-                if left and here.isdisjoint({"sent"}):
+                here = {one.outcome(flip) for one in self.deliveries.values()}
+                if left and "sent" not in left and here.isdisjoint({"sent", "waiting"}):
                     state.told, state.told_at = False, None
 
     def _end(self, flip: Flip, told: Iterable[Delivery]) -> None:
