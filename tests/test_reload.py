@@ -7,13 +7,14 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ollama_proxy.config import load
 from ollama_proxy.reload import NEEDS_RESTART, changes
 from ollama_proxy.settings import SETTINGS
-from tests.alerts.receivers import hooks
+from tests.alerts.receivers import hooks, of
 from tests.harness import PATIENCE, ScriptedUpstream
 from tests.processes import Program, run, serving
 from tests.test_handover import Ollama, call
@@ -133,6 +134,86 @@ async def test_alerts_go_on_in_their_state_and_new_ones_begin(proxy: Proxy) -> N
         assert [rule["name"] for rule in listed if rule["state"] == "firing"] == ["first", "second"]
         await proxy.reload("")
         assert not any(rule["on"] for rule in (await proxy.program.get("alerts"))["rules"])
+
+
+RULE = "[alerts.rules.full]\nwhen = 'disk_full'\nabove = 0\n"
+OFTEN = "[alerts]\nevery = 0.1\n"
+
+
+def notifier(url: str, name: str = "phone") -> str:
+    return f"[alerts.notifiers.{name}]\nkind = 'webhook'\nurl = '{url}'\n"
+
+
+async def full(proxy: Proxy) -> dict[str, Any]:
+    """What fires, as REST tells it."""
+    rules = (await proxy.program.get("alerts"))["rules"]
+    found: dict[str, Any] = next(one for one in rules if one["name"] == "full")["subjects"][0]
+    return found
+
+
+@pytest.mark.parametrize("status", [0, 500])
+async def test_a_mended_notifier_sends_what_the_broken_one_could_not(
+    proxy: Proxy, status: int
+) -> None:
+    async with hooks(*[status] * 9) as broken, hooks() as mended:
+        await proxy.reload(OFTEN + RULE + notifier(broken.url))
+        await broken.until(1)
+        assert (await full(proxy))["told"] is False
+        await proxy.reload(OFTEN + RULE + notifier(mended.url))
+        assert of(await mended.until(1), "rule", "new") == [("full", "firing")]
+        assert len(mended.bodies) == 1
+        async with asyncio.timeout(PATIENCE):
+            while not (found := await full(proxy))["told"]:
+                pass
+        assert found["given_up"] == []
+
+
+async def test_what_a_removed_notifier_could_not_send_is_told_by_another(proxy: Proxy) -> None:
+    async with hooks(500, 500, 500) as broken, hooks() as mended:
+        await proxy.reload(OFTEN + RULE + notifier(broken.url))
+        await broken.until(1)
+        await proxy.reload(OFTEN + RULE + notifier(mended.url, "desk"))
+        assert of(await mended.until(1), "rule", "new") == [("full", "firing")]
+
+
+async def test_who_gave_up_is_said_and_is_not_called_told(proxy: Proxy) -> None:
+    async with hooks(404) as wrong:
+        await proxy.reload(OFTEN + RULE + notifier(wrong.url))
+        await wrong.until(1)
+        async with asyncio.timeout(PATIENCE):
+            while not (found := await full(proxy))["given_up"]:
+                pass
+        assert (found["told"], found["given_up"]) == (False, ["phone"])
+        async with hooks() as mended:
+            await proxy.reload(OFTEN + RULE + notifier(mended.url))
+            assert of(await mended.until(1), "rule", "new") == [("full", "firing")]
+
+
+@pytest.mark.parametrize("left", ["", RULE + "on = false\n"])
+async def test_what_fires_is_over_when_its_rule_is_taken_away(proxy: Proxy, left: str) -> None:
+    async with hooks() as phone:
+        await proxy.reload(OFTEN + RULE + notifier(phone.url))
+        await phone.until(1)
+        await proxy.reload(OFTEN + left + notifier(phone.url))
+        over = (await phone.until(2))[1]
+        assert (over["new"], over["detail"]) == ("ok", "the rule was taken away")
+        assert over["text"].startswith("The rule was taken away or switched off")
+        async with asyncio.timeout(PATIENCE):
+            while len(flips := await proxy.program.get("alerts/history")) < 2:
+                pass
+    assert of(flips, "new") == [("ok",), ("firing",)]
+
+
+async def test_the_log_names_what_changed_of_alerts(proxy: Proxy) -> None:
+    await proxy.reload(RULE + notifier("http://127.0.0.1:9/a"))
+    await proxy.reload(RULE + "cooldown = 1\n" + notifier("http://127.0.0.1:9/s3cret", "desk"))
+    stderr = proxy.program.process.stderr
+    assert stderr is not None
+    async with asyncio.timeout(PATIENCE):
+        while b"desk" not in (line := await stderr.readline()):
+            pass
+    assert b"alerts.rules (changed: full), alerts.notifiers (added: desk; removed: phone)" in line
+    assert b"s3cret" not in line
 
 
 async def test_a_wrong_file_changes_nothing_and_is_said(proxy: Proxy) -> None:

@@ -9,6 +9,7 @@ import re
 
 from ollama_proxy.admin.findings import full
 from ollama_proxy.admin.words import Words, visible
+from ollama_proxy.alerts.flips import TAKEN_AWAY
 from ollama_proxy.alerts.kinds import KINDS
 from ollama_proxy.records import Flip
 
@@ -48,8 +49,12 @@ def sentence(flip: Flip, words: Words) -> str:
     key = f"alert.said.{flip.kind}"
     if flip.new == "ok":
         key = f"alert.good.{flip.kind}" if unit == "yes" else "alert.good"
+<<<<<<< HEAD
     if flip.kind == "prompt_cut" and flip.new != "ok" and flip.detail:
         key += ".whose"
+=======
+        key = "alert.taken_away" if flip.detail == TAKEN_AWAY else key
+>>>>>>> slice-alerts2
     text = words.t(
         key,
         value=measured(flip.value, unit, words),

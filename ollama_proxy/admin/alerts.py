@@ -121,9 +121,19 @@ class Alerts:
             "state": state.name,
             "since": None if state.flip is None else state.flip.at,
             "value": state.reading.value,
-            "told": state.told,
+            **self._telling(rule, state),
             "text": self._text(now),
         }
+
+    def _telling(self, rule: Rule, state: State) -> dict[str, Any]:
+        """Told: by one notifier, or by one before a restart."""
+        if state.flip is None or not state.told:
+            return {"told": False, "given_up": []}
+        deliveries = self._watching.deliveries
+        ends = {name: deliveries[name].outcome(state.flip.id) for name in deliveries}
+        ends = {name: ends[name] for name in self._watching.notified(rule) if ends[name]}
+        given_up = [name for name, end in ends.items() if end == "given up"]
+        return {"told": not ends or "sent" in ends.values(), "given_up": given_up}
 
     def flip(self, flip: Flip) -> dict[str, Any]:
         return {**msgspec.structs.asdict(flip), "text": self._text(flip)}

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,9 @@ PAUSES = (2.0, 10.0, 60.0)
 """Seconds before each further try."""
 WAITING = 100
 CLOSE_SECONDS = 1.0
+REMEMBERED = 1000
+
+Outcome = Literal["waiting", "sent", "given up"]
 
 
 class Delivered(msgspec.Struct):
@@ -53,6 +57,7 @@ class Delivery:
         self.how = Delivered()
         self._notifier, self._pauses, self._now = notifier, pauses, now
         self._waiting: deque[Message] = deque()
+        self._outcomes: dict[str, Outcome] = {}  # by flip, the newest last
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -77,10 +82,26 @@ class Delivery:
         if self._waiting:
             log.warning("notifier %s: %d not sent at the stop", self.name, len(self._waiting))
 
+    def take_over(self, before: Delivery) -> None:
+        """What that one has not sent, the one being sent included; it sends no more. Not started
+        yet."""
+        if before._task is not None:
+            before._task.cancel()
+        self._waiting, before._waiting = before._waiting, deque()
+        self._outcomes = dict(before._outcomes)
+        if self._waiting:
+            self._wake.set()
+
+    def outcome(self, flip: str) -> Outcome | None:
+        """What became of the message of this flip (its id); None: it had none, or long ago."""
+        return self._outcomes.get(flip)
+
     def put(self, message: Message) -> None:
         if len(self._waiting) >= WAITING:
             self.how.dropped += 1
+            self._note(message, "given up")
             return
+        self._note(message, "waiting")
         self._waiting.append(message)
         self._wake.set()
 
@@ -113,8 +134,15 @@ class Delivery:
                 await asyncio.sleep(pause)
             else:
                 self._sent()
+                self._note(message, "sent")
                 return
         self.how.failed += 1
+        self._note(message, "given up")
+
+    def _note(self, message: Message, outcome: Outcome) -> None:
+        self._outcomes[message.flip.id] = outcome
+        if len(self._outcomes) > REMEMBERED:
+            del self._outcomes[next(iter(self._outcomes))]
 
     async def _send(self, message: Message) -> None:
         """Raises NotifyError, whatever happens."""

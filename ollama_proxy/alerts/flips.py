@@ -19,6 +19,8 @@ from ollama_proxy.ids import epoch, iso, new_id
 from ollama_proxy.records import Flip
 
 OVER = Reading(0.0)
+TAKEN_AWAY = "the rule was taken away"
+"""The detail of a flip to ok without a look."""
 
 
 class State(msgspec.Struct):
@@ -107,6 +109,12 @@ class Flips:
             state.flip = _flip(rule, subject, state.reading, now, firing=True)
             state.bad_since = None
             step.flips.append(state.flip)
+
+
+def taken_away(flip: Flip, now: float) -> Flip:
+    """The end of one that fires and whose rule is there, or on, no more."""
+    told = {"id": new_id(now), "at": iso(now), "old": "firing", "new": "ok", "detail": TAKEN_AWAY}
+    return msgspec.structs.replace(flip, **told)
 
 
 def _flip(rule: Rule, subject: str, reading: Reading, now: float, *, firing: bool) -> Flip:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from ollama_proxy.alerts.config import Rule
 from ollama_proxy.alerts.delivering import Delivery
 from ollama_proxy.alerts.facts import Facts
-from ollama_proxy.alerts.flips import Flips, Step
+from ollama_proxy.alerts.flips import Flips, Step, taken_away
 from ollama_proxy.alerts.message import Message
 from ollama_proxy.alerts.rules import judge
 from ollama_proxy.ids import iso, new_id
@@ -74,6 +74,9 @@ class Watching:
         on = [name for name, rule in rules.items() if rule.on]
         latest = [flip for flip in standing.latest if flip.rule in on]
         self.flips.restore(latest, clock(), now())
+        self._left = [
+            flip for flip in standing.latest if flip.rule not in on and flip.new == "firing"
+        ]
         self._due = dict.fromkeys(on, float("-inf"))
         self._unsaved: deque[Flip] = deque(maxlen=MOST_UNSAVED)
         self._saving: asyncio.Task[None] | None = None
@@ -85,17 +88,27 @@ class Watching:
     def start(self) -> None:
         for delivery in self.deliveries.values():
             delivery.start()
+        for flip in self._left:
+            rule = self.rules.get(flip.rule)
+            names = self.deliveries if rule is None else self.notified(rule)
+            self._end(flip, [self.deliveries[name] for name in names])
+        self._keep()
         self._begin()
 
     def use(
         self, rules: Mapping[str, Rule], every: float, deliveries: Mapping[str, Delivery]
     ) -> None:
-        """Others from now on. States and silences stay, by the names of rules that are on; so do
-        deliveries that are given again."""
+        """Others from now on. States and silences stay, by the names of rules that are on; what
+        fires of others is over. Deliveries that are given again stay; another one of the same name
+        takes over what its predecessor has not sent."""
         before, self.deliveries = self.deliveries, dict(deliveries)
         for name, delivery in self.deliveries.items():
             if before.get(name) is not delivery:
+                if name in before:
+                    delivery.take_over(before[name])
                 delivery.start()
+        self._end_all_but({name for name, rule in rules.items() if rule.on}, before)
+        self._tell_again(before)
         for name, delivery in before.items():
             if self.deliveries.get(name) is not delivery:
                 ending = asyncio.create_task(delivery.stop(STOP_SECONDS))
@@ -108,7 +121,35 @@ class Watching:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        self._keep()
         self._begin()
+
+    def _end_all_but(self, on: set[str], before: Mapping[str, Delivery]) -> None:
+        known = {**before, **self.deliveries}
+        for name in [one for one in self.flips.states if one not in on]:
+            notify = self.rules[name].notify
+            told = [known[one] for one in (before if notify is None else notify)]
+            for state in self.flips.states[name].values():
+                if state.flip is not None:
+                    self._end(state.flip, told if state.told else ())
+
+    def _tell_again(self, before: Mapping[str, Delivery]) -> None:
+        """At the next look: what notifiers that are no more did not send, and nobody else does."""
+        gone = [one for name, one in before.items() if self.deliveries.get(name) is not one]
+        for states in self.flips.states.values():
+            for state in states.values():
+                flip = "" if state.flip is None else state.flip.id
+                left = {one.outcome(flip) for one in gone} - {None}
+                here = {one.outcome(flip) for one in self.deliveries.values()}
+                if left and "sent" not in left and here.isdisjoint({"sent", "waiting"}):
+                    state.told, state.told_at = False, None
+
+    def _end(self, flip: Flip, told: Iterable[Delivery]) -> None:
+        over = taken_away(flip, self._now())
+        self._unsaved.append(over)
+        message = Message(over, *self._say(over, False))
+        for delivery in told:
+            delivery.put(message)
 
     def _begin(self) -> None:
         if self._due:
@@ -137,6 +178,9 @@ class Watching:
         facts = await self._gather({rule.when for rule in due})
         for rule in due:
             self._look(rule, facts)
+        self._keep()
+
+    def _keep(self) -> None:
         if self._unsaved and (self._saving is None or self._saving.done()):
             self._saving = asyncio.create_task(self._save(), name="flips")
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.alerts.receivers import hooks, of, settings, until
 from tests.harness import Connection, Proxy, ScriptedUpstream, head_bytes, running_proxy
 
@@ -91,6 +93,26 @@ async def test_a_restart_tells_nothing_twice_and_knows_what_is_over(tmp_path: Pa
             ollama.down = False
             assert of(await phone.until(2), "new") == [("firing",), ("ok",)]
         assert len(phone.bodies) == 2
+
+
+@pytest.mark.parametrize("rules", [{}, {"ollama_down": {"on": False}}])
+async def test_what_fired_is_over_at_a_start_without_its_rule(
+    tmp_path: Path, rules: dict[str, Any]
+) -> None:
+    ollama = Ollama()
+    ollama.down = True
+    async with ScriptedUpstream(ollama) as upstream, hooks() as phone:
+        notifiers = {"p": {"kind": "webhook", "url": phone.url}}
+        told = settings({"ollama_down": {"for": 0}}, notifiers)
+        async with running_proxy(upstream.url, tmp_path, **told):
+            await phone.until(1)
+        for _ in range(2):
+            async with running_proxy(upstream.url, tmp_path, **settings(rules, notifiers)) as proxy:
+                await phone.until(2)
+        async with running_proxy(upstream.url, tmp_path, **settings(rules, notifiers)) as proxy:
+            flips = await proxy.get("alerts/history")
+    assert of(phone.told, "new", "detail")[1:] == [("ok", "the rule was taken away")]
+    assert of(flips, "new") == [("ok",), ("firing",)]
 
 
 async def test_failed_calls_of_one_client(tmp_path: Path) -> None:

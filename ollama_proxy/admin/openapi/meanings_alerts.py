@@ -37,7 +37,8 @@ subject: The model, client or program; empty: all together.
 state: firing, or pending.
 since: Since when it fires (ISO 8601).
 value: What was measured at the last look, in the kind's unit.
-told: Whether a message told that it fires.
+told: Whether a notifier delivered the message that it fires.
+given_up: The notifiers that gave that message up: their last errors say why.
 text: The same as a sentence.
 """,
     "AlertText": """

@@ -266,6 +266,7 @@ AlertRule = shape(
             since=str | None,
             value=float,
             told=bool,
+            given_up=list[str],
             text=_Said,
         )
     ],
