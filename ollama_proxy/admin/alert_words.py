@@ -49,12 +49,9 @@ def sentence(flip: Flip, words: Words) -> str:
     key = f"alert.said.{flip.kind}"
     if flip.new == "ok":
         key = f"alert.good.{flip.kind}" if unit == "yes" else "alert.good"
-<<<<<<< HEAD
-    if flip.kind == "prompt_cut" and flip.new != "ok" and flip.detail:
-        key += ".whose"
-=======
         key = "alert.taken_away" if flip.detail == TAKEN_AWAY else key
->>>>>>> slice-alerts2
+    elif flip.kind == "prompt_cut" and flip.detail:
+        key += ".whose"
     text = words.t(
         key,
         value=measured(flip.value, unit, words),

@@ -16,7 +16,7 @@ from ollama_proxy.insights.conflicts import NOT_NAMED, number
 from ollama_proxy.records import Changed, Finding, Values
 
 _STEP = 1024
-_USUAL = tuple(2048 << power for power in range(12))
+_USUAL: tuple[int, ...] = tuple(2048 << power for power in range(12))
 _DOUBT = 0.3
 """Of an estimated prompt, how much longer it may be. Nine of ten estimates of what was lost were
 within that (`docs/insights.md`); where all of a model's prompts were cut, so that none taught what

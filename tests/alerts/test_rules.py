@@ -59,7 +59,7 @@ def test_of_calls_that_ended(kind: str, calls: list[dict[str, Any]], value: Any)
 
 
 def test_of_cut_prompts_it_is_told_whose_the_latest_was_and_how_many_others() -> None:
-    cut = {"insights": {"prompt_cut": {"cut": True}}}
+    cut: dict[str, Any] = {"insights": {"prompt_cut": {"cut": True}}}
     found = window(cut | {"client": "a.py"}, cut | {"client": "b.py"}, {"client": "fine.py"})
     found.add(make_call(model="m", client="a.py", **cut), NOW + 1)
 
