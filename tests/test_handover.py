@@ -373,6 +373,16 @@ async def test_another_version_of_the_handover_is_refused(place: Place) -> None:
     await call(await place.client(), "after")
 
 
+@pytest.mark.parametrize("pid", [-1, 0, 1])
+async def test_who_names_another_process_than_itself_is_refused(place: Place, pid: int) -> None:
+    """The one named might be killed, if it did not take over in time."""
+    link = connect(place.folder)
+    with pytest.raises(Refusal, match="another process"):
+        await asyncio.to_thread(link.ask, Hello(PROTOCOL, pid), Listening)
+    link.close()
+    await call(await place.client(), "after")
+
+
 async def test_of_two_restarts_at_once_one_takes_over(place: Place) -> None:
     before = await place.pid()
     one, other = sorted(await asyncio.gather(place.run("restart"), place.run("restart")))
