@@ -354,6 +354,9 @@ async def test_one_that_ends_before_it_took_over_changes_nothing(place: Place, g
     if given:
         left = await asyncio.to_thread(link.ask, Give(), Given)
         assert [call.prompt for call in left.left] == ["slow"]
+        code, out, _ = await place.run("start")
+        assert code == 0 and f"it runs already: process {pid}" in out
+    assert await place.pid() == pid
     await call(await place.client(), "meanwhile")
     link.close()
     await call(await place.client(), "after")
