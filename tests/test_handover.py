@@ -368,6 +368,18 @@ async def test_one_that_ends_before_it_took_over_changes_nothing(place: Place, g
     assert await place.pid() != pid
 
 
+async def test_a_stop_waits_until_the_database_is_had_again(place: Place) -> None:
+    pid = await place.pid()
+    link = await asyncio.to_thread(taking, place)
+    await asyncio.to_thread(link.ask, Give(), Given)
+    stop = asyncio.create_task(place.run("stop"))
+    assert await place.pid() == pid
+    link.close()
+    code, out, _ = await stop
+    assert code == 0 and f"stopped: process {pid}" in out
+    await gone(pid)
+
+
 async def test_another_version_of_the_handover_is_refused(place: Place) -> None:
     link = connect(place.folder)
     with pytest.raises(Refusal, match="another version"):
