@@ -14,7 +14,7 @@ import msgspec
 
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.storage.errors import StoreError
-from ollama_proxy.storage.folder import DATABASE, holder, lock_file
+from ollama_proxy.storage.folder import DATABASE, giver, holder, lock_file
 
 FILE = "running.json"
 
@@ -71,7 +71,9 @@ class Found(msgspec.Struct, frozen=True):
 def found(folder: Path) -> Found | None:
     """The proxy that runs in this data folder. Raises StoreError as `holder`, and where all speaks
     for one but its lock."""
-    pid = holder(folder / DATABASE)
+    database = folder / DATABASE
+    # The last: it may have been given between the first two looks.
+    pid = holder(database) or giver(database) or holder(database)
     if pid is None:
         _miss_lock(folder)
         return None

@@ -28,7 +28,7 @@ from ollama_proxy.records import Noted
 from ollama_proxy.replay import Capture
 from ollama_proxy.settings import Address
 from ollama_proxy.storage.errors import StoreError
-from ollama_proxy.storage.folder import DATABASE, holder
+from ollama_proxy.storage.folder import DATABASE, claim_handover, holder, release
 from ollama_proxy.works import Works
 
 FLUSH_SECONDS = 5.0
@@ -60,6 +60,7 @@ class Succession:
         self._folder, self._before = folder, before
         self._giving: Giving | None = None
         self._link: Link | None = None
+        self._claimed: int | None = None
         self._hands = _hands()
         self._returned: list[tuple[socket.socket, bytes]] = []
         self._elsewhere = False
@@ -145,15 +146,27 @@ class Succession:
         await works.marking.stop()
         works.live.settle()
         await asyncio.to_thread(works.writer.flush, FLUSH_SECONDS)
-        await asyncio.to_thread(works.custody.give)
+        self._claimed = await asyncio.to_thread(claim_handover, self._folder / DATABASE)
+        try:
+            await asyncio.to_thread(works.custody.give)
+        except StoreError:
+            self._release()
+            raise
         works.live.settle()
         return self.unstored
 
     async def take_back(self) -> None:
         await asyncio.to_thread(self.works.custody.take_back)
+        self._release()
+
+    def _release(self) -> None:
+        if self._claimed is not None:
+            release(self._claimed)
+            self._claimed = None
 
     def leave(self, link: Link, taken: Sequence[str]) -> None:
         self._link = link
+        self._release()
         self.works.custody.taken(link)
         if "listen" in taken:
             self.works.server.close()

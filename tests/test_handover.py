@@ -354,6 +354,9 @@ async def test_one_that_ends_before_it_took_over_changes_nothing(place: Place, g
     if given:
         left = await asyncio.to_thread(link.ask, Give(), Given)
         assert [call.prompt for call in left.left] == ["slow"]
+        code, out, _ = await place.run("start")
+        assert code == 0 and f"it runs already: process {pid}" in out
+    assert await place.pid() == pid
     await call(await place.client(), "meanwhile")
     link.close()
     await call(await place.client(), "after")
@@ -365,10 +368,32 @@ async def test_one_that_ends_before_it_took_over_changes_nothing(place: Place, g
     assert await place.pid() != pid
 
 
+async def test_a_stop_waits_until_the_database_is_had_again(place: Place) -> None:
+    pid = await place.pid()
+    link = await asyncio.to_thread(taking, place)
+    await asyncio.to_thread(link.ask, Give(), Given)
+    stop = asyncio.create_task(place.run("stop"))
+    assert await place.pid() == pid
+    link.close()
+    code, out, _ = await stop
+    assert code == 0 and f"stopped: process {pid}" in out
+    await gone(pid)
+
+
 async def test_another_version_of_the_handover_is_refused(place: Place) -> None:
     link = connect(place.folder)
     with pytest.raises(Refusal, match="another version"):
         await asyncio.to_thread(link.ask, Hello(PROTOCOL + 1, os.getpid()), Listening)
+    link.close()
+    await call(await place.client(), "after")
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1])
+async def test_who_names_another_process_than_itself_is_refused(place: Place, pid: int) -> None:
+    """The one named might be killed, if it did not take over in time."""
+    link = connect(place.folder)
+    with pytest.raises(Refusal, match="another process"):
+        await asyncio.to_thread(link.ask, Hello(PROTOCOL, pid), Listening)
     link.close()
     await call(await place.client(), "after")
 

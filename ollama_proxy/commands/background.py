@@ -27,12 +27,13 @@ from ollama_proxy.commands.saying import USAGE_ERROR, counted, printable, refuse
 from ollama_proxy.commands.there import asking, in_force, running_in
 from ollama_proxy.config import Config, ConfigError, load, read
 from ollama_proxy.flags import absolute, as_flags, parted
+from ollama_proxy.handover.giving import TAKE_SECONDS
 from ollama_proxy.handover.link import FILE as CONTROL
 from ollama_proxy.rest import Refused, ask
 from ollama_proxy.running import Found, Run, found
 from ollama_proxy.settings import SETTINGS
 from ollama_proxy.storage.errors import StoreError
-from ollama_proxy.storage.folder import DATABASE, unwritable
+from ollama_proxy.storage.folder import DATABASE, giver, unwritable
 
 LOG = "ollama-proxy.log"
 LOG_FILE = next(one.environment for one in SETTINGS if one.name == "log.file")
@@ -89,6 +90,9 @@ def stop(now: bool, **flags: Any) -> int:
     """End the proxy that runs in the data folder. Running calls may end first, for as long as
     timeouts.drain says."""
     config = asking(flags, "timeouts.drain")
+    if _is_given(config.data_dir):
+        print("it is being restarted: waiting until that is over", flush=True)
+        _until(lambda: not _is_given(config.data_dir), TAKE_SECONDS + WRITE_SECONDS)
     there = running_in(config.data_dir)
     if there is None:
         print(f"it does not run: nothing holds {config.data_dir}")
@@ -97,6 +101,13 @@ def stop(now: bool, **flags: Any) -> int:
         drain = _drain(there, config)
         config = replace(config, timeouts=replace(config.timeouts, drain=drain))
     return _stopped(there, config, now)
+
+
+def _is_given(folder: Path) -> bool:
+    try:
+        return giver(folder / DATABASE) is not None
+    except StoreError:
+        return False  # `running_in` says why
 
 
 def _drain(there: Found, config: Config) -> float:

@@ -45,6 +45,7 @@ TAKE_SECONDS = 60.0
 REPLY_SECONDS = 30.0
 PAUSE_SECONDS = 5.0
 OTHER = "it runs another version of the handover"
+NOT_ITSELF = "who asks names another process than itself"
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,9 @@ class Giving:
         if hello.protocol != PROTOCOL:
             await asyncio.to_thread(link.send, Refused(OTHER))
             return
+        if hello.pid != (link.peer() or hello.pid):
+            await asyncio.to_thread(link.send, Refused(NOT_ITSELF))
+            return
         listening = self._house.listening
         said = Listening(os.getpid(), {name: at for name, (at, _) in listening.items()})
         sockets = [one.fileno() for _, one in listening.values()]
@@ -148,7 +152,7 @@ class Giving:
         received = await asyncio.to_thread(link.receive)
         if received is None or not isinstance(received[0], Give):
             return  # it has ended, and nothing was given
-        taken = await self._taken(link, hello.pid)
+        taken = await self._taken(link)
         if taken is None:
             log.warning("process %d did not take over: this one goes on", hello.pid)
             await self._house.take_back()
@@ -159,7 +163,7 @@ class Giving:
             await asyncio.to_thread(link.send, Done())
         self._house.leave(link, taken.sockets)
 
-    async def _taken(self, link: Link, pid: int) -> Taken | None:
+    async def _taken(self, link: Link) -> Taken | None:
         """Give it all; None if it must be taken back."""
         try:
             left = await self._house.give()
@@ -171,8 +175,9 @@ class Giving:
             received = await asyncio.to_thread(link.receive)
         except TimeoutError:
             # It hangs. If it came back, it would believe that all this is its own.
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+            if (peer := link.peer()) is not None:  # never a number that was only said
+                with contextlib.suppress(OSError):
+                    os.kill(peer, signal.SIGKILL)
             return None
         except OSError:
             return None

@@ -31,6 +31,7 @@ PROTOCOL = 1
 MOST_BYTES = 1 << 30
 MOST_SOCKETS = 8
 _LENGTH = struct.Struct(">Q")
+_PEER = struct.Struct("3i")
 
 
 class Hello(msgspec.Struct, tag=True, frozen=True):
@@ -124,6 +125,14 @@ class Link:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._asking = threading.Lock()
+
+    def peer(self) -> int | None:
+        """The process at the other end, as the system says; None where it does not (macOS), or
+        where that process is not to be seen from here."""
+        if not hasattr(socket, "SO_PEERCRED"):
+            return None
+        told = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return int(_PEER.unpack(told)[0]) or None
 
     def limit(self, seconds: float | None) -> None:
         """How long the other one may take for each step; None: as long as it likes."""

@@ -41,8 +41,8 @@ from ollama_proxy.replay import Capture
 from ollama_proxy.settings import Address
 
 TOO_LATE = (
-    "the proxy that runs does not hand over: another restart or a stop came first: ask "
-    "ollama-proxy status, and try again"
+    "the proxy that ran does not hand over: it has ended, or another restart or a stop came "
+    "first: ask ollama-proxy status, and try again, which runs one where none is left"
 )
 HANGS = (
     "the proxy that runs does not answer: ollama-proxy logs may say why; ollama-proxy stop, then "

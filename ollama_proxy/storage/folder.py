@@ -49,6 +49,26 @@ def release(lock: int) -> None:
     os.close(lock)
 
 
+def claim_handover(database: Path) -> int:
+    """Held by the process that gives the folder to another, from before it gives up `claim` until
+    that one has taken over: it serves meanwhile. Returns what `release` takes."""
+    try:
+        lock = os.open(_giving_file(database), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritable(database, error) from error
+    try:
+        _take(lock, database)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def giver(database: Path) -> int | None:
+    """The process that gives the folder to another just now. Raises StoreError as `holder`."""
+    return _holder(_giving_file(database), database)
+
+
 @contextlib.contextmanager
 def kept_free(database: Path) -> Iterator[None]:
     """No proxy begins to use the folder meanwhile. Raises StoreError where one does already."""
@@ -70,8 +90,12 @@ def holder(database: Path) -> int | None:
     number is believed of a process that has the lock open: it may be an older one, or count in a
     container. Raises StoreError where the lock may not be asked, or cannot be told whose it is.
     """
+    return _holder(lock_file(database), database)
+
+
+def _holder(file: Path, database: Path) -> int | None:
     try:
-        lock = os.open(lock_file(database), os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -165,6 +189,10 @@ def _every(database: Path) -> list[Path]:
 
 def lock_file(database: Path) -> Path:
     return database.with_name(database.name + ".lock")
+
+
+def _giving_file(database: Path) -> Path:
+    return database.with_name(database.name + ".giving")
 
 
 def _take(lock: int, database: Path) -> None:
