@@ -72,8 +72,9 @@ def found(folder: Path) -> Found | None:
     """The proxy that runs in this data folder. Raises StoreError as `holder`, and where all speaks
     for one but its lock."""
     database = folder / DATABASE
-    # The last: it may have been given between the first two looks.
-    pid = holder(database) or giver(database) or holder(database)
+    # Twice: it may be given, or have been given, between two looks.
+    looks = (giver, holder, giver, holder)
+    pid = next(filter(None, (look(database) for look in looks)), None)
     if pid is None:
         _miss_lock(folder)
         return None

@@ -76,6 +76,9 @@ async def test_it_starts_says_where_it_is_and_stops(here: Here) -> None:
     assert await here.status() == {"running": False, "pid": None}
     code, out, _ = await here.run("stop")
     assert code == 0 and out.startswith("it does not run")
+    flags = [str(here.port), "--upstream", NOWHERE, "--admin-listen", "off"]
+    code, out, _ = await here.run("restart", *flags)
+    assert code == 0 and out.startswith("none ran here: one is started with the flags given now")
 
 
 async def test_what_keeps_it_from_starting_is_said(here: Here) -> None:

@@ -27,8 +27,9 @@ from ollama_proxy.handover.link import (
     Taken,
     connect,
 )
-from ollama_proxy.storage.folder import DATABASE, kept_free
+from ollama_proxy.storage.folder import DATABASE, claim_handover, kept_free, release
 from tests.harness import PATIENCE, Connection, ScriptedUpstream, head_bytes
+from tests.processes import start
 from tests.test_background import Here
 
 ANSWER = b'{"model":"m","response":"the answer","done":true}'
@@ -368,16 +369,16 @@ async def test_one_that_ends_before_it_took_over_changes_nothing(place: Place, g
     assert await place.pid() != pid
 
 
-async def test_a_stop_waits_until_the_database_is_had_again(place: Place) -> None:
-    pid = await place.pid()
-    link = await asyncio.to_thread(taking, place)
-    await asyncio.to_thread(link.ask, Give(), Given)
-    stop = asyncio.create_task(place.run("stop"))
-    assert await place.pid() == pid
-    link.close()
-    code, out, _ = await stop
-    assert code == 0 and f"stopped: process {pid}" in out
-    await gone(pid)
+async def test_a_stop_waits_until_a_handover_is_over(tmp_path: Path) -> None:
+    """And ends whoever serves then: here nobody."""
+    lock = claim_handover(tmp_path / DATABASE)
+    stop = await start(["stop", "--data-dir", str(tmp_path)], {})
+    assert stop.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        assert (await stop.stdout.readline()).startswith(b"it is being restarted")
+        release(lock)
+        assert (await stop.stdout.readline()).startswith(b"it does not run")
+        assert await stop.wait() == 0
 
 
 async def test_another_version_of_the_handover_is_refused(place: Place) -> None:

@@ -132,7 +132,9 @@ def restart(port: int | None, **flags: Any) -> int:
     said = _said(port, flags)
     there = running_in(asking(flags).data_dir)
     if there is None:
-        return _started(load(said, os.environ), said)
+        config = load(said, os.environ)
+        print("none ran here: one is started with the flags given now", flush=True)
+        return _started(config, said)
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
     if there.run.service:
