@@ -78,7 +78,7 @@ async def test_it_starts_says_where_it_is_and_stops(here: Here) -> None:
     assert code == 0 and out.startswith("it does not run")
     flags = [str(here.port), "--upstream", NOWHERE, "--admin-listen", "off"]
     code, out, _ = await here.run("restart", *flags)
-    assert code == 0 and out.startswith("none ran here: one is started with the flags given now")
+    assert code == 0 and out.endswith("None ran here before: it has the flags given now.\n")
 
 
 async def test_what_keeps_it_from_starting_is_said(here: Here) -> None:

@@ -132,9 +132,10 @@ def restart(port: int | None, **flags: Any) -> int:
     said = _said(port, flags)
     there = running_in(asking(flags).data_dir)
     if there is None:
-        config = load(said, os.environ)
-        print("none ran here: one is started with the flags given now", flush=True)
-        return _started(config, said)
+        code = _started(load(said, os.environ), said)
+        if not code:
+            print("None ran here before: it has the flags given now.")
+        return code
     if there.run is None:
         return refuse(f"{_described(there)}: try again", 1)
     if there.run.service:
