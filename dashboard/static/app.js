@@ -46,7 +46,7 @@ function render() {
 
 function heard(kind) {
   // A snapshot holds the last 20 calls: after a break there may have been more.
-  if (kind === "snapshot" && (snapshots += 1) > 1) catchUp();
+  if (kind === "snapshot" && ((snapshots += 1) > 1 || shell.stream.opened > 1)) catchUp();
 }
 
 async function catchUp() {

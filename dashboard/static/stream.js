@@ -15,6 +15,7 @@ export class Stream {
     this.lastData = Date.now();
     this.retryAt = 0;
     this.tries = 0;
+    this.opened = 0; // how often: what was missed before its first word is missed, too
     document.addEventListener("visibilitychange", () => this.visibility());
     addEventListener("pagehide", () => this.close("resting"));
     addEventListener("pageshow", (event) => event.persisted && this.open());
@@ -24,6 +25,7 @@ export class Stream {
     this.close(this.state === "lost" ? "lost" : "connecting");
     this.retryAt = 0;
     this.openedAt = Date.now();
+    this.opened += 1;
     const source = new EventSource(this.url);
     this.source = source;
     for (const kind of KINDS) {

@@ -121,3 +121,15 @@ async def test_links_of_a_finding_that_came_later_are_named_by_it(page: Page, fa
         for link in ("the latest call", "its calls"):
             name = re.compile(f"^{link} {client} left 7 of 40 calls")
             await expect(page.get_by_role("link", name=name)).to_have_count(1)
+
+
+async def test_what_came_before_the_stream_first_spoke_is_not_missed(
+    page: Page, fake: Fake
+) -> None:
+    busy(fake)
+    fake.found, fake.refused = [], True
+    await page.goto(fake.url)
+    await expect(page.locator("body")).to_contain_text("No data")
+    fake.found = [finding("left", client="a.py", seconds=9.0)]
+    fake.refused = False
+    await expect(page.locator("#findings-list")).to_contain_text("a.py left 7 of 40 calls")
